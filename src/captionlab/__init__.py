@@ -1,0 +1,1 @@
+"""captionlab: an image-captioning experiment framework."""

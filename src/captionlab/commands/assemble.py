@@ -1,0 +1,135 @@
+"""The parts of a run put together: shared by train and evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from captionlab.configuration import Sizes, build, build_captioner, build_data, describe_type
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.errors import UserError
+from captionlab.metrics.caption_metrics import CaptionMetrics
+from captionlab.metrics.meteor import Meteor
+from captionlab.models.captioner import Captioner
+from captionlab.text.ptb import scoring_tokenizer
+from captionlab.training.module import CaptioningModule
+
+SETTINGS: dict[str, Any] = {
+    "seed": int,
+    "ckpt": str | None,
+    "init_from": str | None,
+    "meteor": bool,
+    "test": bool,
+    "examples": int,
+}
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Check the values that stand outside every group.
+
+    Raises:
+        UserError: if one has the wrong type.
+    """
+    for key, hint in SETTINGS.items():
+        value = config[key]
+        wrong = isinstance(value, bool) and hint is int
+        if wrong or not isinstance(value, hint):
+            raise UserError(f"{key}={value!r} is not {describe_type(hint)}.")
+
+
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Check that the machine has the devices that are asked for.
+
+    Raises:
+        UserError: if there are fewer.
+    """
+    accelerator, devices = trainer["accelerator"], trainer["devices"]
+    gpus = torch.cuda.device_count()
+    wanted = devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
+    if accelerator == "cpu":
+        return
+    if isinstance(devices, int) and devices < -1 or devices == 0:
+        raise UserError(f"trainer.devices={devices} must be a number of devices, -1 for all, or auto.")
+    if accelerator in ("gpu", "cuda") and gpus == 0:
+        raise UserError(
+            f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; "
+            "say trainer.accelerator=cpu or leave it at auto."
+        )
+    if accelerator == "auto" and gpus == 0 and wanted > 1 and not torch.backends.mps.is_available():
+        raise UserError(
+            f"trainer.devices={devices}: this machine has no GPU that torch can use; "
+            f"say trainer.devices=1, or trainer.accelerator=cpu for {wanted} processes on the CPU."
+        )
+    if gpus and wanted > gpus:
+        raise UserError(
+            f"trainer.devices={devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}; "
+            f"say trainer.devices={gpus} or trainer.devices=auto."
+        )
+
+
+def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> CaptionMetrics:
+    """Return the scores of the data's language; METEOR's process starts in the background."""
+    language = data.source.language
+    meteor = Meteor() if config["meteor"] and language == "en" else None
+    if meteor is not None:
+        meteor.start()
+    return CaptionMetrics(scoring_tokenizer(language), meteor=meteor, truth=data.truth)
+
+
+def build_module(
+    config: Mapping[str, Any],
+    data: CaptionDataModule,
+    captioner: Captioner,
+    portable: dict[str, Any],
+) -> CaptioningModule:
+    """Return the LightningModule of a checked configuration around a captioner."""
+    return CaptioningModule(
+        captioner=captioner,
+        objective=build(config["objective"], "objective"),
+        decoding=build(config["decoding"], "decoding"),
+        tokenizer=data.tokenizer,
+        metrics=build_metrics(config, data),
+        optimizer=build(config["optimizer"], "optimizer"),
+        schedule=build(config["scheduler"], "scheduler") if config["scheduler"] else None,
+        portable=portable,
+    )
+
+
+def new_captioner(config: Mapping[str, Any], data: CaptionDataModule) -> Captioner:
+    """Return an untrained captioner of the configuration for the data's vocabulary."""
+    tokenizer = data.tokenizer
+    captioner: Captioner = build_captioner(
+        config["model"], Sizes(len(tokenizer), tokenizer.pad_id)
+    )
+    return captioner
+
+
+def build_trainer(
+    config: Mapping[str, Any], loggers: list[Any], callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Return Lightning's trainer.
+
+    Raises:
+        UserError: if Lightning refuses the settings.
+    """
+    try:
+        trainer: pl.Trainer = build(
+            config["trainer"],
+            "trainer",
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=config["output_dir"],
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    return trainer
+
+
+def build_source(config: Mapping[str, Any]) -> CaptionDataModule:
+    """Return the data module of a checked configuration."""
+    data: CaptionDataModule = build_data(config["data"])
+    return data

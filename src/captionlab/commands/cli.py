@@ -1,0 +1,96 @@
+"""The command ``captionlab``: train, evaluate, predict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from captionlab import __version__
+from captionlab.commands.door import answers, debugging
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, with 2 for wrong input, with 1 for anything else."""
+    debug = debugging()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        # a fresh process: Lightning starts its other processes by running this command line again
+        os.execv(sys.executable, [sys.executable, "-m", "captionlab.commands.door", *arguments[1:]])
+    known = parser().parse_args(arguments)
+    with answers(debug):
+        sys.exit(run(known))
+
+
+def run(known: argparse.Namespace) -> int:
+    """Run a parsed command and return its exit status; imports only what it needs."""
+    if known.command == "evaluate":
+        from captionlab.commands.evaluate import evaluate
+
+        return evaluate(known.checkpoint, known.overrides, out=known.out)
+    from captionlab.commands.predict import predict
+
+    return predict(
+        known.checkpoint,
+        known.paths,
+        out=known.out,
+        batch_size=known.batch_size,
+        device=known.device,
+        overrides=known.set,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="captionlab", description="Train image captioners, score them, caption photos."
+    )
+    top.add_argument("--version", action="version", version=f"captionlab {__version__}")
+    top.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error (any command)"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser(
+        "train",
+        help="train a captioner (all arguments go to Hydra; captionlab train --help)",
+        add_help=False,
+    )
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a checkpoint on a split",
+        description="Score a checkpoint on a split and write results.json, captions.json and gallery.html.",
+    )
+    evaluate.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    evaluate.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="split=val, data=flickr8k data.root=PATH, decoding=beam decoding.beam_size=5, trainer.devices=2",
+    )
+    evaluate.add_argument("--out", metavar="FOLDER", help="where to write; beside the checkpoint by default")
+
+    predict = commands.add_parser(
+        "predict",
+        help="caption photos",
+        description="Caption photos and folders of photos; one line each, or JSON lines with --out.",
+    )
+    predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
+    predict.add_argument("--out", metavar="FILE.jsonl", help="write {image, caption, score} lines here")
+    predict.add_argument("--batch-size", type=int, default=32, metavar="N")
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    predict.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="decoding=beam decoding.beam_size=5",
+    )
+    return top
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Evaluate: score a checkpoint on any split of any data set, with any decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from captionlab.checkpoints import captioner_of, portable, read_checkpoint
+from captionlab.commands.assemble import (
+    build_module,
+    build_source,
+    build_trainer,
+    check_devices,
+)
+from captionlab.commands.logs import quiet_lightning
+from captionlab.commands.report import (
+    coco_annotations,
+    coco_result,
+    print_examples,
+    print_scores,
+    write_json,
+)
+from captionlab.configuration import check, override
+from captionlab.training.callbacks import write_split_gallery
+from captionlab.training.examples import collect_examples
+
+GROUPS = ("data", "decoding", "trainer")
+GALLERY_IMAGES = 200
+
+
+def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = None) -> int:
+    """Score a checkpoint, print the table, write results.json and captions.json; return the status.
+
+    Args:
+        checkpoint: its path.
+        overrides: ``split=val``, ``data=...``, ``data.root=...``, ``decoding=beam`` and the like.
+        out: the folder to write; by default one named after data and split beside the checkpoints.
+    """
+    quiet_lightning()
+    stored = read_checkpoint(checkpoint)
+    split, rest = _take(overrides, "split", "test")
+    config = override(stored.config, rest, GROUPS)
+    check({name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)})
+    check_devices(config["trainer"])
+    data = build_source(config)
+    data.tokenizer = stored.tokenizer
+    data.evaluation_split = split
+    records = data.records(split)
+    captioner = captioner_of(stored)
+    module = build_module(config, data, captioner, portable(config, stored.tokenizer))
+    module.evaluation_split = split
+    trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
+    metrics = trainer.test(module, datamodule=data, verbose=False)[0]
+    module.metrics.close()
+    if not trainer.is_global_zero:
+        return 0
+    scores = module.scores[split]
+    folder = Path(out) if out else Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}"
+    write_json(folder / "captions.json", coco_result(scores.captions))
+    write_json(folder / "references.json", coco_annotations(records))
+    write_json(folder / "results.json", metrics)
+    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
+    write_split_gallery(folder / "gallery.html", examples, split, stored.epoch, scores.corpus)
+    print_scores({split: {k.removeprefix(f"{split}/"): v for k, v in metrics.items()}})
+    print_examples(scores, {r.image_id: r.captions for r in records}, 10)
+    print(f"written    {folder}")
+    return 0
+
+
+def _take(overrides: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
+    """Return the value of ``key=value`` among overrides, and the others."""
+    values = [o.partition("=")[2] for o in overrides if o.startswith(f"{key}=")]
+    return (values or [default])[-1], [o for o in overrides if not o.startswith(f"{key}=")]

@@ -1,0 +1,43 @@
+"""Where messages go: plain lines on the terminal, dated lines in train.log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+
+def quiet_lightning() -> None:
+    """Let captionlab's own messages through and Lightning's chatter not."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # advice about loading processes (decided by the data module) and one deprecation of its own
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*log_every_n_steps.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*mid-epoch.*")
+    root = logging.getLogger("captionlab")
+    if not root.handlers:
+        first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+        root.setLevel(logging.INFO if first else logging.ERROR)
+        root.propagate = False
+        terminal = logging.StreamHandler(sys.stdout)
+        terminal.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(terminal)
+
+
+def write_log(path: Path) -> None:
+    """Copy every message from now on into a file, warnings of libraries among them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.captureWarnings(True)
+    for name in ("captionlab", "pytorch_lightning", "lightning_fabric", "py.warnings"):
+        logger = logging.getLogger(name)
+        for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(old)
+            old.close()
+        logger.addHandler(handler)

@@ -1,0 +1,130 @@
+"""Predict: captions for anyone's photos, in batches; one bad file does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from captionlab.data.image_files import BrokenImage
+from captionlab.errors import UserError
+from captionlab.inference import LoadedCaptioner, load_captioner
+
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+}  # fmt: skip
+
+
+def predict(
+    checkpoint: str,
+    paths: Sequence[str],
+    *,
+    out: str | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+) -> int:
+    """Caption images; return 0, or 1 if some file could not be read (each is named).
+
+    Raises:
+        UserError: if the checkpoint, the device or a path is wrong; nothing is written then.
+    """
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} must be at least 1.")
+    images = find_images(paths)
+    captioner = load_captioner(checkpoint, device=choose_device(device), decoding=overrides)
+    if out is None:
+        return _caption(captioner, images, batch_size, None)
+    target = Path(out)
+    if not target.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {target.parent}.")
+    temporary = target.with_name(f".{target.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        status = _caption(captioner, images, batch_size, file)
+    os.replace(temporary, target)
+    return status
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """Return the files named, and the image files below the folders named, sorted within each.
+
+    Raises:
+        UserError: if a path does not exist, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise UserError(f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"There is no file or folder {path}.")
+    return found
+
+
+def choose_device(name: str) -> str:
+    """Return a torch device's name; "auto" takes a GPU where there is one.
+
+    Raises:
+        UserError: if torch has no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name} cannot be used here ({reason}); say auto or cpu.") from error
+    return name
+
+
+def _caption(
+    captioner: LoadedCaptioner, images: list[Path], batch_size: int, file: TextIO | None
+) -> int:
+    broken: list[BrokenImage] = []
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("captioning", total=len(images))
+        for start in range(0, len(images), batch_size):
+            paths = images[start : start + batch_size]
+            readable = list(_read(captioner, paths, broken))
+            if readable:
+                captions, generated = captioner.generate(torch.stack([image for _, image in readable]))
+                scores = generated.scores[:, 0].tolist()
+                for (path, _), caption, score in zip(readable, captions, scores, strict=True):
+                    _write(file, path, caption, score)
+            bar.update(task, advance=len(paths))
+    for error in broken:
+        print(f"error: {error}", file=sys.stderr)
+    if broken:
+        print(f"{len(broken)} of {len(images)} images could not be read", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _read(
+    captioner: LoadedCaptioner, paths: list[Path], broken: list[BrokenImage]
+) -> Iterator[tuple[Path, Tensor]]:
+    for path in paths:
+        try:
+            yield path, captioner.prepare(path)
+        except BrokenImage as error:
+            broken.append(error)
+
+
+def _write(file: TextIO | None, path: Path, caption: str, score: float) -> None:
+    if file is None:
+        print(f"{path}\t{caption}", flush=True)
+    else:
+        line = {"image": str(path), "caption": caption, "score": round(score, 4)}
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")

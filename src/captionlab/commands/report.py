@@ -1,0 +1,95 @@
+"""What a run shows and leaves: the table of scores, examples, results.json, captions.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from captionlab.data.records import CaptionRecord
+from captionlab.metrics.caption_metrics import Scores
+
+COLUMNS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it: nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, renamed into place."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def coco_result(captions: Mapping[int | str, str]) -> list[dict[str, Any]]:
+    """Return captions in COCO's result format."""
+    return [{"image_id": image_id, "caption": text} for image_id, text in captions.items()]
+
+
+def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, Any]:
+    """Return the references in COCO's annotation format: with it pycocoevalcap scores captions.json."""
+    annotations = [(record.image_id, caption) for record in records for caption in record.captions]
+    return {
+        "info": {},
+        "licenses": [],
+        "type": "captions",
+        "images": [{"id": record.image_id} for record in records],
+        "annotations": [
+            {"id": number, "image_id": image_id, "caption": caption}
+            for number, (image_id, caption) in enumerate(annotations)
+        ],
+    }
+
+
+def print_scores(rows: Mapping[str, Mapping[str, float]], console: Console | None = None) -> None:
+    """Print a table with one row a split; percent nowhere, CIDEr on coco-caption's scale (1.0 = 100 %)."""
+    console = console or Console()
+    shown = [c for c in COLUMNS if any(c in scores for scores in rows.values())]
+    table = Table(title="Scores")
+    table.add_column("split")
+    for column in shown:
+        table.add_column(column, justify="right", no_wrap=True)
+    for split, scores in rows.items():
+        cells = [f"{scores[c]:.3f}" if c in scores else "-" for c in shown]
+        table.add_row(split, *cells)
+    console.print(table)
+
+
+def print_examples(
+    scores: Scores,
+    references: Mapping[int | str, Sequence[str]],
+    count: int,
+    console: Console | None = None,
+) -> None:
+    """Print captions, evenly spread over the split, each with its CIDEr, truth and first reference."""
+    console = console or Console()
+    ids = list(scores.captions)
+    if not ids or count < 1:
+        return
+    stride = max(1, len(ids) // count)
+    table = Table(title="Captions", show_lines=True)
+    extra = [n for n in ("cider", "truth") if n in next(iter(scores.per_image.values()), {})]
+    for column in ("image", "caption", *extra, "a reference"):
+        table.add_column(column)
+    for image_id in ids[::stride][:count]:
+        values = scores.per_image[image_id]
+        cells = [_cell(name, values[name]) for name in extra]
+        reference = next(iter(references[image_id]), "")
+        table.add_row(
+            escape(str(image_id)), escape(scores.captions[image_id]), *cells, escape(reference)
+        )
+    console.print(table)
+
+
+def _cell(name: str, value: float) -> str:
+    return ("yes" if value else "no") if name == "truth" else f"{value:.2f}"

@@ -1,0 +1,242 @@
+"""Train: compose, check, build, fit, test, and leave a run folder that explains itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from captionlab.checkpoints import Checkpoint, load_weights, portable, read_checkpoint, without_downloads
+from captionlab.commands.assemble import (
+    build_module,
+    build_source,
+    build_trainer,
+    check_devices,
+    check_settings,
+    new_captioner,
+)
+from captionlab.commands.logs import quiet_lightning, write_log
+from captionlab.commands.report import (
+    coco_annotations,
+    coco_result,
+    print_examples,
+    print_scores,
+    write_json,
+    write_text,
+)
+from captionlab.configuration import build, check, resolve
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.errors import UserError
+from captionlab.training.module import CaptioningModule
+
+log = logging.getLogger("captionlab")
+
+
+def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
+    """Run one experiment and return its best validation CIDEr (what a sweep maximizes).
+
+    Raises:
+        UserError: if anything the user chose cannot work; nothing is written then.
+    """
+    quiet_lightning()
+    config = resolve(composed)
+    config["output_dir"] = os.path.relpath(config["output_dir"])
+    check_settings(config)
+    check({k: v for k, v in config.items() if k != "hydra"})
+    check_devices(config["trainer"])
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+
+    start = starting_point(config)
+    data = build_source(config)
+    if start is not None:
+        data.tokenizer = start.tokenizer
+    check_data(data)
+    if start is not None:
+        config["model"] = {**config["model"], **without_downloads(config["model"])}
+    captioner = new_captioner(config, data)
+    if start is not None:
+        load_weights(captioner, start)
+    module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
+    trainer = build_trainer(
+        config,
+        loggers=[build(node, f"logger.{name}") for name, node in config["logger"].items()],
+        callbacks=[
+            build(node, f"callbacks.{name}")
+            for name, node in (config["callbacks"] or {}).items()
+            if node
+        ],
+    )
+
+    output = Path(config["output_dir"])
+    if trainer.is_global_zero:
+        write_log(output / "train.log")
+        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        introduce(config, data, module, trainer)
+    fit(trainer, module, data, config, overrides)
+    best = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
+    if config["test"]:
+        test(trainer, module, data, config)
+    module.metrics.close()
+    return float(best) if best is not None else None
+
+
+def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the checkpoint that the run resumes or starts from, if any.
+
+    Raises:
+        UserError: if both are given, or a resumed run's model or tokenizer is not the one it had.
+    """
+    if config["ckpt"] and config["init_from"]:
+        raise UserError(
+            "ckpt and init_from are both given: ckpt goes on with a run, init_from starts a new one."
+        )
+    path = config["ckpt"] or config["init_from"]
+    if not path:
+        return None
+    checkpoint = read_checkpoint(path)
+    if config["ckpt"]:
+        for part in ("model", "data.tokenizer", "objective", "optimizer"):
+            same_as_before(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
+        epochs = config["trainer"]["max_epochs"]
+        if epochs and 0 < epochs <= checkpoint.epoch:
+            raise UserError(
+                f"ckpt={path} was trained for {checkpoint.epoch} epochs already: "
+                f"raise trainer.max_epochs above {epochs} to go on."
+            )
+    return checkpoint
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for name in key.split("."):
+        node = node[name]
+    return node
+
+
+def same_as_before(key: str, before: Any, now: Any, checkpoint: Checkpoint) -> None:
+    """Refuse to resume with another setting than the run began with, naming the first difference."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in {**before, **now}:
+            if key == "model.encoder" and name == "weights":
+                continue  # where a resumed run's encoder first came from no longer matters
+            same_as_before(f"{key}.{name}", before.get(name), now.get(name), checkpoint)
+    elif before != now:
+        again = " ".join(shlex.quote(o) for o in checkpoint.overrides)
+        raise UserError(
+            f"ckpt={checkpoint.path} was trained with {key}={before}, this run has {key}={now}: "
+            f"repeat its overrides ({again or 'none'}), or use init_from= for a new run."
+        )
+
+
+def check_data(data: CaptionDataModule) -> None:
+    """Read the splits that training needs.
+
+    Raises:
+        UserError: if one is missing or empty, or validation has too few images to be scored.
+    """
+    data.setup("fit")
+    if len(data.records("val")) < 2:
+        raise UserError(
+            f"The split 'val' of {data.name} has one image: CIDEr weighs words by how few images' "
+            "references use them, which one image cannot tell; give it at least 2."
+        )
+
+
+def introduce(
+    config: Mapping[str, Any], data: CaptionDataModule, module: CaptioningModule, trainer: pl.Trainer
+) -> None:
+    """Say what is about to be trained on what, and tell the loggers."""
+    captions = [c for record in data.records("train") for c in record.captions]
+    report = data.tokenizer.report(captions)
+    trained = sum(p.numel() for p in module.captioner.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in module.captioner.parameters())
+    log.info(
+        "data       %s: %s training and %s validation images",
+        data.name,
+        f"{len(data.records('train')):,}",
+        f"{len(data.records('val')):,}",
+    )
+    log.info("vocabulary %s", report)
+    log.info(
+        "model      %s: %s parameters, %s trained", config["model"]["name"], f"{total:,}", f"{trained:,}"
+    )
+    log.info("run        %s", config["output_dir"])
+    settings = {**config, "vocabulary": report.as_dict(), "parameters": total}
+    for logger in trainer.loggers:
+        logger.log_hyperparams(settings)
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: CaptioningModule,
+    data: CaptionDataModule,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+) -> None:
+    """Train; an interruption ends with a last.ckpt and the command that goes on from it."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C, once its callbacks have saved
+        module.metrics.close()
+        last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
+        if not trainer.is_global_zero:
+            raise
+        if not last.exists():
+            sys.exit("interrupted before the first step; nothing is left to resume")
+        kept = [o for o in overrides if not o.startswith(("ckpt=", "init_from="))]
+        command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
+        log.info("interrupted after %s steps; go on with:\n  %s", trainer.global_step, command)
+        sys.exit(1)
+
+
+def test(
+    trainer: pl.Trainer, module: CaptioningModule, data: CaptionDataModule, config: Mapping[str, Any]
+) -> None:
+    """Score the test splits with the best checkpoint; write results.json and captions.json."""
+    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    if best and Path(best).exists():
+        load_weights(module.captioner, read_checkpoint(best))
+    splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]
+    results: dict[str, dict[str, float]] = {}
+    for split in reversed(splits):  # test comes last: its gallery stays
+        data.evaluation_split = module.evaluation_split = split
+        metrics = trainer.test(module, datamodule=data, verbose=False)[0]
+        results[split] = {k.removeprefix(f"{split}/"): v for k, v in metrics.items()}
+    if not trainer.is_global_zero:
+        return
+    main = splits[0]
+    output = Path(config["output_dir"])
+    write_json(output / "captions.json", coco_result(module.scores[main].captions))
+    write_json(output / "references.json", coco_annotations(data.records(main)))
+    flat = {f"{s}/{name}": results[s][name] for s in splits for name in results[s]}
+    write_json(output / "results.json", flat)
+    present(output, module, data, {s: results[s] for s in splits}, config["examples"])
+
+
+def present(
+    output: Path,
+    module: CaptioningModule,
+    data: CaptionDataModule,
+    results: Mapping[str, Mapping[str, float]],
+    examples: int,
+) -> None:
+    """Print the table of scores, some captions, and where everything lies."""
+    console = Console()
+    print_scores(results, console)
+    split = next(iter(results))
+    references = {record.image_id: record.captions for record in data.records(split)}
+    print_examples(module.scores[split], references, examples, console)
+    checkpoint = output / "checkpoints" / "best.ckpt"
+    console.print(f"look at    {output / 'gallery.html'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"caption    captionlab predict {checkpoint} photo.jpg", highlight=False, soft_wrap=True
+    )

@@ -1,0 +1,448 @@
+"""Compose, validate, resolve, instantiate: the one place of the library that knows OmegaConf.
+
+A configuration is checked whole before anything is built: every ``_target_`` is located, its
+arguments are bound to the signature and their types compared, and all mistakes are reported at
+once, each with its key and the nearest name that would work.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from captionlab.errors import UserError, did_you_mean
+
+# Values that enter at build time by keyword because another part owns them; they stand in no YAML.
+RUNTIME_ARGUMENTS: dict[str, set[str]] = {
+    "model.attention": {"query_dim", "memory_dim"},
+    "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "attention"},
+    "data.tokenizer": {"captions"},
+    "optimizer": {"params"},
+}
+# Keys of a group that other keys refer to, and that are no arguments of the group's class.
+LABELS: dict[str, set[str]] = {
+    "model": {"name", "encoder", "decoder", "attention"},
+    "data": {"root", "language"},
+}
+TRUSTED_TARGETS = ("captionlab.", "torch.", "torchvision.")
+
+
+def config_dir() -> Path:
+    """Return the folder of the YAML files: inside an installed wheel, or beside ``src`` in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "conf", package.parent.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"No conf/train.yaml inside {package} or beside its source folder.")
+
+
+def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictConfig:
+    """Return the configuration that the command line ``python train.py OVERRIDES`` would get.
+
+    Raises:
+        UserError: for a wrong group choice, a mistyped key or an unreadable override.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return hydra_compose(config_name, overrides=list(overrides))
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain dicts, lists and scalars, every interpolation resolved.
+
+    Raises:
+        UserError: if a value is missing (``???``) or refers to something that is not there.
+    """
+    missing = sorted(_missing_keys(OmegaConf.to_container(config, resolve=False)))
+    if missing:
+        raise UserError(" ".join(_missing(key, config) for key in missing))
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"The configuration refers to something missing: {_first_line(error)}") from error
+    return typing.cast(dict[str, Any], plain)
+
+
+def _missing_keys(node: Any, key: str = "") -> Iterator[str]:
+    # OmegaConf.missing_keys() fails where an interpolation points at a missing value
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from _missing_keys(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str) and node == "???":
+        yield key
+
+
+def _missing(key: str, config: DictConfig) -> str:
+    note = ""
+    target = OmegaConf.select(config, "data.source._target_")
+    if key == "data.root" and target:
+        layout = inspect.getattr_static(locate(target), "LAYOUT", "")
+        note = f" (expected there: {layout})" if layout else ""
+    return f"{key} has no value: give one with {key}=...{note}."
+
+
+def explain(error: BaseException) -> str | None:
+    """Return one sentence for an error of Hydra or OmegaConf that the user's input caused, else None."""
+    if isinstance(error, UserError):
+        return str(error)
+    module = type(error).__module__
+    if not module.startswith(("hydra", "omegaconf")):
+        return None
+    cause = error.__cause__
+    text = _first_line(error)
+    name = type(error).__name__
+    if name == "MissingConfigException":
+        return _explain_choice(error)
+    if cause is not None and "not in struct" in str(cause):
+        return _explain_key(text, str(cause))
+    if cause is not None and isinstance(cause, OmegaConfBaseException):
+        return f"{text.rstrip('.')}: {_first_line(cause)}"
+    return text
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _explain_choice(error: BaseException) -> str:
+    missing = getattr(error, "missing_cfg_file", None) or _first_line(error)
+    options = getattr(error, "options", None)
+    group, _, choice = str(missing).rpartition("/")
+    if not options or not group:
+        return _first_line(error)
+    # Hydra lists sub-groups beside files; only files can be chosen
+    files = {path.stem for path in (config_dir() / group).glob("*.yaml")}
+    known = sorted(files & set(options) or options)
+    return (
+        f"{group}={choice}: there is no such choice; {did_you_mean(choice, known)} "
+        f"(there are: {', '.join(known)})"
+    )
+
+
+def _explain_key(text: str, cause: str) -> str:
+    """Return the sentence for a key that the configuration does not have."""
+    key = _quoted(text) or _quoted(cause) or text
+    parent, _, leaf = key.rpartition(".")
+    siblings = _known_keys(parent)
+    hint = f"; {did_you_mean(leaf, siblings)}" if siblings else ""
+    return f"{key}: the configuration has no such key{hint} (a new key is added with +{key}=...)"
+
+
+def _quoted(text: str) -> str:
+    for quote in ("'", '"'):
+        if text.count(quote) >= 2:
+            return text.split(quote)[1]
+    return ""
+
+
+def _known_keys(parent: str) -> list[str]:
+    config = compose()
+    node = OmegaConf.select(config, parent) if parent else config
+    return [str(k) for k in node if not str(k).startswith("_")] if isinstance(node, DictConfig) else []
+
+
+# --- checking -------------------------------------------------------------------------------------
+
+
+def check(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
+    """Check every ``_target_`` of a resolved configuration before anything is built.
+
+    Args:
+        config: plain dicts, as ``resolve`` returns them.
+        trusted: if given, the only prefixes a ``_target_`` may have (checkpoints of strangers).
+
+    Raises:
+        UserError: with all mistakes, one a line.
+    """
+    mistakes = [m for key, node in _targets(config) for m in _check_target(key, node, trusted)]
+    if mistakes:
+        raise UserError("\n".join(dict.fromkeys(mistakes)))
+
+
+def _targets(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, node
+        for name, child in node.items():
+            yield from _targets(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from _targets(child, f"{key}[{index}]")
+
+
+def _check_target(key: str, node: Mapping[str, Any], trusted: Sequence[str]) -> Iterator[str]:
+    target = node["_target_"]
+    if not isinstance(target, str):
+        yield f"{key}._target_={target!r} is not the dotted name of a class."
+        return
+    if trusted and not target.startswith(tuple(trusted)):
+        yield (
+            f"{key}._target_={target} is not among the trusted packages ({', '.join(trusted)}): "
+            "name its package in trust= if you know where the file comes from."
+        )
+        return
+    try:
+        call = locate(target)
+    except UserError as error:
+        yield f"{key}._target_: {error}"
+        return
+    yield from _check_arguments(key, node, call)
+
+
+def _check_arguments(key: str, node: Mapping[str, Any], call: Any) -> Iterator[str]:
+    parameters = inspect.signature(call).parameters
+    given = {
+        name: value
+        for name, value in node.items()
+        if not (name.startswith("_") and name.endswith("_")) and name not in LABELS.get(key, ())
+    }
+    runtime = RUNTIME_ARGUMENTS.get(key, set())
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    hints = _hints(call)
+    for name, value in given.items():
+        if name in runtime:
+            yield f"{key}.{name} follows from other parts and cannot be set."
+        elif name not in named:
+            if not open_ended:
+                hint = did_you_mean(name, set(named) - runtime)
+                yield f"{key}.{name}={value!r}: {call.__qualname__} has no such option; {hint}"
+        elif not _fits(value, hints.get(name, Any)):
+            yield f"{key}.{name}={value!r} is not {describe_type(hints[name])}."
+    if not node.get("_partial_") and key not in LABELS:
+        for name, parameter in named.items():
+            if parameter.default is parameter.empty and name not in given and name not in runtime:
+                yield f"{key}.{name} has no value, and {call.__qualname__} needs one."
+
+
+def _hints(call: Any) -> dict[str, Any]:
+    function = call.__init__ if inspect.isclass(call) else call
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):  # names that exist for type checkers only
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a plain value can stand where the annotation says; unknown annotations accept all."""
+    origin = typing.get_origin(hint)
+    if hint is Any or (isinstance(value, Mapping) and "_target_" in value):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str)
+    if origin in (list, tuple, Sequence):
+        items = [a for a in typing.get_args(hint) if a is not Ellipsis]
+        return isinstance(value, list | tuple) and (
+            len(items) != 1 or all(_fits(item, items[0]) for item in value)
+        )
+    # a class that a plain value cannot be (a module, a path): the constructor judges
+    return not (inspect.isclass(hint) and value is None and hint is not object)
+
+
+def describe_type(hint: Any) -> str:
+    """Return an annotation in words for a message."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_type(option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if hint is type(None):
+        return "null"
+    if origin in (list, tuple, Sequence):
+        return "a list"
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+@functools.cache
+def locate(target: str) -> Any:
+    """Return the class or function of a dotted name.
+
+    Raises:
+        UserError: if there is none, with the nearest name in the module that exists.
+    """
+    from hydra.utils import get_object
+
+    try:
+        return get_object(target)
+    except Exception as error:
+        module, _, name = target.rpartition(".")
+        try:
+            siblings = [n for n in dir(get_object(module)) if not n.startswith("_")]
+        except Exception:
+            raise UserError(
+                f"{target} cannot be imported ({_first_line(_root_cause(error))})"
+            ) from error
+        if name in siblings:
+            raise
+        raise UserError(f"{module} has no {name!r}; {did_you_mean(name, siblings)}") from error
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a decoder must know of the text it writes."""
+
+    vocabulary_size: int
+    pad_id: int
+
+
+def build(node: Any, key: str = "", **runtime: Any) -> Any:
+    """Return the object that a checked node describes, plain containers inside.
+
+    Args:
+        node: a mapping with ``_target_``. key: where it stands, for the message.
+
+    Raises:
+        UserError: if the constructor refuses a value.
+    """
+    from hydra.errors import InstantiationException
+
+    with _refusals(key):
+        try:
+            return instantiate(node, _convert_="all", **runtime)
+        except InstantiationException as error:
+            raise _root_cause(error) from None
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Give what a constructor says about a value the key under which the value stands."""
+    try:
+        yield
+    except UserError as error:
+        if not key or key in str(error):
+            raise
+        raise UserError(f"{key}: {error}") from error
+    except (ValueError, RuntimeError) as error:
+        # torch and Lightning answer impossible sizes and choices so; the values are the user's
+        raise UserError(f"{key}: {_first_line(error)}") from error
+
+
+def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
+    """Return the captioner of a model's configuration.
+
+    Sizes that follow from another part enter here: the attention is told the decoder's width and
+    the memory's, the decoder is told the memory's width and the vocabulary.
+    """
+    encoder = build(model["encoder"], "model.encoder")
+    decoder = build(model["decoder"], "model.decoder")
+    attention = build(model["attention"], "model.attention")
+    with _refusals("model.attention"):
+        attention = attention(query_dim=decoder.keywords["hidden"], memory_dim=encoder.dim)
+    with _refusals("model.decoder"):
+        decoder = decoder(
+            vocabulary_size=sizes.vocabulary_size,
+            pad_id=sizes.pad_id,
+            memory_dim=encoder.dim,
+            attention=attention,
+        )
+    return locate(model["_target_"])(encoder=encoder, decoder=decoder)
+
+
+def build_data(data: Mapping[str, Any]) -> Any:
+    """Return the LightningDataModule of a data configuration."""
+    return build({k: v for k, v in data.items() if k not in LABELS["data"]}, "data")
+
+
+# --- overriding a stored configuration ------------------------------------------------------------
+
+
+def override(stored: Mapping[str, Any], overrides: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:
+    """Return a stored configuration with command-line overrides applied.
+
+    Args:
+        stored: the resolved configuration of a checkpoint.
+        overrides: ``data=flickr8k``, ``data.root=...``, ``decoding=beam``, ``decoding.beam_size=5``.
+        groups: the groups that may be replaced.
+
+    Raises:
+        UserError: for a key that is not there, a group that cannot be replaced, an unreadable override.
+    """
+    config = OmegaConf.create(dict(stored))
+    chosen, values = _split_overrides(overrides, groups)
+    if chosen:
+        composed = compose([f"{group}={choice}" for group, choice in chosen.items()])
+        for group in {key.split("/")[0] for key in chosen}:
+            OmegaConf.update(config, group, OmegaConf.select(composed, group), merge=False)
+    OmegaConf.set_struct(config, True)
+    for key, value in values.items():
+        try:
+            OmegaConf.update(config, key, value, merge=False)
+        except OmegaConfBaseException as error:
+            parent, _, leaf = key.rpartition(".")
+            node = OmegaConf.select(config, parent) if parent else config
+            known = list(node) if isinstance(node, DictConfig) else list(config)
+            raise UserError(
+                f"{key}: there is no such key here; {did_you_mean(leaf, map(str, known))}"
+            ) from error
+    return resolve(config)
+
+
+def _split_overrides(
+    overrides: Sequence[str], groups: Sequence[str]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except Exception as error:
+        raise UserError(f"An override cannot be read: {_first_line(error)}") from error
+    chosen: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for item in parsed:
+        key = item.key_or_group
+        if key in groups or "/" in key:
+            if key.split("/")[0] not in groups:
+                raise UserError(f"{key} cannot be replaced here: {did_you_mean(key, groups)}")
+            chosen[key] = str(item.value())
+        elif "." in key:
+            values[key] = item.value()
+        else:
+            raise UserError(f"{key} cannot be set here; {did_you_mean(key, groups)}")
+    return chosen, values

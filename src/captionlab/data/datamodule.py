@@ -1,0 +1,221 @@
+"""The LightningDataModule of image-caption pairs: splits, tokenizer, loaders."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, DistributedSampler
+
+from captionlab.data.dataset import (
+    CaptionBatch,
+    CaptionDataset,
+    CaptionExample,
+    Collate,
+    EvaluationSampler,
+)
+from captionlab.data.image_check import drop_broken
+from captionlab.data.images import Augment
+from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
+from captionlab.errors import UserError, did_you_mean
+from captionlab.text.tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 2**30  # prepared images of all splits up to this size stay in memory
+
+
+@runtime_checkable
+class Truthful(Protocol):
+    """A source that can tell whether a caption is true of one of its images."""
+
+    def truth(self, image_id: int | str, caption: str) -> bool:
+        """Return whether all that the caption says holds."""
+        ...
+
+
+class CaptionDataModule(pl.LightningDataModule):
+    """Feeds image-caption pairs of one source to the trainer.
+
+    Args:
+        name: what tables and run folders call the data.
+        source: reads the records. tokenizer: called with the training captions, fits a tokenizer.
+        image_size, fit: how images reach the encoder. captions_per_image: K of a training batch.
+        max_length: longest training caption in tokens.
+        missing_images, broken_images: "error" or "skip".
+        augment: changes training images; null for none.
+        cache_images: keep prepared images in memory; null decides by their size (1 GiB at most).
+        num_workers: loading processes; null means none where images are cached, else one a core.
+        blank_images: replace every image by gray (the ablation "what does the language model know?").
+
+    Raises:
+        UserError: if a split is empty, missing, or its images are and the policy says "error".
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: CaptionSource,
+        tokenizer: Callable[[Iterable[str]], Tokenizer],
+        image_size: int,
+        fit: str = "stretch",
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        captions_per_image: int = 5,
+        max_length: int = 40,
+        missing_images: str = "error",
+        broken_images: str = "error",
+        augment: Augment | None = None,
+        cache_images: bool | None = None,
+        blank_images: bool = False,
+    ):
+        super().__init__()
+        for key, value in {
+            "batch_size": batch_size,
+            "captions_per_image": captions_per_image,
+            "max_length": max_length,
+        }.items():
+            if value < 1:
+                raise UserError(f"data.{key}={value} must be at least 1.")
+        if num_workers is not None and num_workers < 0:
+            raise UserError(f"data.num_workers={num_workers} must be 0 or more, or null.")
+        self.name = name
+        self.source = source
+        self.image_size = image_size
+        self.fit = fit
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.captions_per_image = captions_per_image
+        self.max_length = max_length
+        self.missing_images = missing_images
+        self.broken_images = broken_images
+        self.augment = augment
+        self.cache_images = cache_images
+        self.blank_images = blank_images
+        self.evaluation_split = "test"
+        self._fit_tokenizer = tokenizer
+        self._tokenizer: Tokenizer | None = None
+        self._records: dict[str, Sequence[CaptionRecord]] = {}
+        self._datasets: dict[str, CaptionDataset] = {}
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, fitted on the training split at first use unless one was given."""
+        if self._tokenizer is None:
+            captions = [c for record in self.records("train") for c in record.captions]
+            self._tokenizer = self._fit_tokenizer(captions)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @property
+    def truth(self) -> Callable[[int | str, str], bool] | None:
+        """Decides whether a caption is true of an image, where the source can tell."""
+        return self.source.truth if isinstance(self.source, Truthful) else None
+
+    def records(self, split: str) -> Sequence[CaptionRecord]:
+        """Return a split's records whose images can be read, the policies applied once.
+
+        Raises:
+            UserError: for an unknown or empty split, and for images the policies do not forgive.
+        """
+        if split not in self._records:
+            if split not in self.source.splits:
+                raise UserError(
+                    f"{self.name} has no split {split!r}: {did_you_mean(split, self.source.splits)}"
+                )
+            records = list(self.source.records(split))
+            records = drop_missing(records, policy=self.missing_images, split=split)
+            records = drop_broken(records, policy=self.broken_images, split=split)
+            if not records:
+                raise UserError(f"The split {split!r} of {self.name} is empty: no image is left.")
+            self._records[split] = records
+        return self._records[split]
+
+    def dataset(self, split: str) -> CaptionDataset:
+        """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
+        if split not in self._datasets:
+            training = split == "train"
+            records = self.records(split)
+            self._datasets[split] = CaptionDataset(
+                records,
+                self.tokenizer,
+                image_size=self.image_size,
+                fit=self.fit,
+                captions_per_image=self.captions_per_image if training else None,
+                max_length=self.max_length,
+                augment=self.augment if training else None,
+                cache=self._cached(len(records)),
+                blank=self.blank_images,
+            )
+        return self._datasets[split]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and check the splits before the first step, not at the first validation."""
+        if stage == "fit":
+            self.dataset("train")
+            self.dataset("val")
+        elif stage == "test":
+            self.dataset(self.evaluation_split)
+
+    def train_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Return this rank's shuffled training batches; a ragged last one is left to the next epoch."""
+        dataset = self.dataset("train")
+        rank, ranks = self._rank
+        drop_last = len(dataset) >= 2 * self.batch_size * ranks
+        if ranks == 1:
+            return self._loader(dataset, shuffle=True, drop_last=drop_last)
+        sampler: DistributedSampler[CaptionExample] = DistributedSampler(dataset, ranks, rank)
+        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
+
+    def val_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Return the validation batches of this rank."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Return the batches of ``evaluation_split`` of this rank."""
+        return self._evaluation_loader(self.evaluation_split)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[CaptionBatch]:
+        dataset = self.dataset(split)
+        rank, ranks = self._rank
+        return self._loader(
+            dataset, sampler=EvaluationSampler(len(dataset), rank, ranks) if ranks > 1 else None
+        )
+
+    @property
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, dataset: CaptionDataset, **how: object) -> DataLoader[CaptionBatch]:
+        workers = self.num_workers
+        if workers is None:
+            workers = 0 if self._cached(len(dataset)) or self.blank_images else available_cores()
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=workers,
+            collate_fn=Collate(self.tokenizer.pad_id),
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **how,  # type: ignore[arg-type]
+        )
+
+    def _cached(self, images: int) -> bool:
+        if self.cache_images is not None:
+            return self.cache_images
+        return self.augment is None and images * 3 * self.image_size**2 <= CACHE_BYTES
+
+
+def available_cores() -> int:
+    """Return how many loading processes to start: the cores this process may use, 16 at most."""
+    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS
+    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    return min(cores, 16)

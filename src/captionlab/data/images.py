@@ -1,0 +1,120 @@
+"""Images for the encoder: brought to size, and varied for training."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captionlab.errors import UserError, did_you_mean
+
+Fit = Literal["stretch", "crop", "pad"]
+# ImageNet's mean color, which the encoders' normalization turns into zeros
+PADDING = (124, 116, 104)
+SIDES = re.compile(r"\b(?:left|right)|左|右", re.IGNORECASE)
+
+
+def prepare(image: Tensor, size: int, fit: str = "stretch") -> Tensor:
+    """Return the image as (3,size,size) uint8, resized with antialiasing (bilinear).
+
+    Args:
+        image: (3,h,w) uint8.
+        fit: "stretch" changes the proportions, "crop" takes the central square, "pad" adds bars of
+            ImageNet's mean color.
+
+    Raises:
+        UserError: for another `fit`.
+    """
+    if fit not in get_args(Fit):
+        raise UserError(f"data.fit={fit!r}: {did_you_mean(fit, get_args(Fit))}")
+    height, width = image.shape[1:]
+    if fit == "stretch":
+        return _resize(image, size, size)
+    if fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return _resize(image[:, top : top + side, left : left + side], size, size)
+    scale = size / max(height, width)
+    small = _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    canvas = torch.tensor(PADDING, dtype=torch.uint8)[:, None, None].repeat(1, size, size)
+    top, left = (size - small.shape[1]) // 2, (size - small.shape[2]) // 2
+    canvas[:, top : top + small.shape[1], left : left + small.shape[2]] = small
+    return canvas
+
+
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
+    if image.shape[1:] == (height, width):
+        return image.contiguous()
+    resized = F.interpolate(image[None], (height, width), mode="bilinear", antialias=True)
+    return resized[0].contiguous()
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """Varies a training image: by default a mild random crop, and half the time a mirror image.
+
+    Args:
+        flip: mirror with probability 1/2, but never an image with a caption that says left or right
+            (or 左, 右), because the caption would then be wrong.
+        min_scale: the smallest part of the area that a random crop keeps, in (0, 1].
+        max_ratio: how much a crop may change the proportions, at least 1.
+        brightness, contrast, saturation: each is multiplied by a factor drawn from [1 - x, 1 + x].
+    """
+
+    flip: bool = True
+    min_scale: float = 0.7
+    max_ratio: float = 1.2
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_scale <= 1:
+            raise UserError(f"data.augment.min_scale={self.min_scale} must be in (0, 1]")
+        if self.max_ratio < 1:
+            raise UserError(f"data.augment.max_ratio={self.max_ratio} must be at least 1")
+        for key in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise UserError(f"data.augment.{key}={getattr(self, key)} must be in [0, 1]")
+
+    def __call__(
+        self, image: Tensor, captions: Sequence[str] = (), generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a variant (3,h',w') uint8 of an image (3,h,w); no `generator`: torch's own."""
+        # always eight draws, so that switching one change off leaves the others as they were
+        draws = torch.rand(8, generator=generator).tolist()
+        image = self._crop(image, draws[:4])
+        if self.flip and draws[4] < 0.5 and not any(map(SIDES.search, captions)):
+            image = image.flip(-1)
+        strengths = (self.brightness, self.contrast, self.saturation)
+        if not any(strengths):
+            return image
+        factors = [1 + x * (2 * draw - 1) for x, draw in zip(strengths, draws[5:], strict=True)]
+        return _recolor(image, *factors)
+
+    def _crop(self, image: Tensor, draws: list[float]) -> Tensor:
+        scale = self.min_scale + (1 - self.min_scale) * draws[0]
+        stretch = math.exp(math.log(self.max_ratio) * (draws[1] - 0.5))
+        height, width = image.shape[1:]
+        h = max(1, min(height, round(height * math.sqrt(scale) * stretch)))
+        w = max(1, min(width, round(width * math.sqrt(scale) / stretch)))
+        top, left = round((height - h) * draws[2]), round((width - w) * draws[3])
+        return image[:, top : top + h, left : left + w]
+
+
+def _recolor(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    # all three are linear in a pixel's color p, so one product with a 3x3 matrix does them:
+    # p -> brightness p; p -> mean + contrast (p - mean); p -> gray(p) + saturation (p - gray(p))
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    pixels = image.permute(1, 2, 0).reshape(-1, 3).float()
+    mean = brightness * (pixels.mean(0) @ luma)
+    matrix = saturation * torch.eye(3) + (1 - saturation) * luma
+    pixels = torch.addmm((1 - contrast) * mean.expand(3), pixels, contrast * brightness * matrix.T)
+    pixels = pixels.round_().clamp_(0, 255).to(torch.uint8)
+    return pixels.reshape(*image.shape[1:], 3).permute(2, 0, 1)

@@ -1,0 +1,275 @@
+"""Captions of your own: any CSV and any JSON Lines file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from captionlab.data.files import bad_json, data_root, nearest, read_lines, read_text
+from captionlab.data.records import Entry, Reader, hash_split
+from captionlab.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+# how other people's files call the three splits
+SPLIT_NAMES = {
+    "training": "train",
+    "dev": "val",
+    "valid": "val",
+    "validation": "val",
+    "testing": "test",
+}
+DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of a table: where it stands and what it says."""
+
+    line: int
+    image: str
+    captions: list[str]
+    split: str | None
+    image_id: int | str | None
+
+
+@dataclass(slots=True)
+class _Image:
+    line: int
+    image_id: int | str
+    split: str | None
+    captions: list[str] = field(default_factory=list)
+
+
+class _TableReader(Reader):
+    """Joins the rows of a table to images; rows of the same image join their captions."""
+
+    LAYOUT: ClassVar[str]
+
+    def __init__(
+        self, rows: Iterator[Row], *, file: Path, root: Path | None, language: str
+    ) -> None:
+        images = _by_image(rows, file)
+        if not images:
+            raise UserError(f"{file} has no rows below its header; expected: {self.LAYOUT}")
+        if all(image.split is None for image in images.values()):
+            split_of = hash_split(images)
+            logger.info("%s names no split: 80/10/10 by a hash of the image names", file)
+        else:
+            split_of = {name: image.split or "" for name, image in images.items()}
+        base = _base_folder(list(images), file, root)
+        entries = [
+            Entry(split_of[name], image.image_id, base / name, image.captions)
+            for name, image in images.items()
+        ]
+        super().__init__(entries, language=language, origin=file)
+
+
+class CsvCaptions(_TableReader):
+    """A CSV with a header: `image`, `caption` (one a row), and if you like `split` and `image_id`.
+
+    Image paths are relative to `root` or to the file's folder, or all absolute. A caption that
+    holds the delimiter or a line break stands in double quotes. Without a split column the images
+    are divided 80/10/10 by a hash of their names. `delimiter` is one character or "tab".
+    """
+
+    LAYOUT = "a CSV with the header image,caption[,split][,image_id], image paths relative to ROOT"
+
+    def __init__(
+        self,
+        *,
+        file: str = "captions.csv",
+        root: str | None = None,
+        delimiter: str = ",",
+        image_column: str = "image",
+        caption_column: str = "caption",
+        encoding: str = "utf-8",
+        language: str = "en",
+    ) -> None:
+        path, folder = _table_file(file, root, self.LAYOUT)
+        comma = DELIMITERS.get(delimiter, delimiter)
+        if len(comma) != 1:
+            raise UserError(f"data.source.delimiter={delimiter!r} is not one character (or 'tab')")
+        rows = csv_rows(path, read_text(path, encoding), comma, image_column, caption_column)
+        super().__init__(rows, file=path, root=folder, language=language)
+
+
+class JsonlCaptions(_TableReader):
+    """One JSON object a line: `image`, `caption` or `captions` (a string or a list of strings).
+
+    `split` and `image_id` may be there as well; the rest is as for a CSV.
+    """
+
+    LAYOUT = (
+        'lines {"image": "a.jpg", "captions": ["...", "..."], "split": "train", "image_id": 1}, '
+        "the last two if you like, image paths relative to ROOT"
+    )
+
+    def __init__(
+        self,
+        *,
+        file: str = "captions.jsonl",
+        root: str | None = None,
+        encoding: str = "utf-8",
+        language: str = "en",
+    ) -> None:
+        path, folder = _table_file(file, root, self.LAYOUT)
+        rows = jsonl_rows(path, read_lines(path, encoding))
+        super().__init__(rows, file=path, root=folder, language=language)
+
+
+def csv_rows(
+    file: Path, text: str, delimiter: str, image_column: str, caption_column: str
+) -> Iterator[Row]:
+    """Yield the rows of a CSV; UserError with file:line for a row or a header that does not fit."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    start = 1
+    try:
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not header:
+                header = [cell.strip() for cell in cells]
+                _check_header(header, f"{file}:{line}", image_column, caption_column)
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{file}:{line}: {len(cells)} cells where the header names {len(header)}; "
+                    f"a caption that holds {delimiter!r} needs double quotes around it"
+                )
+            row = dict(zip(header, cells, strict=True))
+            caption = row[caption_column] if caption_column in row else row["captions"]
+            yield Row(line, row[image_column], [caption], row.get("split"), row.get("image_id"))
+    except csv.Error as error:
+        raise UserError(
+            f"{file}:{start}: {error}; a cell that starts with a double quote must end with one, "
+            "and quotes inside it are doubled"
+        ) from None
+
+
+def _check_header(header: list[str], where: str, image_column: str, caption_column: str) -> None:
+    if len(set(header)) != len(header):
+        raise UserError(f"{where}: the header names a column twice: {', '.join(header)}")
+    wanted = {"image_column": image_column, "caption_column": caption_column}
+    for key, column in wanted.items():
+        if column in header or (column == "caption" and "captions" in header):
+            continue
+        if len(header) == 1:
+            other = next((mark for mark in (",", ";", "|", "\t") if mark in header[0]), None)
+            if other:
+                name = "tab" if other == "\t" else other
+                raise UserError(
+                    f"{where}: the header {header[0]!r} has another delimiter: "
+                    f"set data.source.delimiter='{name}'"
+                )
+        raise UserError(
+            f"{where}: no column {column!r}: {did_you_mean(column, header)} "
+            f"(columns: {', '.join(header)}; or set data.source.{key})"
+        )
+
+
+def jsonl_rows(file: Path, lines: list[str]) -> Iterator[Row]:
+    """Yield the rows of a JSON Lines file; UserError with file:line for one that does not fit."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{file}:{number}"
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(bad_json(file, line, error, first_line=number)) from None
+        if not isinstance(item, dict):
+            raise UserError(
+                f"{where}: expected an object with image and caption, not {line[:60]!r}"
+            )
+        captions = item.get("captions", item.get("caption"))
+        if not isinstance(item.get("image"), str) or captions is None:
+            key = "image" if not isinstance(item.get("image"), str) else "caption"
+            raise UserError(f"{where}: no {key!r} (keys: {', '.join(map(str, item)) or 'none'})")
+        texts = [captions] if isinstance(captions, str) else captions
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{where}: captions must be a string or a list of strings")
+        yield Row(number, item["image"], texts, item.get("split"), item.get("image_id"))
+
+
+def _by_image(rows: Iterator[Row], file: Path) -> dict[str, _Image]:
+    images: dict[str, _Image] = {}
+    owner: dict[int | str, str] = {}
+    absolute: dict[bool, int] = {}
+    for row in rows:
+        where = f"{file}:{row.line}"
+        # a file written on Windows
+        name = row.image.strip().replace("\\", "/")
+        if not name:
+            raise UserError(f"{where}: the image is empty")
+        absolute.setdefault(Path(name).is_absolute(), row.line)
+        if len(absolute) == 2:
+            raise UserError(
+                f"{file} mixes absolute image paths (line {absolute[True]}) and relative ones "
+                f"(line {absolute[False]}): use one kind"
+            )
+        split = _split_name(row.split)
+        image_id = _image_id(row.image_id, name, where)
+        known = images.get(name)
+        if known is None:
+            if owner.setdefault(image_id, name) != name:
+                raise UserError(
+                    f"{where}: image_id {image_id!r} belongs to {owner[image_id]} already"
+                )
+            known = images[name] = _Image(row.line, image_id, split)
+        if (known.split, known.image_id) != (split, image_id):
+            what = "split" if known.split != split else "image_id"
+            now, before = getattr(row, what), getattr(known, what)
+            raise UserError(
+                f"{where}: {name} has {what} {now!r} here, but {before!r} in line {known.line}"
+            )
+        known.captions.extend(row.captions)
+    unsplit = [image for image in images.values() if image.split is None]
+    if unsplit and len(unsplit) < len(images):
+        raise UserError(
+            f"{file}:{unsplit[0].line}: no split here, while other rows name one "
+            f"({len(unsplit):,} images without)"
+        )
+    return images
+
+
+def _split_name(split: str | None) -> str | None:
+    name = str(split).strip().lower() if split is not None else ""
+    return SPLIT_NAMES.get(name, name) or None
+
+
+def _image_id(value: Any, name: str, where: str) -> int | str:
+    if value is None or value == "":
+        return name
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise UserError(f"{where}: image_id must be a number or a text, not {value!r}")
+    # COCO's result format has numbers; 007 stays a text, or it would lose its zeros
+    text = str(value).strip()
+    return int(text) if text.isdecimal() and str(int(text)) == text else text
+
+
+def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:
+    folder = data_root(root, layout) if root is not None else None
+    given = Path(file).expanduser()
+    places = [folder / given, given] if folder else [given]
+    for path in places:
+        if path.is_file():
+            return path, folder
+    raise UserError(
+        f"data.source.file={file} does not exist (looked for {places[0]}): {nearest(places[0])}; "
+        f"expected: {layout}"
+    )
+
+
+def _base_folder(names: list[str], file: Path, root: Path | None) -> Path:
+    """Return the folder that image paths start from: the one that holds more of the first 50."""
+    folders = [folder for folder in (root, file.parent) if folder is not None]
+    return max(folders, key=lambda folder: sum((folder / name).exists() for name in names[:50]))

@@ -1,0 +1,167 @@
+"""What every reader hands on: one record an image, grouped in named splits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from captionlab.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+STANDARD_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """One image with its captions; `image` is a file, or draws an (h, w, 3) uint8 array."""
+
+    image_id: int | str
+    image: Path | Callable[[], np.ndarray]
+    captions: tuple[str, ...]
+
+
+class CaptionSource(Protocol):
+    """A data set: its language ("en" or "zh"), its splits, and the records of each."""
+
+    language: str
+    splits: tuple[str, ...]
+
+    def records(self, split: str) -> Sequence[CaptionRecord]:
+        """Return the records of one split; UserError for a split that is not there."""
+        ...
+
+
+class Entry(NamedTuple):
+    """One image as a file describes it: captions not cleaned yet, `image` maybe without a file."""
+
+    split: str
+    image_id: int | str
+    image: Path
+    captions: Sequence[str]
+
+
+class Reader:
+    """A caption data set held in memory: the base of all file readers.
+
+    Captions keep their text; white space of any kind (line breaks, U+2028, tabs) becomes one blank,
+    because coco-caption's tools shift or hang on anything else. Empty captions are dropped, and an
+    image that loses all of its captions goes with them; one log line says how many.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        *,
+        language: str,
+        origin: Path,
+        splits: Sequence[str] = (),
+    ) -> None:
+        self.language = language
+        self._origin = origin
+        self._groups: dict[str, list[CaptionRecord]] = {split: [] for split in splits}
+        empty = lost = 0
+        for entry in entries:
+            captions = tuple(filter(None, (" ".join(text.split()) for text in entry.captions)))
+            empty += len(entry.captions) - len(captions)
+            group = self._groups.setdefault(entry.split, [])
+            if captions:
+                group.append(CaptionRecord(entry.image_id, entry.image, captions))
+            else:
+                lost += 1
+        if empty:
+            logger.warning(
+                "%s: %d empty captions dropped, and %d images that had no other",
+                origin,
+                empty,
+                lost,
+            )
+        standard = [split for split in STANDARD_SPLITS if split in self._groups]
+        others = sorted(set(self._groups) - set(standard))
+        self.splits: tuple[str, ...] = (*standard, *others)
+
+    def records(self, split: str) -> Sequence[CaptionRecord]:
+        """Return the records of one split; UserError for a split that is unknown or empty."""
+        counts = ", ".join(f"{name} {len(self._groups[name]):,}" for name in self.splits)
+        if split not in self._groups:
+            hint = did_you_mean(split, self.splits)
+            raise UserError(f"{self._origin} has no split {split!r}: {hint} (images: {counts})")
+        if not self._groups[split]:
+            raise UserError(f"split {split!r} of {self._origin} is empty (images: {counts})")
+        return self._groups[split]
+
+
+def hash_split(names: Iterable[str]) -> dict[str, str]:
+    """Return name -> "train" | "val" | "test", 80/10/10 in the order of the names' MD5.
+
+    The same names give the same split on every machine; from 3 names on no split is empty.
+    """
+    ordered = sorted(set(names), key=lambda name: hashlib.md5(name.encode("utf-8")).digest())
+    held_out = max(1, round(len(ordered) / 10)) if len(ordered) >= 3 else 0
+    return {
+        name: "val" if place < held_out else "test" if place < 2 * held_out else "train"
+        for place, name in enumerate(ordered)
+    }
+
+
+def drop_missing(
+    records: Sequence[CaptionRecord], *, policy: str = "error", split: str = "train"
+) -> list[CaptionRecord]:
+    """Return the records whose image file exists; drawn images always do.
+
+    Raises:
+        UserError: with policy "error", if any is missing: how many, and the first five; with
+            policy "skip" (which logs their number), if none is left; for another policy.
+    """
+    folders: dict[Path, set[str]] = {}
+    missing: dict[Path, str] = {}
+    for record in records:
+        path = record.image
+        if not isinstance(path, Path):
+            continue
+        # one listing a folder: a question for each of 118,287 files takes minutes on a network disk
+        if path.parent not in folders:
+            folders[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+        if path.name not in folders[path.parent]:
+            missing[path] = ""
+    return keep_records(records, missing, what="missing", policy=policy, split=split)
+
+
+def keep_records(
+    records: Sequence[CaptionRecord],
+    bad: Mapping[Path, str],
+    *,
+    what: str,
+    policy: str,
+    split: str,
+) -> list[CaptionRecord]:
+    """Return the records whose image is not `bad` (path -> reason), if the policy allows.
+
+    Raises:
+        UserError: as `drop_missing` says; `what` is "missing" or "broken", as in data.WHAT_images.
+    """
+    key = f"data.{what}_images"
+    if policy not in ("error", "skip"):
+        raise UserError(f"{key}={policy}: {did_you_mean(policy, ('error', 'skip'))}")
+    kept = [
+        record for record in records if not (isinstance(record.image, Path) and record.image in bad)
+    ]
+    lost = len(records) - len(kept)
+    if not lost:
+        return kept
+    share = f"{lost:,} of the {len(records):,} images of split {split!r} are {what}"
+    first = "; ".join(f"{path} {reason}".rstrip() for path, reason in list(bad.items())[:5])
+    more = "; ..." if len(bad) > 5 else ""
+    if policy == "error":
+        raise UserError(f"{share}: {first}{more} (set {key}=skip to go on without them)")
+    if not kept:
+        raise UserError(f"{share}, so {key}=skip leaves nothing: {first}{more}")
+    logger.warning("%s=skip: %s; %s are left", key, share, f"{len(kept):,}")
+    return kept

@@ -1,0 +1,56 @@
+"""From a memory to words: a decoding method, a model and a tokenizer put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from captionlab.decoding.generated import Generated
+
+
+class TokenIds(Protocol):
+    """What generation needs of a tokenizer."""
+
+    pad_id: int
+    bos_id: int
+    eos_id: int
+    unk_id: int
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of token ids, up to the end token."""
+        ...
+
+
+class Decoding(Protocol):
+    """Turns a memory into captions: greedy, beam, sampling."""
+
+    def __call__(
+        self,
+        model: Any,
+        memory: Any,
+        *,
+        bos_id: int,
+        eos_id: int,
+        pad_id: int,
+        banned_ids: tuple[int, ...] = (),
+    ) -> Generated:
+        """Return the captions of each image, best first."""
+        ...
+
+
+def generate(
+    model: Any, memory: Any, decoding: Decoding, tokenizer: TokenIds
+) -> tuple[list[str], Generated]:
+    """Return one caption an image (the best) and all that the decoding found.
+
+    The unknown token is never generated: a caption that says ``<unk>`` helps nobody.
+    """
+    generated = decoding(
+        model,
+        memory,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
+        banned_ids=(tokenizer.unk_id,),
+    )
+    return [tokenizer.decode(ids) for ids in generated.tokens[:, 0].tolist()], generated

@@ -1,0 +1,194 @@
+"""Scores of a whole split, the same on one process and on many."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+
+from captionlab.errors import UserError
+from captionlab.metrics.cider import CiderD
+from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.ngrams import RougeL, bleu
+from captionlab.metrics.references import ImageId, PreparedReferences, Tokenize
+
+Truth = Callable[[Any, str], bool]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one split on coco-caption's scale: CIDEr 1.0 and BLEU 1.0 are 100 %.
+
+    ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
+    ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1) that the corpus has.
+    ``captions``: what was scored. Both are sorted by image id.
+    """
+
+    corpus: dict[str, float]
+    per_image: dict[ImageId, dict[str, float]]
+    captions: dict[ImageId, str]
+
+
+class SplitScorer:
+    """Scores captions of a split whose references are prepared once.
+
+    Args:
+        references: captions of each image; UserError for no image, or an image without a caption.
+        tokenize: caption -> tokens, for references and candidates alike.
+        meteor: a METEOR process; None leaves METEOR out.
+        truth: (image id, caption) -> whether all that the caption says holds; None leaves it out.
+
+    CIDEr of a single image is left out with one warning that says why.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[ImageId, Sequence[str]],
+        tokenize: Tokenize,
+        *,
+        meteor: Meteor | None = None,
+        truth: Truth | None = None,
+    ) -> None:
+        self._references = PreparedReferences(references, tokenize)
+        self._meteor, self._truth = meteor, truth
+        self._rouge = RougeL(self._references)
+        self._cider: CiderD | None = None
+        try:
+            self._cider = CiderD(self._references)
+        except UserError as reason:
+            warnings.warn(f"CIDEr is left out: {reason}", stacklevel=3)
+
+    def __call__(self, captions: Mapping[ImageId, str]) -> Scores:
+        """Return the scores of one caption for each image; UserError unless each image has one."""
+        missing = [i for i in self._references.image_ids if i not in captions]
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(self._references)} images have no caption to score, "
+                f"the first is {missing[0]!r}"
+            )
+        ids = _in_order(captions)
+        texts = [captions[i] for i in ids]
+        candidates = self._references.candidates(ids, texts)
+        corpus_bleu, image_bleu = bleu(self._references, candidates)
+        corpus = {f"bleu_{n}": float(value) for n, value in enumerate(corpus_bleu, 1)}
+        columns = {"bleu_4": image_bleu[:, 3], "rouge_l": self._rouge(candidates)}
+        if self._cider is not None:
+            columns["cider"] = self._cider(candidates)
+        if self._truth is not None:
+            columns["truth"] = np.array(
+                [float(self._truth(i, text)) for i, text in zip(ids, texts, strict=True)]
+            )
+        # fsum: the mean does not depend on the order of summation
+        corpus.update((k, fsum(v) / len(ids)) for k, v in columns.items() if k not in corpus)
+        if self._meteor is not None:
+            references = [self._references.texts[row] for row in candidates.rows]
+            if (scores := self._meteor.score(candidates.texts, references)) is not None:
+                corpus["meteor"], columns["meteor"] = scores
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        per_image = {
+            i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
+        }
+        return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)))
+
+
+class CaptionMetrics:
+    """Collects generated captions batch by batch and scores each image once, over all processes.
+
+    Padded distributed samplers repeat images; of an image's captions the first one of the lowest
+    rank counts. Rank 0 scores, every rank gets the scores. References are prepared once and kept as
+    long as the images and their references stay the same. Arguments as of ``SplitScorer``; METEOR's
+    process starts, on rank 0 only, with the first batch: it loads while captions are generated.
+    """
+
+    def __init__(
+        self, tokenize: Tokenize, *, meteor: Meteor | None = None, truth: Truth | None = None
+    ) -> None:
+        self._tokenize, self._meteor, self._truth = tokenize, meteor, truth
+        self._collected: dict[ImageId, tuple[str, tuple[str, ...]]] = {}
+        self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
+
+    def update(
+        self,
+        image_ids: Sequence[ImageId],
+        captions: Sequence[str],
+        references: Sequence[Sequence[str]],
+    ) -> None:
+        """Add a batch: one caption and the references of each image."""
+        if self._meteor is not None and _rank() == 0:
+            self._meteor.start()
+        for image_id, caption, texts in zip(image_ids, captions, references, strict=True):
+            self._collected.setdefault(image_id, (caption, tuple(texts)))
+
+    def compute(self) -> Scores:
+        """Return the scores of all captions since ``reset``, on every rank.
+
+        Every rank must call it, one without captions too. UserError, on all ranks, where no rank
+        has a caption or an image has no reference; RuntimeError where rank 0 failed otherwise.
+        """
+        if _world_size() == 1:
+            return self._score([self._collected])
+        gathered: list[Any] = [None] * _world_size()
+        dist.all_gather_object(gathered, self._collected)
+        if _rank() == 0:
+            return self._score_and_broadcast(gathered)
+        message: list[Any] = [None]
+        dist.broadcast_object_list(message, src=0)
+        scores, user_error, error = message[0]
+        if user_error is not None:
+            raise UserError(user_error)
+        if error is not None:
+            raise RuntimeError(f"scoring failed on rank 0: {error}")
+        return scores
+
+    def reset(self) -> None:
+        """Forget the captions; prepared references stay until other ones come."""
+        self._collected = {}
+
+    def _score_and_broadcast(self, gathered: list[dict]) -> Scores:
+        # whatever happens here, the other ranks wait for a message
+        message: tuple[Scores | None, str | None, str | None] = (None, None, "it was interrupted")
+        try:
+            scores = self._score(gathered)
+            message = (scores, None, None)
+        except UserError as error:
+            message = (None, str(error), None)
+            raise
+        except Exception as error:
+            message = (None, None, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            dist.broadcast_object_list([message], src=0)
+        return scores
+
+    def _score(self, gathered: list[dict[ImageId, tuple[str, tuple[str, ...]]]]) -> Scores:
+        merged: dict[ImageId, tuple[str, tuple[str, ...]]] = {}
+        for collected in reversed(gathered):
+            merged.update(collected)
+        ids = _in_order(merged)
+        references = {i: merged[i][1] for i in ids}
+        if self._prepared is None or self._prepared[0] != references:
+            scorer = SplitScorer(references, self._tokenize, meteor=self._meteor, truth=self._truth)
+            self._prepared = (references, scorer)
+        return self._prepared[1]({i: merged[i][0] for i in ids})
+
+
+def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:
+    """Return the ids sorted, numbers before names."""
+    return sorted(image_ids, key=lambda i: (isinstance(i, str), i))
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _rank() -> int:
+    return dist.get_rank() if _distributed() else 0
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if _distributed() else 1

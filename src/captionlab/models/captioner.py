@@ -1,0 +1,70 @@
+"""A captioner: an encoder and a decoder under one roof.
+
+Legend: B images, K captions an image, T tokens, W beams, N memory slots, H hidden width,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from captionlab.models.memory import Memory
+from captionlab.models.state import State
+
+
+class Decoder(Protocol):
+    """What every decoder offers (and is an ``nn.Module`` besides)."""
+
+    output_dim: int
+    attention_penalty: float
+
+    def __call__(self, memory: Memory, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return hidden (B, K, T, H) and weights (B, K, T, N) | None of inputs (B, K, T)."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return (..., V) from (..., H)."""
+
+    def start(self, memory: Memory, width: int) -> State:
+        """Return the state before the first token, for ``width`` beams an image."""
+
+    def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, State]:
+        """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
+
+
+class Captioner(nn.Module):
+    """Images in, words out: everything an objective or a decoding method may ask for."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    @property
+    def attention_penalty(self) -> float:
+        """The factor of the doubly stochastic penalty that the attention asks for; 0 for none."""
+        return float(self.decoder.attention_penalty)
+
+    def encode(self, images: Tensor) -> Memory:
+        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
+        return self.encoder(images)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return hidden (B, K, T, H) and attention weights (B, K, T, N) | None.
+
+        ``tokens`` (B, K, T) are the decoder's inputs, already shifted.
+        """
+        return self.decoder(self.encode(images), tokens)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return (..., V) from (..., H); give it real tokens only."""
+        return self.decoder.logits(hidden)
+
+    def start(self, memory: Memory, width: int) -> State:
+        """Return the decoder's state before the first token, for ``width`` beams an image."""
+        return self.decoder.start(memory, width)
+
+    def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
+        return self.decoder.step(token_ids, state)

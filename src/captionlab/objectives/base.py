@@ -1,0 +1,83 @@
+"""What every training objective shares: its protocol, the one-token shift and the plain likelihood.
+
+B images, K captions an image, T tokens, M real tokens of a batch, H hidden width, N memory slots.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captionlab.models.captioner import Captioner
+from captionlab.models.memory import Memory
+
+
+class Batch(Protocol):
+    """What an objective reads of a batch (``captionlab.data.dataset.CaptionBatch`` fits)."""
+
+    images: Tensor  # (B,3,h,w) uint8
+    tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding
+    lengths: Tensor  # (B,K) int64: real tokens with bos and eos, 0 for an absent caption
+    image_ids: list[int | str]
+    references: list[list[str]]
+
+
+class Objective(Protocol):
+    """Pairs a captioner with a loss.
+
+    ``name`` prefixes the diagnostics on the dashboard (``train/<name>/...``).
+    """
+
+    name: str
+
+    def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss (a scalar) and named diagnostics (detached scalars)."""
+        ...
+
+
+class Shifted(NamedTuple):
+    """Teacher forcing: what the decoder reads, what it must say, and which positions are real."""
+
+    inputs: Tensor  # (B,K,T-1)
+    targets: Tensor  # (B,K,T-1)
+    real: Tensor  # (B,K,T-1) bool
+
+
+def shift(tokens: Tensor, lengths: Tensor) -> Shifted:
+    """Return inputs and targets one token apart, the only place where this is done.
+
+    Args:
+        tokens: (B,K,T); lengths: (B,K), bos and eos counted.
+    """
+    steps = torch.arange(tokens.shape[-1] - 1, device=tokens.device)
+    return Shifted(tokens[..., :-1], tokens[..., 1:], steps < (lengths[..., None] - 1))
+
+
+class TeacherForced(NamedTuple):
+    """The decoder's answers on the real tokens of a batch."""
+
+    logits: Tensor  # (M,V)
+    targets: Tensor  # (M,)
+    weights: Tensor | None  # attention (B,K,T-1,N)
+    real: Tensor  # (B,K,T-1) bool
+
+
+def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> TeacherForced:
+    """Return logits and targets of the batch's M real tokens; padding never reaches the vocabulary."""
+    inputs, targets, real = shift(batch.tokens, batch.lengths)
+    hidden, weights = captioner.decoder(memory, inputs)
+    return TeacherForced(captioner.logits(hidden[real]), targets[real], weights, real)
+
+
+@torch.no_grad()
+def caption_nll(captioner: Captioner, memory: Memory, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return each image's summed negative log-likelihood in nats (B,) and its number of tokens (B,)."""
+    logits, targets, _, real = teacher_forced(captioner, memory, batch)
+    token_nll = F.cross_entropy(logits.float(), targets, reduction="none")
+    images = torch.arange(len(real), device=token_nll.device)
+    owner = images[:, None, None].expand_as(real)[real]
+    total = token_nll.new_zeros(len(images)).index_add_(0, owner, token_nll)
+    return total, real.sum((1, 2))

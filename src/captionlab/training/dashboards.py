@@ -1,0 +1,116 @@
+"""Loggers that need an extra: Weights & Biases, TensorBoard; and their table of captioned images."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from captionlab.errors import UserError, did_you_mean
+from captionlab.training.gallery import Example
+
+MODES = ("online", "offline", "disabled")
+
+
+class CaptionWandbLogger(WandbLogger):
+    """Lightning's W&B logger that also shows a table of images with captions and references."""
+
+    def __init__(self, *, images: int, **settings: Any):
+        super().__init__(**settings)
+        self.images = images
+
+    def log_examples(self, examples: list[Example], split: str, epoch: int) -> None:
+        """Log the first ``images`` examples as a table ``<split>/captions``."""
+        import wandb
+
+        rows = examples[: self.images]
+        scores = sorted({name for example in rows for name in example.scores})
+        columns = ["epoch", "image_id", "image", "caption", "references", *scores]
+        data = [
+            [
+                epoch,
+                str(example.image_id),
+                wandb.Image(example.image_array(), caption=example.caption),
+                example.caption,
+                "\n".join(example.references),
+                *(example.scores.get(name) for name in scores),
+            ]
+            for example in rows
+        ]
+        self.experiment.log({f"{split}/captions": wandb.Table(columns=columns, data=data)})
+
+
+def weights_and_biases(
+    *,
+    save_dir: str,
+    mode: str = "online",
+    project: str = "captionlab",
+    name: str | None = None,
+    group: str | None = None,
+    tags: list[str] | None = None,
+    job_type: str = "train",
+    images: int = 32,
+) -> CaptionWandbLogger:
+    """Return the W&B logger of a run; nothing is written outside the run folder.
+
+    Raises:
+        UserError: if wandb is not installed, the mode is unknown, or ``online`` cannot work here
+            (no key, or no network: the client itself would wait for minutes).
+    """
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("logger=wandb needs the package wandb: pip install 'captionlab[wandb]'.")
+    if mode not in MODES:
+        raise UserError(f"logger.wandb.mode={mode!r}: {did_you_mean(mode, MODES)}")
+    mode = os.environ.get("WANDB_MODE", mode)
+    if mode == "online":
+        _check_online()
+    os.makedirs(save_dir, exist_ok=True)
+    os.environ.setdefault("WANDB_DATA_DIR", save_dir)  # staging of table images; else the user's home
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ["WANDB_MODE"] = mode
+    return CaptionWandbLogger(
+        images=images,
+        project=project,
+        name=name,
+        save_dir=save_dir,
+        offline=mode == "offline",
+        group=group,
+        tags=tags or [],
+        job_type=job_type,
+    )
+
+
+def _check_online() -> None:
+    import wandb
+
+    if not wandb.api.api_key:
+        raise UserError(
+            "logger.wandb.mode=online has no W&B key: run `wandb login`, or set "
+            "logger.wandb.mode=offline and upload later with `wandb sync`."
+        )
+    address = urlsplit(wandb.api.settings("base_url"))
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"logger.wandb.mode=online cannot reach the W&B server {address.hostname} ({error}): "
+            "set logger.wandb.mode=offline and upload later with `wandb sync`."
+        ) from error
+
+
+def tensorboard(*, save_dir: str) -> Logger:
+    """Return Lightning's TensorBoard logger, writing into ``save_dir/tensorboard``.
+
+    Raises:
+        UserError: if tensorboard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "logger=tensorboard needs the package tensorboard: pip install 'captionlab[tensorboard]'."
+        )
+    return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)

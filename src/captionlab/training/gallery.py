@@ -1,0 +1,166 @@
+"""A page that shows images with their captions: one file that opens anywhere, also offline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+LARGEST_SIDE = 320  # pixels: what a card shows on a screen of usual density, and a phone loads fast
+DARKEST = 210  # of 255: how black the part of an image becomes where the model did not look
+
+
+@dataclass(frozen=True)
+class Example:
+    """One captioned image.
+
+    ``image``: uint8, a tensor (3,h,w) or an array (h,w,3). ``scores``: any, by name. ``true``:
+    whether all the caption says holds, None if nobody can tell. ``attention`` (T,n,m), not
+    negative: where the model looked for each of the T ``words``.
+    """
+
+    image: Tensor | np.ndarray
+    image_id: int | str
+    caption: str
+    references: Sequence[str] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    true: bool | None = None
+    attention: Tensor | None = None
+    words: Sequence[str] = ()
+
+    def image_array(self) -> np.ndarray:
+        """Return the image as a uint8 array (h,w,3); ValueError for anything else."""
+        image = self.image
+        array = image.permute(1, 2, 0).cpu().numpy() if isinstance(image, Tensor) else image
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(f"an image must be uint8 with 3 channels: {image.dtype} {image.shape}")
+        return array
+
+
+def write_gallery(
+    path: Path, examples: Sequence[Example], title: str, summary: Mapping[str, float]
+) -> None:
+    """Write the page of the examples under ``path``, which it replaces only when it is complete.
+
+    ``title``: its heading; ``summary``: scores of the whole split, by name, for the heading. The
+    address ``gallery.html#sort=worst&by=cider`` opens it worst first.
+    """
+    page = render_gallery(examples, title, summary)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # a lone surrogate can come out of a byte-level tokenizer: it must not cost the page
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def render_gallery(examples: Sequence[Example], title: str, summary: Mapping[str, float]) -> str:
+    """Return the HTML of the page."""
+    names = list(dict.fromkeys(name for example in examples for name in example.scores))
+    chosen = "cider" if "cider" in names else next(iter(names), None)
+    options = [
+        f'<option value="{html.escape(name)}"{" selected" * (name == chosen)}>'
+        f"{html.escape(name)}</option>"
+        for name in names
+    ]
+    template = Template(
+        files("captionlab.training").joinpath("gallery_template.html").read_text(encoding="utf-8")
+    )
+    return template.substitute(
+        title=html.escape(title),
+        summary=score_list("summary", summary),
+        by_hidden="" if names else " hidden",
+        by_options="".join(options),
+        show_hidden="" if any(example.true is not None for example in examples) else " hidden",
+        cards="\n".join(card(example) for example in examples),
+        nothing="" if examples else '<p class="nothing">There is no example.</p>',
+    )
+
+
+def card(example: Example) -> str:
+    """Return the HTML of one example."""
+    image = Image.fromarray(example.image_array())
+    caption = html.escape(" ".join(example.caption.split()))
+    shown = caption or '<span class="empty">(an empty caption)</span>'
+    finite = {name: score for name, score in example.scores.items() if math.isfinite(score)}
+    truth = "" if example.true is None else str(bool(example.true)).lower()
+    references = "".join(f'<li dir="auto">{html.escape(text)}</li>' for text in example.references)
+    image_id = html.escape(str(example.image_id))
+    parts = [
+        f'<p class="caption" dir="auto">{shown}</p>',
+        f'<ul class="references" aria-label="References">{references}</ul>' if references else "",
+        score_list("scores", example.scores, truth),
+        looks(example),
+        f'<p class="id">{image_id}</p>',
+    ]
+    return (
+        f'<li class="card" data-id="{image_id}" data-true="{truth}" '
+        f'data-scores="{html.escape(json.dumps(finite))}" '
+        f'style="--shape: {image.width} / {image.height}">'
+        f'<img alt="{caption or "(an empty caption)"}" src="{photo(image)}" decoding="async">'
+        f"<div>{''.join(parts)}</div></li>"
+    )
+
+
+def score_list(kind: str, scores: Mapping[str, float], truth: str = "") -> str:
+    """Return scores as an HTML list of names and values, with "caption: true" in front if known."""
+    rows = [(f' class="{truth}"', "caption", truth)] if truth else []
+    rows += [("", html.escape(name), f"{score:.3f}") for name, score in scores.items()]
+    items = "".join(
+        f"<div{mark}><dt>{name}</dt><dd>{value}</dd></div>" for mark, name, value in rows
+    )
+    return f'<dl class="{kind}">{items}</dl>' if items else ""
+
+
+def looks(example: Example) -> str:
+    """Return the strip of small images that are dark where the model did not look.
+
+    ValueError unless there is one map for each word.
+    """
+    if example.attention is None:
+        return ""
+    maps = example.attention.detach().float().cpu().numpy()
+    if maps.ndim != 3 or len(maps) != len(example.words):
+        raise ValueError(f"attention {maps.shape} does not fit {len(example.words)} words")
+    cells = "".join(
+        f'<li><span><img alt="" src="{spotlight(map_)}"></span>{html.escape(word)}</li>'
+        for word, map_ in zip(example.words, maps, strict=True)
+    )
+    return f'<ul class="looks" aria-label="Where the model looked for each word">{cells}</ul>'
+
+
+def photo(image: Image.Image) -> str:
+    """Return a small copy of the image as a data URI: JPEG, or PNG where it is small already."""
+    if max(image.size) <= LARGEST_SIDE / 2:
+        return data_uri(image, "PNG")
+    small = image.copy()
+    small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    return data_uri(small, "JPEG", quality=85)
+
+
+def spotlight(weights: np.ndarray) -> str:
+    """Return a data URI of a black image that is clear where ``weights`` (n,m) are largest."""
+    largest = max(float(weights.max()), np.finfo(np.float32).tiny)
+    opacity = np.round(DARKEST * (1 - weights / largest)).astype(np.uint8)
+    return data_uri(Image.fromarray(np.stack([np.zeros_like(opacity), opacity], -1), "LA"), "PNG")
+
+
+def data_uri(image: Image.Image, kind: str, **options: int) -> str:
+    """Return an encoded image that stands in the page itself."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{encoded}"

@@ -1,0 +1,150 @@
+"""The LightningModule: one objective in training, real captions in validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim import Optimizer
+
+from captionlab.data.dataset import CaptionBatch
+from captionlab.decoding.captions import Decoding, generate
+from captionlab.errors import UserError
+from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
+from captionlab.models.captioner import Captioner
+from captionlab.objectives.base import Objective, caption_nll
+from captionlab.text.tokenizers import Tokenizer
+from captionlab.training.schedules import Schedule
+
+CHECKPOINT_KEY = "captionlab"
+
+
+class CaptioningModule(pl.LightningModule):
+    """Trains a captioner with an objective; validates and tests by generating and scoring.
+
+    Args:
+        captioner, objective, decoding, tokenizer, metrics: built parts.
+        optimizer: called with parameter groups. schedule: completed with the optimizer, or None.
+        portable: what makes a checkpoint self-contained beside the weights: plain dicts only.
+    """
+
+    def __init__(
+        self,
+        *,
+        captioner: Captioner,
+        objective: Objective,
+        decoding: Decoding,
+        tokenizer: Tokenizer,
+        metrics: CaptionMetrics,
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        schedule: Schedule | None = None,
+        portable: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.captioner = captioner
+        self.objective = objective
+        self.decoding = decoding
+        self.tokenizer = tokenizer
+        self.metrics = metrics
+        self.evaluation_split = "test"
+        self.scores: dict[str, Scores] = {}
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._portable = portable or {}
+        self._nll: dict[int | str, tuple[float, int]] = {}
+
+    def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
+        """Return the objective's loss and log its diagnostics."""
+        loss, diagnostics = self.objective(self.captioner, batch)
+        # looking at the value waits for the device, so not at every step
+        if self.global_step % 20 == 0 and not torch.isfinite(loss):
+            raise UserError(
+                f"The training loss became {loss.item()} at step {self.global_step}: lower optimizer.lr, "
+                "set trainer.gradient_clip_val, or use trainer.precision=32-true."
+            )
+        log = {"train/loss": loss.detach()}
+        for name, value in diagnostics.items():
+            log[f"train/{self.objective.name}/{name}"] = value
+        self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: CaptionBatch, batch_idx: int) -> None:
+        """Generate and collect the captions of a batch."""
+        self._evaluate(batch)
+
+    def test_step(self, batch: CaptionBatch, batch_idx: int) -> None:
+        """Generate and collect the captions of a batch."""
+        self._evaluate(batch)
+
+    def _evaluate(self, batch: CaptionBatch) -> None:
+        memory = self.captioner.encode(batch.images)
+        captions, _ = generate(self.captioner, memory, self.decoding, self.tokenizer)
+        self.metrics.update(batch.image_ids, captions, batch.references)
+        nll, tokens = caption_nll(self.captioner, memory, batch)
+        for image_id, total, count in zip(batch.image_ids, nll.tolist(), tokens.tolist(), strict=True):
+            self._nll[image_id] = (total, count)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the whole validation split, once."""
+        if self.trainer.sanity_checking:
+            self._forget()
+        else:
+            self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score the whole evaluated split, once."""
+        self._score(self.evaluation_split)
+
+    def _score(self, split: str) -> None:
+        scores = self.metrics.compute()
+        loss = mean_nll(self._nll)
+        self._forget()
+        self.scores[split] = scores
+        log = {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in scores.corpus.items()}}
+        # every rank holds the same values: compute() gathered, deduplicated and broadcast them
+        self.log_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in log.items()}, rank_zero_only=False)
+
+    def _forget(self) -> None:
+        self.metrics.reset()
+        self._nll.clear()
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
+        encoder = [p for p in self.captioner.encoder.parameters() if p.requires_grad]
+        inside = {id(p) for p in encoder}
+        rest = [
+            p for p in self.captioner.parameters() if p.requires_grad and id(p) not in inside
+        ]
+        groups: list[dict[str, Any]] = [{"params": rest}]
+        rate = self.captioner.encoder.learning_rate
+        if encoder:
+            groups.append({"params": encoder} if rate is None else {"params": encoder, "lr": rate})
+        optimizer = self._optimizer(groups)
+        if self._schedule is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": self._schedule(optimizer, steps=steps, epochs=epochs),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what makes the file self-contained beside the weights (plain types only)."""
+        checkpoint[CHECKPOINT_KEY] = self._portable
+
+
+def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:
+    """Return nats a token over all ranks' images, each counted once whatever the number of ranks."""
+    merged = dict(per_image)
+    if dist.is_available() and dist.is_initialized():
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, per_image)
+        for part in reversed(gathered):
+            merged.update(part)
+    ordered = [merged[key] for key in sorted(merged, key=str)]
+    return sum(total for total, _ in ordered) / max(1, sum(count for _, count in ordered))

@@ -1,0 +1,96 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from captionlab import load_captioner
+from captionlab.commands.predict import predict
+from captionlab.errors import UserError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for i, place in enumerate(["a.jpg", "b.png", "deep/c.jpg"]):
+        Image.new("RGB", (90, 60 + i), (40 * i, 99, 10)).save(folder / place)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def best(run: Path) -> str:
+    return str(run / "checkpoints" / "best.ckpt")
+
+
+def test_every_photo_of_a_folder_gets_a_line(finished_run: Path, photos: Path, tmp_path: Path):
+    out = tmp_path / "captions.jsonl"
+    assert predict(best(finished_run), [str(photos)], out=str(out), batch_size=2) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["a.jpg", "b.png", "c.jpg"]
+    assert all(line["caption"] and line["score"] < 0 for line in lines)
+
+
+def test_one_bad_file_does_not_stop_the_rest(finished_run: Path, photos: Path, capsys):
+    (photos / "a2.jpg").write_bytes(b"")
+    assert predict(best(finished_run), [str(photos)]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert "a2.jpg" in err
+    assert "1 of 4" in err
+
+
+def test_predict_works_in_an_empty_folder_from_the_command_line(
+    finished_run: Path, photos: Path, tmp_path: Path
+):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "captionlab.commands.cli", "predict", best(finished_run), str(photos / "a.jpg")],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(photos / "a.jpg") + "\t")
+    assert list(empty.iterdir()) == []
+
+
+def test_load_captioner_takes_a_photo(finished_run: Path, photos: Path):
+    caption = load_captioner(best(finished_run))(photos / "a.jpg")
+    assert isinstance(caption, str)
+    assert caption
+
+
+def test_a_batch_says_the_same_as_one_by_one(finished_run: Path, photos: Path):
+    captioner = load_captioner(best(finished_run), decoding=["decoding=beam"])
+    paths = [photos / "a.jpg", photos / "b.png", photos / "deep" / "c.jpg"]
+    assert captioner.batch(paths) == [captioner(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"paths": ["nowhere.jpg"]}, "nowhere.jpg"),
+        ({"device": "cuda:77"}, "cuda:77"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"out": "no/such/folder/x.jsonl"}, "no/such/folder"),
+        ({"overrides": ["decoding=bean"]}, "beam"),
+    ],
+)
+def test_a_wrong_argument_is_named(finished_run: Path, photos: Path, arguments: dict, part: str):
+    given = {"paths": [str(photos)], **arguments}
+    with pytest.raises(UserError, match=part):
+        predict(best(finished_run), given.pop("paths"), **given)
+
+
+def test_a_folder_without_images_is_named(finished_run: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no image"):
+        predict(best(finished_run), [str(tmp_path / "empty")])

@@ -1,0 +1,104 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from commands_support import SMALL, run_train
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_holds_what_the_readme_promises(finished_run: Path):
+    files = {str(p.relative_to(finished_run)) for p in finished_run.rglob("*") if p.is_file()}
+    assert files == {
+        "config.yaml",
+        "overrides.yaml",
+        "metrics.csv",
+        "results.json",
+        "captions.json",
+        "references.json",
+        "gallery.html",
+        "train.log",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+
+
+def test_every_score_is_logged_each_epoch(finished_run: Path):
+    rows = table(finished_run)
+    assert [row["epoch"] for row in rows[:2]] == ["0", "1"]
+    names = [f"val/bleu_{n}" for n in (1, 2, 3, 4)]
+    names += ["val/rouge_l", "val/cider", "val/truth", "val/loss", "train/loss"]
+    for row in rows[:2]:
+        assert all(row[name] != "" for name in names), row
+    assert float(rows[1]["train/loss"]) < float(rows[0]["train/loss"])
+
+
+def test_results_and_captions_belong_together(finished_run: Path):
+    results = json.loads((finished_run / "results.json").read_text())
+    assert {"test/cider", "test/bleu_4", "test/truth", "test_unseen/truth"} <= set(results)
+    captions = json.loads((finished_run / "captions.json").read_text())
+    assert len({row["image_id"] for row in captions}) == 8
+    assert all(set(row) == {"image_id", "caption"} and row["caption"] for row in captions)
+
+
+def test_config_yaml_is_resolved_and_overrides_are_kept(finished_run: Path):
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert config["model"]["decoder"]["hidden"] == 32
+    assert "${" not in (finished_run / "config.yaml").read_text()
+    assert "model.decoder.hidden=32" in yaml.safe_load((finished_run / "overrides.yaml").read_text())
+
+
+def test_a_checkpoint_holds_plain_types_only(finished_run: Path):
+    stored = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
+    entry = stored["captionlab"]
+    assert set(entry) == {"format", "config", "tokenizer", "decoding", "overrides"}
+    assert json.dumps(entry)
+
+
+def test_the_same_seed_gives_the_same_numbers(finished_run: Path, tmp_path: Path):
+    run_train(tmp_path, *SMALL, "hydra.run.dir=again", "test=false")
+    again = table(tmp_path / "again")
+    for name in ("train/loss", "val/loss", "val/cider"):
+        assert float(again[1][name]) == pytest.approx(float(table(finished_run)[1][name]), abs=1e-6)
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(finished_run: Path, tmp_path: Path):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    more = [o for o in SMALL if "max_epochs" not in o] + ["trainer.max_epochs=3", "test=false"]
+    run_train(tmp_path, *more, f"ckpt={last}", "hydra.run.dir=resumed")
+    assert [row["epoch"] for row in table(tmp_path / "resumed")] == ["2"]
+    stored = torch.load(tmp_path / "resumed" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stored["epoch"] == 3 or stored["epoch"] == 2
+
+
+def test_resuming_with_another_model_is_refused(finished_run: Path, tmp_path: Path, capsys):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    changed = [o for o in SMALL if "hidden" not in o] + ["model.decoder.hidden=48"]
+    with pytest.raises(SystemExit) as stop:
+        run_train(tmp_path, *changed, f"ckpt={last}", "hydra.run.dir=resumed")
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "model.decoder.hidden=32" in message
+    assert "model.decoder.hidden=48" in message
+
+
+def test_resuming_a_finished_run_says_what_to_raise(finished_run: Path, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_train(tmp_path, *SMALL, f"ckpt={finished_run / 'checkpoints' / 'last.ckpt'}")
+    assert stop.value.code == 2
+    assert "trainer.max_epochs" in capsys.readouterr().err
+
+
+def test_init_from_starts_a_new_run_from_the_weights(finished_run: Path, tmp_path: Path):
+    best = finished_run / "checkpoints" / "best.ckpt"
+    run_train(tmp_path, *SMALL, f"init_from={best}", "hydra.run.dir=tuned", "optimizer.lr=1e-9")
+    before = json.loads((finished_run / "results.json").read_text())
+    after = json.loads((tmp_path / "tuned" / "results.json").read_text())
+    assert after["test/loss"] == pytest.approx(before["test/loss"], abs=1e-3)
+    assert [row["epoch"] for row in table(tmp_path / "tuned")][:2] == ["0", "1"]

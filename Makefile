@@ -3,7 +3,7 @@
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
-# Options of train.py: make train ARGS="model=show_tell seed=2"
+# Options of train.py or pytest: make train ARGS="model=show_tell seed=2", make test ARGS="-k beam"
 ARGS ?=
 WORKERS ?= 2
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import tiny_captioner, tiny_config
 
 from captionlab.checkpoints import captioner_of, portable, read_checkpoint
 from captionlab.errors import UserError
 from captionlab.text.tokenizers import WordTokenizer
+from tests_support import tiny_captioner, tiny_config
 
 CAPTIONS = ["a red circle left of a blue square on green"] * 6
 

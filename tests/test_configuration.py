@@ -1,8 +1,8 @@
 import pytest
-from tests_support import tiny_config
 
 from captionlab.configuration import check, compose, locate, override, resolve
 from captionlab.errors import UserError
+from tests_support import tiny_config
 
 
 def test_all_mistakes_are_reported_at_once_with_their_keys():

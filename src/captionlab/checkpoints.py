@@ -144,7 +144,9 @@ def load_weights(captioner: Captioner, checkpoint: Checkpoint) -> None:
     """
     own = captioner.state_dict()
     problems = [f"has no {name}" for name in own if name not in checkpoint.weights]
-    problems += [f"has {name}, which this model lacks" for name in checkpoint.weights if name not in own]
+    problems += [
+        f"has {name}, which this model lacks" for name in checkpoint.weights if name not in own
+    ]
     problems += [
         f"has {name} of shape {tuple(tensor.shape)}, this model's is {tuple(own[name].shape)}"
         for name, tensor in checkpoint.weights.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pkgutil
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ LABELS: dict[str, set[str]] = {
     "model": {"name", "encoder", "decoder", "attention"},
     "data": {"root", "language"},
 }
+CAPTIONER = "captionlab.models.captioner.Captioner"  # unless a model's YAML names another class
 TRUSTED_TARGETS = ("captionlab.", "torch.", "torchvision.")
 
 
@@ -79,7 +81,9 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"The configuration refers to something missing: {_first_line(error)}") from error
+        raise UserError(
+            f"The configuration refers to something missing: {_first_line(error)}"
+        ) from error
     return typing.cast(dict[str, Any], plain)
 
 
@@ -159,7 +163,9 @@ def _quoted(text: str) -> str:
 def _known_keys(parent: str) -> list[str]:
     config = compose()
     node = OmegaConf.select(config, parent) if parent else config
-    return [str(k) for k in node if not str(k).startswith("_")] if isinstance(node, DictConfig) else []
+    return (
+        [str(k) for k in node if not str(k).startswith("_")] if isinstance(node, DictConfig) else []
+    )
 
 
 # --- checking -------------------------------------------------------------------------------------
@@ -254,7 +260,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is Any or (isinstance(value, Mapping) and "_target_" in value):
         return True
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
+        options = typing.get_args(hint)
+        # beside a plain type (lr: float | Tensor) a plain value can only mean that one
+        plain = [option for option in options if _is_plain(option)]
+        return any(_fits(value, option) for option in plain or options)
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     if hint is type(None):
@@ -267,6 +276,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is str:
         return isinstance(value, str)
+    if origin is dict:
+        return isinstance(value, Mapping)
     if origin in (list, tuple, Sequence):
         items = [a for a in typing.get_args(hint) if a is not Ellipsis]
         return isinstance(value, list | tuple) and (
@@ -276,11 +287,18 @@ def _fits(value: Any, hint: Any) -> bool:
     return not (inspect.isclass(hint) and value is None and hint is not object)
 
 
+def _is_plain(hint: Any) -> bool:
+    plain = (int, float, bool, str, type(None), list, tuple, dict, Sequence, typing.Literal)
+    return (typing.get_origin(hint) or hint) in plain
+
+
 def describe_type(hint: Any) -> str:
     """Return an annotation in words for a message."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe_type(option) for option in typing.get_args(hint))
+        options = typing.get_args(hint)
+        shown = [option for option in options if _is_plain(option)] or options
+        return " or ".join(dict.fromkeys(describe_type(option) for option in shown))
     if origin is typing.Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -298,21 +316,17 @@ def locate(target: str) -> Any:
     Raises:
         UserError: if there is none, with the nearest name in the module that exists.
     """
-    from hydra.utils import get_object
-
     try:
-        return get_object(target)
-    except Exception as error:
+        return pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
         module, _, name = target.rpartition(".")
         try:
-            siblings = [n for n in dir(get_object(module)) if not n.startswith("_")]
-        except Exception:
-            raise UserError(
-                f"{target} cannot be imported ({_first_line(_root_cause(error))})"
-            ) from error
-        if name in siblings:
-            raise
-        raise UserError(f"{module} has no {name!r}; {did_you_mean(name, siblings)}") from error
+            owner = pkgutil.resolve_name(module)
+        except (ImportError, AttributeError, ValueError):
+            raise UserError(f"{target} cannot be imported ({_first_line(error)})") from error
+        own = [n for n, v in vars(owner).items() if getattr(v, "__module__", module) == module]
+        public = [n for n in own if not n.startswith("_")]
+        raise UserError(f"{module} has no {name!r}; {did_you_mean(name, public)}") from error
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -372,9 +386,12 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
     """
     encoder = build(model["encoder"], "model.encoder")
     decoder = build(model["decoder"], "model.decoder")
+    hidden = decoder.keywords["hidden"]
+    if hidden < 1:
+        raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
     attention = build(model["attention"], "model.attention")
     with _refusals("model.attention"):
-        attention = attention(query_dim=decoder.keywords["hidden"], memory_dim=encoder.dim)
+        attention = attention(query_dim=hidden, memory_dim=encoder.dim)
     with _refusals("model.decoder"):
         decoder = decoder(
             vocabulary_size=sizes.vocabulary_size,
@@ -382,7 +399,8 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
             memory_dim=encoder.dim,
             attention=attention,
         )
-    return locate(model["_target_"])(encoder=encoder, decoder=decoder)
+    captioner = locate(model.get("_target_", CAPTIONER))
+    return captioner(encoder=encoder, decoder=decoder)
 
 
 def build_data(data: Mapping[str, Any]) -> Any:
@@ -393,7 +411,9 @@ def build_data(data: Mapping[str, Any]) -> Any:
 # --- overriding a stored configuration ------------------------------------------------------------
 
 
-def override(stored: Mapping[str, Any], overrides: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:
+def override(
+    stored: Mapping[str, Any], overrides: Sequence[str], groups: Sequence[str]
+) -> dict[str, Any]:
     """Return a stored configuration with command-line overrides applied.
 
     Args:

@@ -90,7 +90,11 @@ def load_captioner(
         UserError: as ``read_checkpoint`` and ``captioner_of``.
     """
     checkpoint = read_checkpoint(path)
-    config = override(checkpoint.config, decoding, groups=("decoding",)) if decoding else checkpoint.config
+    config = (
+        override(checkpoint.config, decoding, groups=("decoding",))
+        if decoding
+        else checkpoint.config
+    )
     check({"decoding": config["decoding"]}, trusted=(*TRUSTED_TARGETS, *trust))
     return LoadedCaptioner(
         captioner_of(checkpoint, trust),

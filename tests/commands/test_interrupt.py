@@ -45,22 +45,35 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path):
     again = [o for o in again if "max_epochs" not in o and "run.dir" not in o]
     stopped = torch.load(last, weights_only=True)["epoch"]
     done = subprocess.run(
-        [sys.executable, TRAIN, *again, f"trainer.max_epochs={stopped + 2}", "test=false", "hydra.run.dir=on"],
+        [
+            sys.executable,
+            TRAIN,
+            *again,
+            f"trainer.max_epochs={stopped + 2}",
+            "test=false",
+            "hydra.run.dir=on",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert torch.load(tmp_path / "on" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] > stopped
+    assert (
+        torch.load(tmp_path / "on" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+        > stopped
+    )
 
 
 def test_help_does_not_load_torch(tmp_path: Path):
     code = (
         "import sys, runpy; sys.argv = ['train.py', '--help']\n"
         "try:\n    runpy.run_path(%r, run_name='__main__')\n"
-        "finally:\n    print('torch' in sys.modules or 'pytorch_lightning' in sys.modules)\n" % TRAIN
+        "finally:\n    print('torch' in sys.modules or 'pytorch_lightning' in sys.modules)\n"
+        % TRAIN
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert "attn_lstm" in done.stdout
     assert done.stdout.strip().endswith("False")

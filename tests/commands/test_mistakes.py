@@ -37,7 +37,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
 
 def left_behind(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file() and "data" not in p.relative_to(folder).parts]
+    return [
+        p for p in folder.rglob("*") if p.is_file() and "data" not in p.relative_to(folder).parts
+    ]
 
 
 def assert_one_sentence(result: tuple[object, str], *parts: str) -> None:
@@ -74,7 +76,7 @@ def assert_one_sentence(result: tuple[object, str], *parts: str) -> None:
         ("trainer.precision=12", ["trainer", "12"]),
         ("trainer.accelerator=gpu", ["trainer.accelerator=gpu"]),
         ("trainer.devices=0", ["trainer.devices=0"]),
-        ("model.encoder._target_=captionlab.models.encoders.SmalCNN", ["SmallCNN"]),
+        ("model.encoder._target_=captionlab.models.small_cnn.SmalCNN", ["SmallCNN"]),
         ("a b=c", ["a b=c"]),
     ],
 )
@@ -106,7 +108,9 @@ def test_half_an_annotation_file_gives_file_and_position(train, tmp_path: Path):
     assert_one_sentence(result, "dataset_coco.json", "line 1")
 
 
-def csv_data(folder: Path, rows: int, caption: str = "a dog runs on the green grass {}") -> list[str]:
+def csv_data(
+    folder: Path, rows: int, caption: str = "a dog runs on the green grass {}"
+) -> list[str]:
     (folder / "data").mkdir()
     lines = ["image,caption,split"]
     for i in range(rows):
@@ -151,7 +155,9 @@ def test_an_empty_split_is_named(train, tmp_path: Path):
 def test_a_validation_split_of_one_image_is_refused_for_cider(train, tmp_path: Path):
     overrides = csv_data(tmp_path, 12)
     table = tmp_path / "data" / "captions.csv"
-    table.write_text(table.read_text().replace("9.png,a dog runs on the green grass slowly,val\n", ""))
+    table.write_text(
+        table.read_text().replace("9.png,a dog runs on the green grass slowly,val\n", "")
+    )
     assert_one_sentence(train(*overrides), "'val'", "CIDEr")
 
 

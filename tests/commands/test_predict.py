@@ -50,7 +50,14 @@ def test_predict_works_in_an_empty_folder_from_the_command_line(
     empty.mkdir()
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "captionlab.commands.cli", "predict", best(finished_run), str(photos / "a.jpg")],
+        [
+            sys.executable,
+            "-m",
+            "captionlab.commands.cli",
+            "predict",
+            best(finished_run),
+            str(photos / "a.jpg"),
+        ],
         cwd=empty,
         env=environment,
         capture_output=True,

@@ -51,7 +51,9 @@ def test_config_yaml_is_resolved_and_overrides_are_kept(finished_run: Path):
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     assert config["model"]["decoder"]["hidden"] == 32
     assert "${" not in (finished_run / "config.yaml").read_text()
-    assert "model.decoder.hidden=32" in yaml.safe_load((finished_run / "overrides.yaml").read_text())
+    assert "model.decoder.hidden=32" in yaml.safe_load(
+        (finished_run / "overrides.yaml").read_text()
+    )
 
 
 def test_a_checkpoint_holds_plain_types_only(finished_run: Path):

@@ -30,7 +30,13 @@ COMMON = [
 
 def run(folder: Path, devices: int) -> tuple[dict[str, str], dict[str, float], list[dict]]:
     done = subprocess.run(
-        [sys.executable, TRAIN, *COMMON, f"trainer.devices={devices}", f"hydra.run.dir=run{devices}"],
+        [
+            sys.executable,
+            TRAIN,
+            *COMMON,
+            f"trainer.devices={devices}",
+            f"hydra.run.dir=run{devices}",
+        ],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.models.captioner import Captioner
-from captionlab.text.ptb import scoring_tokenizer
+from captionlab.text.tokenizers import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
 
 SETTINGS: dict[str, Any] = {
@@ -49,11 +49,15 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
     """
     accelerator, devices = trainer["accelerator"], trainer["devices"]
     gpus = torch.cuda.device_count()
-    wanted = devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
+    wanted = (
+        devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
+    )
     if accelerator == "cpu":
         return
-    if isinstance(devices, int) and devices < -1 or devices == 0:
-        raise UserError(f"trainer.devices={devices} must be a number of devices, -1 for all, or auto.")
+    if (isinstance(devices, int) and devices < -1) or devices == 0:
+        raise UserError(
+            f"trainer.devices={devices} must be a number of devices, -1 for all, or auto."
+        )
     if accelerator in ("gpu", "cuda") and gpus == 0:
         raise UserError(
             f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; "
@@ -102,9 +106,7 @@ def build_module(
 def new_captioner(config: Mapping[str, Any], data: CaptionDataModule) -> Captioner:
     """Return an untrained captioner of the configuration for the data's vocabulary."""
     tokenizer = data.tokenizer
-    captioner: Captioner = build_captioner(
-        config["model"], Sizes(len(tokenizer), tokenizer.pad_id)
-    )
+    captioner: Captioner = build_captioner(config["model"], Sizes(len(tokenizer), tokenizer.pad_id))
     return captioner
 
 

@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="split=val, data=flickr8k data.root=PATH, decoding=beam decoding.beam_size=5, trainer.devices=2",
     )
-    evaluate.add_argument("--out", metavar="FOLDER", help="where to write; beside the checkpoint by default")
+    evaluate.add_argument(
+        "--out", metavar="FOLDER", help="where to write; beside the checkpoint by default"
+    )
 
     predict = commands.add_parser(
         "predict",
@@ -79,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
-    predict.add_argument("--out", metavar="FILE.jsonl", help="write {image, caption, score} lines here")
+    predict.add_argument(
+        "--out", metavar="FILE.jsonl", help="write {image, caption, score} lines here"
+    )
     predict.add_argument("--batch-size", type=int, default=32, metavar="N")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     predict.add_argument(

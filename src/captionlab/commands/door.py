@@ -70,7 +70,9 @@ def hydra_main(task: Task) -> Callable[[], None]:
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with answers(debug):
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
+                job
+            )()
 
     return main
 

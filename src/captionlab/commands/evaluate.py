@@ -16,6 +16,7 @@ from captionlab.commands.logs import quiet_lightning
 from captionlab.commands.report import (
     coco_annotations,
     coco_result,
+    named_by_split,
     print_examples,
     print_scores,
     write_json,
@@ -40,7 +41,9 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     stored = read_checkpoint(checkpoint)
     split, rest = _take(overrides, "split", "test")
     config = override(stored.config, rest, GROUPS)
-    check({name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)})
+    check(
+        {name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)}
+    )
     check_devices(config["trainer"])
     data = build_source(config)
     data.tokenizer = stored.tokenizer
@@ -50,7 +53,7 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     module = build_module(config, data, captioner, portable(config, stored.tokenizer))
     module.evaluation_split = split
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
-    metrics = trainer.test(module, datamodule=data, verbose=False)[0]
+    trainer.test(module, datamodule=data, verbose=False)
     module.metrics.close()
     if not trainer.is_global_zero:
         return 0
@@ -58,10 +61,11 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     folder = Path(out) if out else Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}"
     write_json(folder / "captions.json", coco_result(scores.captions))
     write_json(folder / "references.json", coco_annotations(records))
-    write_json(folder / "results.json", metrics)
+    results = {split: module.results[split]}
+    write_json(folder / "results.json", named_by_split(results))
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
     write_split_gallery(folder / "gallery.html", examples, split, stored.epoch, scores.corpus)
-    print_scores({split: {k.removeprefix(f"{split}/"): v for k, v in metrics.items()}})
+    print_scores(results)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     print(f"written    {folder}")
     return 0

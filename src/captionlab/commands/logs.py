@@ -20,13 +20,12 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*mid-epoch.*")
     root = logging.getLogger("captionlab")
-    if not root.handlers:
-        first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-        root.setLevel(logging.INFO if first else logging.ERROR)
-        root.propagate = False
-        terminal = logging.StreamHandler(sys.stdout)
-        terminal.setFormatter(logging.Formatter("%(message)s"))
-        root.addHandler(terminal)
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    root.setLevel(logging.INFO if first else logging.ERROR)
+    root.propagate = False
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    root.handlers = [terminal]  # a second run in this process must not write to the first's stream
 
 
 def write_log(path: Path) -> None:

@@ -64,7 +64,9 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
             if not inside:
-                raise UserError(f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+                raise UserError(
+                    f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
+                )
             found += inside
         elif path.exists():
             found.append(path)
@@ -85,7 +87,9 @@ def choose_device(name: str) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name} cannot be used here ({reason}); say auto or cpu.") from error
+        raise UserError(
+            f"--device {name} cannot be used here ({reason}); say auto or cpu."
+        ) from error
     return name
 
 
@@ -100,7 +104,9 @@ def _caption(
             paths = images[start : start + batch_size]
             readable = list(_read(captioner, paths, broken))
             if readable:
-                captions, generated = captioner.generate(torch.stack([image for _, image in readable]))
+                captions, generated = captioner.generate(
+                    torch.stack([image for _, image in readable])
+                )
                 scores = generated.scores[:, 0].tolist()
                 for (path, _), caption, score in zip(readable, captions, scores, strict=True):
                     _write(file, path, caption, score)

@@ -15,7 +15,7 @@ from rich.table import Table
 from captionlab.data.records import CaptionRecord
 from captionlab.metrics.caption_metrics import Scores
 
-COLUMNS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss")
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,18 +51,24 @@ def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, Any]:
     }
 
 
-def print_scores(rows: Mapping[str, Mapping[str, float]], console: Console | None = None) -> None:
-    """Print a table with one row a split; percent nowhere, CIDEr on coco-caption's scale (1.0 = 100 %)."""
-    console = console or Console()
-    shown = [c for c in COLUMNS if any(c in scores for scores in rows.values())]
+def named_by_split(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return scores under their names on the outside: ``{"test/cider": ...}``."""
+    return {f"{split}/{name}": value for split in results for name, value in results[split].items()}
+
+
+def print_scores(
+    columns: Mapping[str, Mapping[str, float]], console: Console | None = None
+) -> None:
+    """Print a table with one column a split; CIDEr on coco-caption's scale (1.0 is its 100)."""
     table = Table(title="Scores")
-    table.add_column("split")
-    for column in shown:
-        table.add_column(column, justify="right", no_wrap=True)
-    for split, scores in rows.items():
-        cells = [f"{scores[c]:.3f}" if c in scores else "-" for c in shown]
-        table.add_row(split, *cells)
-    console.print(table)
+    table.add_column("")
+    for split in columns:
+        table.add_column(split, justify="right")
+    for name in SCORES:
+        values = [scores.get(name) for scores in columns.values()]
+        if any(value is not None for value in values):
+            table.add_row(name, *("-" if value is None else f"{value:.3f}" for value in values))
+    (console or Console()).print(table)
 
 
 def print_examples(

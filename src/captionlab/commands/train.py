@@ -14,7 +14,13 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from captionlab.checkpoints import Checkpoint, load_weights, portable, read_checkpoint, without_downloads
+from captionlab.checkpoints import (
+    Checkpoint,
+    load_weights,
+    portable,
+    read_checkpoint,
+    without_downloads,
+)
 from captionlab.commands.assemble import (
     build_module,
     build_source,
@@ -27,6 +33,7 @@ from captionlab.commands.logs import quiet_lightning, write_log
 from captionlab.commands.report import (
     coco_annotations,
     coco_result,
+    named_by_split,
     print_examples,
     print_scores,
     write_json,
@@ -152,7 +159,10 @@ def check_data(data: CaptionDataModule) -> None:
 
 
 def introduce(
-    config: Mapping[str, Any], data: CaptionDataModule, module: CaptioningModule, trainer: pl.Trainer
+    config: Mapping[str, Any],
+    data: CaptionDataModule,
+    module: CaptioningModule,
+    trainer: pl.Trainer,
 ) -> None:
     """Say what is about to be trained on what, and tell the loggers."""
     captions = [c for record in data.records("train") for c in record.captions]
@@ -167,7 +177,10 @@ def introduce(
     )
     log.info("vocabulary %s", report)
     log.info(
-        "model      %s: %s parameters, %s trained", config["model"]["name"], f"{total:,}", f"{trained:,}"
+        "model      %s: %s parameters, %s trained",
+        config["model"]["name"],
+        f"{total:,}",
+        f"{trained:,}",
     )
     log.info("run        %s", config["output_dir"])
     settings = {**config, "vocabulary": report.as_dict(), "parameters": total}
@@ -199,27 +212,28 @@ def fit(
 
 
 def test(
-    trainer: pl.Trainer, module: CaptioningModule, data: CaptionDataModule, config: Mapping[str, Any]
+    trainer: pl.Trainer,
+    module: CaptioningModule,
+    data: CaptionDataModule,
+    config: Mapping[str, Any],
 ) -> None:
     """Score the test splits with the best checkpoint; write results.json and captions.json."""
     best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
     if best and Path(best).exists():
         load_weights(module.captioner, read_checkpoint(best))
     splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]
-    results: dict[str, dict[str, float]] = {}
     for split in reversed(splits):  # test comes last: its gallery stays
         data.evaluation_split = module.evaluation_split = split
-        metrics = trainer.test(module, datamodule=data, verbose=False)[0]
-        results[split] = {k.removeprefix(f"{split}/"): v for k, v in metrics.items()}
+        trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return
     main = splits[0]
+    results = {split: module.results[split] for split in splits}
     output = Path(config["output_dir"])
     write_json(output / "captions.json", coco_result(module.scores[main].captions))
     write_json(output / "references.json", coco_annotations(data.records(main)))
-    flat = {f"{s}/{name}": results[s][name] for s in splits for name in results[s]}
-    write_json(output / "results.json", flat)
-    present(output, module, data, {s: results[s] for s in splits}, config["examples"])
+    write_json(output / "results.json", named_by_split(results))
+    present(output, module, data, results, config["examples"])
 
 
 def present(

@@ -19,7 +19,7 @@ from captionlab.data.dataset import (
     EvaluationSampler,
 )
 from captionlab.data.image_check import drop_broken
-from captionlab.data.images import Augment
+from captionlab.data.images import Augment, Fit
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
 from captionlab.errors import UserError, did_you_mean
 from captionlab.text.tokenizers import Tokenizer
@@ -63,7 +63,7 @@ class CaptionDataModule(pl.LightningDataModule):
         source: CaptionSource,
         tokenizer: Callable[[Iterable[str]], Tokenizer],
         image_size: int,
-        fit: str = "stretch",
+        fit: Fit = "stretch",
         batch_size: int = 32,
         num_workers: int | None = None,
         captions_per_image: int = 5,

@@ -204,12 +204,13 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the distance to two lobes and the tip that their tangents meet in."""
+    """Return the distance to two lobes above, and to the tangents below that meet in the tip."""
     a = np.abs(u)
     lobe = np.hypot(a - 0.47, v + 0.35) - 0.5
     cleft = np.maximum(a - 0.47, (a - v - 0.52) * 0.707)
-    tip = np.maximum(a * 0.7538 + (v - 0.95) * 0.6572, np.minimum(-0.021 - v, cleft))
-    return np.minimum(lobe, tip)
+    tangent = a * 0.7538 + (v - 0.95) * 0.6572
+    below = ((v + 0.35) * 0.7538 > (a - 0.47) * 0.6572) & (v > -0.35)
+    return np.where(below, tangent, np.minimum(lobe, cleft))
 
 
 _DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -65,7 +65,7 @@ class Mention:
     @property
     def disjoint(self) -> bool:
         """Return whether the phrase introduces objects that no other such phrase stands for."""
-        return self.quantity in ("some", "exactly") and self.description != Description()
+        return self.quantity in ("some", "exactly")
 
 
 @dataclass(frozen=True, slots=True)

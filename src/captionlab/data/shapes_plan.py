@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from captionlab.data.shapes_facts import ATTRIBUTES, INVERSE, RELATIONS, at, between, extreme
-from captionlab.data.shapes_scene import Scene, Thing
+from captionlab.data.shapes_facts import ATTRIBUTES, INVERSE, RELATIONS, STATE, at, between, extreme
+from captionlab.data.shapes_scene import SIZES, Scene, Thing
 
 DIRECTIONS = ("left", "right", "above", "below")
 SIDES = ("left", "right", "top", "bottom")
@@ -113,8 +113,9 @@ def _groups(scene: Scene, rng: Random) -> list[Noun]:
     said = frozenset({"color", "shape"})
     if len(scene.things) > 1 and rng.random() < 0.2:
         said = frozenset({"shape"})
-    left = sorted(scene.things, key=lambda thing: thing.x)
-    if rng.random() < 0.25:
+    # most often what is largest first, then as one reads
+    left = sorted(scene.things, key=lambda t: (-SIZES[t.size][0], t.x + 0.5 * t.y))
+    if rng.random() < 0.2:
         rng.shuffle(left)
     nouns = []
     while left:
@@ -133,9 +134,11 @@ def _groups(scene: Scene, rng: Random) -> list[Noun]:
 
 
 def _listing(scene: Scene, rng: Random) -> Message:
-    nouns = tuple(_groups(scene, rng))
+    nouns = _groups(scene, rng)
+    if len(nouns) > 2 and rng.random() < 0.6:
+        nouns = [nouns[i] for i in sorted(rng.sample(range(len(nouns)), 2))]
     chance = 0.75 if len(scene.things) == 1 else 0.15
-    return Message("listing", nouns, ground=_ground(scene, rng, chance))
+    return Message("listing", tuple(nouns), ground=_ground(scene, rng, chance))
 
 
 def _placed(scene: Scene, rng: Random) -> Message | None:
@@ -165,13 +168,13 @@ def _placed_pair(scene: Scene, rng: Random) -> Message | None:
 
 def _relation(scene: Scene, rng: Random) -> Message | None:
     a, b = rng.sample(scene.things, 2)
-    names = [name for name in DIRECTIONS if RELATIONS[name](a, b, 1)]
+    names = [name for name in DIRECTIONS if RELATIONS[name](a, b, STATE)]
     if not names:
         return None
     name = rng.choice(names)
     if name in ("right", "below") and rng.random() < 0.3:
         a, b, name = b, a, INVERSE[name]
-    if RELATIONS["beside"](a, b, 1) and rng.random() < 0.2:
+    if RELATIONS["beside"](a, b, STATE) and rng.random() < 0.2:
         name = "beside"
     definite = rng.random() < 0.3
     nouns = tuple(_name(scene, rng, thing, definite=definite) for thing in (a, b))
@@ -179,7 +182,7 @@ def _relation(scene: Scene, rng: Random) -> Message | None:
 
 
 def _inside(scene: Scene, rng: Random) -> Message | None:
-    pairs = [(a, b) for a in scene.things for b in scene.things if RELATIONS["inside"](a, b, 1)]
+    pairs = [(a, b) for a in scene.things for b in scene.things if RELATIONS["inside"](a, b, STATE)]
     if not pairs:
         return None
     a, b = rng.choice(pairs)
@@ -237,7 +240,7 @@ def _extreme(scene: Scene, rng: Random) -> Message | None:
 
 def _compare(scene: Scene, rng: Random) -> Message | None:
     a, b = rng.sample(scene.things, 2)
-    names = [name for name in ("larger", "smaller") if RELATIONS[name](a, b, 1)]
+    names = [name for name in ("larger", "smaller") if RELATIONS[name](a, b, STATE)]
     if not names:
         return None
     said = frozenset({"color", "shape"})
@@ -304,8 +307,8 @@ _PLANNERS: dict[str, Callable[[Scene, Random], Any]] = {
 _KINDS = tuple(_PLANNERS)
 # one row for each number of objects; zeros where a message needs more of them
 _WEIGHTS = {
-    1: (56, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 9, 3),
-    2: (30, 36, 30, 0, 5, 10, 6, 4, 4, 4, 14, 1, 3, 1),
-    3: (22, 34, 30, 26, 4, 7, 9, 5, 5, 3, 14, 1, 2, 1),
-    4: (10, 34, 30, 16, 4, 6, 14, 12, 5, 2, 14, 0, 1, 1),
+    1: (60, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0, 8, 2),
+    2: (52, 26, 24, 0, 4, 8, 6, 5, 3, 3, 10, 1, 2, 1),
+    3: (36, 26, 20, 9, 4, 6, 8, 7, 4, 2, 10, 1, 1, 1),
+    4: (26, 24, 16, 5, 4, 5, 12, 14, 4, 1, 10, 0, 1, 1),
 }

@@ -26,9 +26,9 @@ COLORS: dict[str, RGB] = {
 }
 # radius from, radius to: classes so far apart that the smallest of one is 1.3 x the largest before
 SIZES: dict[str, tuple[float, float]] = {
-    "small": (0.100, 0.113),
-    "medium": (0.148, 0.168),
-    "large": (0.222, 0.250),
+    "small": (0.106, 0.120),
+    "medium": (0.156, 0.176),
+    "large": (0.230, 0.258),
 }
 TEXTURES = ("solid", "striped", "dotted", "checkered")
 BACKGROUNDS: dict[tuple[str, str], RGB] = {
@@ -122,11 +122,11 @@ def _contrast(first: RGB, second: RGB) -> float:
 
 
 _GROUNDS: dict[str, frozenset[tuple[str, str]]] = {
-    name: frozenset(key for key, rgb in BACKGROUNDS.items() if _contrast(color, rgb) > 190)
+    name: frozenset(key for key, rgb in BACKGROUNDS.items() if _contrast(color, rgb) > 205)
     for name, color in COLORS.items()
 }
 _MEADOW = frozenset(
-    name for name, rgb in COLORS.items() if min(_contrast(rgb, SKY), _contrast(rgb, GRASS)) > 190
+    name for name, rgb in COLORS.items() if min(_contrast(rgb, SKY), _contrast(rgb, GRASS)) > 205
 )
 
 
@@ -136,7 +136,7 @@ def sample_scene(rng: Random, *, unseen: bool = False) -> Scene:
     `unseen` puts at least one held-out color-shape pair into it; otherwise there is none.
     """
     # drawn once: a count redrawn after every failure would favor the scenes that are easy to fill
-    count = rng.choices((1, 2, 3, 4), (28, 38, 25, 9))[0]
+    count = rng.choices((1, 2, 3, 4), (32, 40, 21, 7))[0]
     while True:
         kinds = _sample_kinds(rng, count, unseen)
         background = _sample_background(rng, {color for color, _ in kinds})
@@ -189,7 +189,7 @@ def _arrange(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
         return _nested(rng, kinds)
     sizes = _sample_sizes(rng, len(kinds))
     radii = [rng.uniform(*SIZES[size]) for size in sizes]
-    if len(kinds) in (2, 3) and rng.random() < 0.5:
+    if len(kinds) in (2, 3) and rng.random() < 0.65:
         places = _in_line(rng, radii)
     else:
         places = _scattered(rng, radii)
@@ -274,17 +274,17 @@ def _in_line(rng: Random, radii: list[float]) -> list[tuple[float, float]] | Non
 def _nested(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
     """Return a small object painted inside a large one, and the others beside them."""
     outer, inner = kinds[0], kinds[1]
-    if outer[1] not in CONTAINERS or _contrast(COLORS[outer[0]], COLORS[inner[0]]) < 190:
+    if outer[1] not in CONTAINERS or _contrast(COLORS[outer[0]], COLORS[inner[0]]) < 205:
         return None
     sizes = ["large", *(rng.choice(("small", "medium")) for _ in kinds[2:])]
-    radii = [rng.uniform(0.238, 0.250), *(rng.uniform(*SIZES[size]) for size in sizes[1:])]
+    radii = [rng.uniform(0.250, 0.258), *(rng.uniform(*SIZES[size]) for size in sizes[1:])]
     places = _scattered(rng, radii)
     if places is None:
         return None
     x, y = places[0]
     here = (x + rng.uniform(-0.012, 0.012), y + rng.uniform(-0.012, 0.012))
     container = _thing(rng, outer, "large", radii[0], places[0], "solid")
-    content = _thing(rng, inner, "small", rng.uniform(0.1, 0.108), here, "solid")
+    content = _thing(rng, inner, "small", rng.uniform(0.106, 0.112), here, "solid")
     rest = [
         _thing(rng, kind, size, radius, place, None)
         for kind, size, radius, place in zip(

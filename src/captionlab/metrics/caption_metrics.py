@@ -149,6 +149,11 @@ class CaptionMetrics:
         """Forget the captions; prepared references stay until other ones come."""
         self._collected = {}
 
+    def close(self) -> None:
+        """End METEOR's process; a later ``compute`` goes without it."""
+        if self._meteor is not None:
+            self._meteor.close()
+
     def _score_and_broadcast(self, gathered: list[dict]) -> Scores:
         # whatever happens here, the other ranks wait for a message
         message: tuple[Scores | None, str | None, str | None] = (None, None, "it was interrupted")

@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from captionlab.errors import UserError
 from captionlab.models.kernels import additive_scores
 from captionlab.models.memory import Memory
 
@@ -26,20 +27,22 @@ class Attention(nn.Module):
     """The base of every attention over a memory; a subclass supplies ``scores``.
 
     ``doubly_stochastic`` is the factor of the penalty sum_n (1 - sum_t weights)^2 that the
-    objective adds (Show, Attend and Tell, equation 14); 0 asks for none.
+    objective adds (Show, Attend and Tell, equation 14); 0 asks for none. ``width`` None stands for
+    ``query_dim``.
     """
 
     def __init__(
         self,
-        width: int = 512,
+        width: int | None = None,
         *,
         doubly_stochastic: float = 0.0,
         query_dim: int,
         memory_dim: int,
     ) -> None:
         super().__init__()
+        width = query_dim if width is None else width
         if width < 1:
-            raise ValueError(f"the attention's width must be positive, got {width}")
+            raise UserError(f"an attention's width must be positive, got width={width}")
         self.query_dim = query_dim
         self.memory_dim = memory_dim
         self.doubly_stochastic = doubly_stochastic
@@ -71,7 +74,7 @@ class AdditiveAttention(Attention):
 
     def __init__(
         self,
-        width: int = 512,
+        width: int | None = None,
         *,
         doubly_stochastic: float = 0.0,
         query_dim: int,
@@ -83,6 +86,7 @@ class AdditiveAttention(Attention):
             query_dim=query_dim,
             memory_dim=memory_dim,
         )
+        width = self.key.out_features
         self.score = nn.Parameter(torch.empty(width).uniform_(-1, 1) / math.sqrt(width))
 
     def keys(self, memory: Memory) -> Tensor:
@@ -103,7 +107,7 @@ class GatedAdditiveAttention(AdditiveAttention):
 
     def __init__(
         self,
-        width: int = 512,
+        width: int | None = None,
         *,
         doubly_stochastic: float = 1.0,
         query_dim: int,

@@ -131,9 +131,7 @@ def _cut(name: str, network: nn.Module) -> Trunk:
         if child in _CLASSIFIER:
             break
         # a list of blocks is a chain here too (MaxViT)
-        features[child] = (
-            nn.Sequential(*module) if isinstance(module, nn.ModuleList) else module
-        )
+        features[child] = nn.Sequential(*module) if isinstance(module, nn.ModuleList) else module
     if isinstance(network, models.DenseNet):
         features["relu"] = nn.ReLU(inplace=True)  # torchvision applies it outside of the features
     last = next(reversed(features.values()))

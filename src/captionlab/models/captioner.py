@@ -6,7 +6,7 @@ V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -42,9 +42,13 @@ class Captioner(nn.Module):
         self.decoder = decoder
 
     @property
+    def _decoder(self) -> Decoder:
+        return cast(Decoder, self.decoder)
+
+    @property
     def attention_penalty(self) -> float:
         """The factor of the doubly stochastic penalty that the attention asks for; 0 for none."""
-        return float(self.decoder.attention_penalty)
+        return self._decoder.attention_penalty
 
     def encode(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
@@ -59,12 +63,12 @@ class Captioner(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return (..., V) from (..., H); give it real tokens only."""
-        return self.decoder.logits(hidden)
+        return self._decoder.logits(hidden)
 
     def start(self, memory: Memory, width: int) -> State:
         """Return the decoder's state before the first token, for ``width`` beams an image."""
-        return self.decoder.start(memory, width)
+        return self._decoder.start(memory, width)
 
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
-        return self.decoder.step(token_ids, state)
+        return self._decoder.step(token_ids, state)

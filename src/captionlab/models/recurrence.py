@@ -56,13 +56,11 @@ class ImageFirst(nn.Module):
     ) -> None:
         super().__init__()
         self._state = (PARTS[cell], layers, hidden)
-        self.memory_dim = memory_dim
         self.image = nn.Linear(memory_dim, embedding)
         self.layers = Stack(cell, embedding, hidden, layers, dropout)
 
     def keys(self, memory: Memory) -> None:
-        """Return nothing: there is nothing to look at; raise UserError for another width."""
-        memory.require_width(self.memory_dim, "decoder")
+        """Return nothing: this decoder does not look at the slots."""
 
     def begin(self, memory: Memory) -> Recurrent:
         """Return the state (B, 1, L, H) after the image, which is read once an image."""
@@ -73,7 +71,6 @@ class ImageFirst(nn.Module):
 
     def run(self, words: Tensor, packing: Packing, memory: Memory) -> Looked:
         """Return the hidden states (M, H) of embedded words (M, E)."""
-        self.keys(memory)
         start = repeat(self.begin(memory), packing.shape[1])
         hidden, _ = self.layers(packing.unpack(words), start)
         return packing.pack(hidden), None, None

@@ -22,7 +22,7 @@ from captionlab.models.state import PER_BEAM, State
 
 @dataclass(frozen=True, kw_only=True)
 class RNNState(State):
-    """What an RNN decoder remembers: states (B, W, L, H) of its layers, keys (B, N, A) of the image."""
+    """An RNN decoder's memory: the layers' states (B, W, L, H), the image's keys (B, N, A)."""
 
     keys: Tensor | None
     hidden: Tensor = field(metadata=PER_BEAM)
@@ -68,6 +68,7 @@ class RNNDecoder(nn.Module):
         super().__init__()
         _check(cell, layers, hidden, memory_dim, attention)
         self.pad_id = pad_id
+        self.memory_dim = memory_dim
         self.output_dim = embedding if deep_output else hidden
         self.attention_penalty = float(attention.doubly_stochastic)
         sizes: dict[str, Any] = {
@@ -105,8 +106,10 @@ class RNNDecoder(nn.Module):
         """Return what ``logits`` reads (B, K, T, H) and the attention weights (B, K, T, N) | None.
 
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad). After the end of a caption both
-        results are undefined but finite: those steps are skipped where that saves time.
+        results are undefined but finite: those steps are skipped where that saves time. Raises
+        UserError for a memory of another width, or without a real slot.
         """
+        memory.require_width(self.memory_dim, "decoder")
         packing = Packing(tokens, self.pad_id)
         words = self.dropout(self.words(packing.pack(tokens)))
         hidden, context, weights = self.recurrence.run(words, packing, memory)
@@ -118,7 +121,11 @@ class RNNDecoder(nn.Module):
         return self.output(hidden)
 
     def start(self, memory: Memory, width: int) -> RNNState:
-        """Return the state before the first token, for ``width`` beams an image."""
+        """Return the state before the first token, for ``width`` beams an image.
+
+        Raises UserError for a memory of another width, or without a real slot.
+        """
+        memory.require_width(self.memory_dim, "decoder")
         keys = self.recurrence.keys(memory)
         begun = repeat(self.recurrence.begin(memory), width)
         return RNNState(memory=memory, keys=keys, hidden=begun[0]).after(begun, None)

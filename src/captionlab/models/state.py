@@ -13,7 +13,6 @@ from torch import Tensor
 
 from captionlab.models.memory import Memory
 
-
 # marks a field, ``field(metadata=PER_BEAM)``, that holds a tensor (B, W, ...) of the beams
 PER_BEAM: Final = {"per_beam": True}
 

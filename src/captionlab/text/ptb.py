@@ -42,7 +42,9 @@ _D = _char_class(tables.DIGITS, 10)
 _L = _char_class(tables.LETTERS)
 _W = _L + _char_class(tables.MARKS)  # may begin a word
 _A = _L + _D  # letters and digits
-_WORD = rf"[{_W}][{_W}{_D}]*(?:[.!?][{_W}][{_W}{_D}]*)*"
+_FIRST = rf"(?:[{_W}]|&(?ai:[aeiou](?:acute|grave|uml));)"
+_PLAIN = rf"{_FIRST}(?:[{_D}]|{_FIRST})*"
+_WORD = rf"{_PLAIN}(?:[.!?]{_PLAIN})*"
 _APOS = r"(?:['’\x92]|&apos;)"
 _ANY_APOS = r"(?:['’`‘‛\x91\x92]|&apos;)"
 _ELISION = rf"(?:[dDoOlL]{_ANY_APOS}[{_A}])?[{_A}]+"  # o'clock, d'etat
@@ -60,8 +62,8 @@ _COMPANY = r"[pP]{1,2}[tT][ye][sS]?"
 _ENDING = rf"(?:{_any(tables.ENDINGS)}|{_STATE}|{_COMPANY}|(?ai:ph\.d))\."
 _STARTER = "|".join(f(w) for w in tables.STARTERS.split() for f in (str.capitalize, str.upper))
 _TAG = (
-    r"<(?:[!?][A-Za-z-][^>]*|/?[A-Za-z][A-Za-z0-9_:.-]*"
-    r"(?: +(?:[A-Za-z][A-Za-z0-9_:.-]*(?: *= *(?:'[^']*'|\"[^\"]*\"))?)?)* */?)>"
+    r"<(?:[!?][A-Za-z-][^>]*|/[A-Za-z][A-Za-z0-9_:.-]* *|[A-Za-z][A-Za-z0-9_:.-]*"
+    r"(?: +(?:[A-Za-z][A-Za-z0-9_:.-]*(?: *= *(?:'[^']*'|\"[^\"]*\"))?)?)* */? *)>"
 )
 _QUOTE_MARKS = "`‘’‛“”‟„‚«»‹›\x91-\x94"
 
@@ -88,6 +90,10 @@ def _drop(token: str) -> str:
     return ""
 
 
+def _joined(token: str) -> str:
+    return token.replace("\xad", "")
+
+
 def _apostrophe(token: str) -> str:
     return token.replace("&apos;", "'").translate(_QUOTES)
 
@@ -104,14 +110,13 @@ _RULES: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
         (_TAG, _same),
         *((rf"((?ai:{a}))(?ai:{b})", _same) for a, b in tables.SPLITS.values()),
         (r"((?:'|&apos;)[tT])(?ai:is|was)", _apostrophe),
-        (rf"([A-Za-z]*[A-MO-Za-mo-z])[nN]{_ANY_APOS}[tT]", _same),
+        (rf"([A-Za-z\xad]*[A-MO-Za-mo-z])[nN]{_ANY_APOS}[tT]", _joined),
         (rf"[nN]{_ANY_APOS}[tT]", _apostrophe),
-        (rf"((?:'|&apos;){_CONTRACTED})[^A-Za-z]", _apostrophe),
-        (rf"[’\x92]{_CONTRACTED}", _apostrophe),
-        (rf"({_WORD})(?:'|&apos;){_CONTRACTED}[^A-Za-z]", _same),
-        (rf"({_WORD})[’\x92]{_CONTRACTED}", _same),
-        (_WORD, _same),
-        (rf"(?ai:https?)://{_URL}+\.{_URL}*{_URL_END}", _same),
+        (rf"('{_CONTRACTED})[^A-Za-z]", _same),
+        (rf"(?:[’\x92]|&apos;){_CONTRACTED}", _apostrophe),
+        (rf"({_WORD}){_APOS}{_CONTRACTED}", _joined),
+        (_WORD, _joined),
+        (rf"(?ai:https?)://{_URL}+{_URL_END}", _same),
         (rf"(?ai:www)\.(?:[^\s\"<>|.!?(){{}},]+\.)+[A-Za-z]{{2,4}}{_PATH}", _same),
         (rf"(?:[^\s\"`'<>|.!?(){{}},-_$]+\.)+(?ai:com|net|org|edu){_PATH}", _same),
         (
@@ -122,20 +127,22 @@ _RULES: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
         (r"@[A-Za-z_][A-Za-z0-9_]*|@+", _same),
         (rf"#[{_W}]+|#+", _same),
         (_THING, _same),
-        (_DOTTED, _same),
+        (rf"({_ENDING})[\s\S]{{2}}", _same),
+        (_DOTTED, _joined),
         (rf"{_SLASHED}(?:\\?/{_SLASHED}){{1,2}}", _same),
-        (_FIRM, _same),
+        (_FIRM, lambda token: token.replace("&amp;", "&")),
         (r"[cC]\+\+|[cCfF]#", _same),
-        (rf"[{_L}][{_W}]*[aeiouyAEIOUY]{_ANY_APOS}[aeiouA-Z][{_W}]*", _same),
-        (rf"[A-HJ-XZn]{_ANY_APOS}[{_W}]{{2,}}", _same),
-        (_any(" ".join(tables.APOSTROPHE_WORDS)), _same),
+        (rf"[{_L}]+[aeiouyAEIOUY]{_ANY_APOS}[aeiouA-Z][{_L}]*", _same),
+        (rf"[A-HJ-XZn]{_ANY_APOS}[{_L}]{{2,}}", _same),
+        (rf"[oO]{_ANY_APOS}[oO]", _same),
+        (_any(tables.APOSTROPHE_WORDS), _same),
         (r"(?ai:anti|pro)-", _same),
         (rf"(?ai:[dlj]|ol){_APOS}", _same),
-        (rf"([yY]{_APOS})[{_L}]+", _same),
-        (rf"{_APOS}(?ai:em|till?|cause)|{_APOS}[nN]{_APOS}|’[nN]", _same),
+        (rf"([yY]{_APOS})[{_L}]", _same),
+        (rf"{_APOS}(?ai:em|till?|cause)|{_APOS}[nN]{_APOS}|(?:’|&apos;)[nN]", _same),
         (rf"('[nN]|{_APOS}[0-9]{{2}})\s", _same),
-        (rf"{_APOS}[0-9]{{2}}[sS]", _same),
-        (rf"[-+]?(?:[{_D}]*(?:[.,:٫٬\xad][{_D}]+)+|[{_D}]+)", _same),
+        (rf"{_APOS}[2-9]0[sS]", _same),
+        (rf"[-+]?(?:[{_D}]*(?:[.,:٫٬\xad][{_D}]+)+|[{_D}]+)", _joined),
         (rf"(?:[{_D}]{{1,4}}[- ])?[{_D}]{{1,4}}(?:\\?/|⁄)[{_D}]{{1,4}}", _same),
         (rf"[{_D}]{{1,2}}[-/][{_D}]{{1,2}}[-/][{_D}]{{2,4}}", _same),
         (
@@ -144,24 +151,24 @@ _RULES: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
             _brackets,
         ),
         (r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}", _same),
-        (rf"({_ENDING})[\s\S]{{2}}|{_any(tables.TITLES)}\.|[mM](?:f|t)[gG]\.", _same),
-        (_ENDING, _same),
+        (rf"{_ENDING}|{_any(tables.TITLES)}\.|[mM](?:f|t)[gG]\.", _same),
         (rf"({_any(tables.NUMBERED)}\.) ?[{_D}]", _same),
-        (rf"([A-Za-z])\. (?:{_STARTER})\s", _same),
+        (rf"([A-Za-z])\. (?:{_STARTER}|(?:M[rs]|M[RS])\.|{_TAG})\s", _same),
         (rf"(?:{_ACRONYM}|[A-Za-z])\.", _same),
-        (rf"((?:{_WORD}|{_THING}|{_FIRM}|{_DOTTED})\.)[,:;]", _same),
+        (rf"([{_W}{_D}]+(?:\.[{_W}{_D}]+)*\.{_any(tables.FILES)})[\s.,!?]", _same),
+        *((rf"({word}\.)[,:;]", _joined) for word in (_WORD, _THING, _FIRM, _DOTTED)),
         (r"([<>]?[:;=][-o*']?[()DPdp@O\\{|\[\]])[^A-Za-z0-9]", _brackets),
         (
             r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)",
             _brackets,
         ),
         (r"(?ai:-[lr][rcs]b-)", _same),
-        (r"''|\.{3,}|\.(?: \.){2,}|[-–—―\x96\x97]|-{2,4}|[\"'…]", _drop),
-        (r"-{5,}|_+|[!?]+|\*+|(?:\\\*)+|<<|>>|[A-Z]+\$", _same),
+        (r"''|\.{3,}|\.(?: \.){2,}|-{1,4}|[–—―\x96\x97\"'…]", _drop),
+        (r"-{5,}|_+|[!?]+|\*+|(?:\\\*)+|[²³¹⁰⁴-⁹]+|[₀-₉]+|<<|>>|[A-Z]+\$", _same),
         (rf"[{_QUOTE_MARKS}]{{1,2}}", _apostrophe),
         (r"&(?:quot|apos|(?ai:nbsp|[nm]dash));", _drop),
         (r"&(?ai:amp|lt|gt);", lambda t: _ENTITIES[t.lower()]),
-        (r"&(?:#[0-9]+|(?ai:quot|apos|[aeiou](?:acute|grave|uml)));", _same),
+        (r"&(?:#[0-9]+|(?ai:quot|apos));", _same),
         (r"[][(){}½¼¾⅓⅔¢£€\x80¤₠]", _SIGNS.__getitem__),
         (rf"[!-/:-@\\^|~{_char_class(tables.SYMBOLS)}]", _same),
     ]
@@ -215,7 +222,7 @@ def _lex(line: str) -> list[str]:
             if match and match.end() > reached:
                 reached, end, change = match.end(), match.end(pattern.groups), rule_change
         token = change(text[position:end])
-        token = token.replace("\xad", "").replace(" ", "\xa0").lower()
+        token = token.replace(" ", "\xa0").lower()
         if token and token not in _PUNCTUATION:
             tokens.append(token)
         position = end

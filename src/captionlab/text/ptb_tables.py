@@ -105,4 +105,10 @@ SPLITS = {
 }
 
 # Words with an apostrophe inside that stay whole.
-APOSTROPHE_WORDS = ("c'est", "c'mon", "cap'n", "d'ye", "e'er", "ev'ry", "li'l", "nat'l", "o'o")
+APOSTROPHE_WORDS = "c'est c'mon cap'n d'ye e'er ev'ry li'l nat'l"
+
+# Endings of file names.
+FILES = """
+bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl
+png ppt ps py sql tar txt wav x xml zip
+"""

@@ -14,6 +14,7 @@ from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import Example, write_gallery
 from captionlab.training.module import CaptioningModule
 
+
 class SaveOnInterrupt(Callback):
     """Writes last.ckpt when training is interrupted (Ctrl-C, a lost node), so that it can go on."""
 

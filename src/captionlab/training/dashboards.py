@@ -69,7 +69,9 @@ def weights_and_biases(
     if mode == "online":
         _check_online()
     os.makedirs(save_dir, exist_ok=True)
-    os.environ.setdefault("WANDB_DATA_DIR", save_dir)  # staging of table images; else the user's home
+    os.environ.setdefault(
+        "WANDB_DATA_DIR", save_dir
+    )  # staging of table images; else the user's home
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ["WANDB_MODE"] = mode
     return CaptionWandbLogger(

@@ -52,6 +52,7 @@ class CaptioningModule(pl.LightningModule):
         self.metrics = metrics
         self.evaluation_split = "test"
         self.scores: dict[str, Scores] = {}
+        self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
         self._optimizer = optimizer
         self._schedule = schedule
         self._portable = portable or {}
@@ -85,7 +86,9 @@ class CaptioningModule(pl.LightningModule):
         captions, _ = generate(self.captioner, memory, self.decoding, self.tokenizer)
         self.metrics.update(batch.image_ids, captions, batch.references)
         nll, tokens = caption_nll(self.captioner, memory, batch)
-        for image_id, total, count in zip(batch.image_ids, nll.tolist(), tokens.tolist(), strict=True):
+        for image_id, total, count in zip(
+            batch.image_ids, nll.tolist(), tokens.tolist(), strict=True
+        ):
             self._nll[image_id] = (total, count)
 
     def on_validation_epoch_end(self) -> None:
@@ -104,9 +107,9 @@ class CaptioningModule(pl.LightningModule):
         loss = mean_nll(self._nll)
         self._forget()
         self.scores[split] = scores
-        log = {f"{split}/loss": loss, **{f"{split}/{k}": v for k, v in scores.corpus.items()}}
+        self.results[split] = {**scores.corpus, "loss": loss}
         # every rank holds the same values: compute() gathered, deduplicated and broadcast them
-        self.log_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in log.items()}, rank_zero_only=False)
+        self.log_dict({f"{split}/{name}": value for name, value in self.results[split].items()})
 
     def _forget(self) -> None:
         self.metrics.reset()
@@ -116,9 +119,7 @@ class CaptioningModule(pl.LightningModule):
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
         encoder = [p for p in self.captioner.encoder.parameters() if p.requires_grad]
         inside = {id(p) for p in encoder}
-        rest = [
-            p for p in self.captioner.parameters() if p.requires_grad and id(p) not in inside
-        ]
+        rest = [p for p in self.captioner.parameters() if p.requires_grad and id(p) not in inside]
         groups: list[dict[str, Any]] = [{"params": rest}]
         rate = self.captioner.encoder.learning_rate
         if encoder:

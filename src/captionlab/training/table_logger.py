@@ -43,7 +43,9 @@ class TableLogger(Logger):
         """Return nothing: there is no object behind the table."""
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
         """Leave hyper-parameters to config.yaml."""
 
     @rank_zero_only
@@ -51,7 +53,9 @@ class TableLogger(Logger):
         """Merge values into their epoch's row; a later value replaces an earlier one."""
         if not self._read:
             self._rows, self._read = read_table(self._path), True
-        values = dict(metrics)
+        values = {name: value for name, value in metrics.items() if not name.startswith("test")}
+        if not values.keys() - {"epoch"}:
+            return  # a test split's scores are in results.json; here they would look like an epoch
         epoch = int(values.pop("epoch", max(self._rows, default=0)))
         self._rows.setdefault(epoch, {}).update({"step": step, **values})
 

@@ -15,7 +15,7 @@ from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.models.captioner import Captioner
-from captionlab.text.tokenizers import scoring_tokenizer
+from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
 
 SETTINGS: dict[str, Any] = {

@@ -77,7 +77,7 @@ def _name(scene: Scene, rng: Random, thing: Thing, *, definite: bool = False) ->
         said = {"color"}
     if rng.random() < (0.24 if thing.size != "medium" else 0.05):
         said.add("size")
-    if rng.random() < (0.45 if thing.texture != "solid" else 0.02):
+    if rng.random() < (0.4 if thing.texture != "solid" else 0.02):
         said.add("texture")
     if definite:
         for attribute in (None, *ATTRIBUTES):

@@ -65,8 +65,7 @@ SEEN_KINDS: tuple[Kind, ...] = tuple(kind for kind in ALL_KINDS if kind not in H
 HELD_OUT_KINDS: tuple[Kind, ...] = tuple(sorted(HELD_OUT))
 # in 64 pixels stripes and dots can be told apart on these sizes only
 _ROOM_FOR_TEXTURE = {
-    shape: ("medium", "large") if shape in ("circle", "square", "diamond") else ("large",)
-    for shape in SHAPES
+    shape: ("medium", "large") if shape in ("circle", "square") else ("large",) for shape in SHAPES
 }
 CONTAINERS = ("circle", "square", "diamond", "ring")
 
@@ -185,7 +184,7 @@ def _sample_background(rng: Random, colors: set[str]) -> Background | None:
 
 def _arrange(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
     """Return the objects at their places, None where this draw of sizes found no room."""
-    if len(kinds) > 1 and rng.random() < 0.16:
+    if len(kinds) > 1 and rng.random() < 0.14:
         return _nested(rng, kinds)
     sizes = _sample_sizes(rng, len(kinds))
     radii = [rng.uniform(*SIZES[size]) for size in sizes]
@@ -220,7 +219,7 @@ def _thing(
     if size not in _ROOM_FOR_TEXTURE[shape]:
         texture = "solid"
     elif texture is None:
-        texture = rng.choices(TEXTURES, (46, 20, 18, 16))[0]
+        texture = rng.choices(TEXTURES, (52, 18, 17, 13))[0]
     tilt = 0.1 if shape in ("square", "diamond", "cross") else 0.2
     angle, tint = rng.uniform(-tilt, tilt), rng.uniform(-1, 1)
     return Thing(shape, color, size, texture, *place, radius, angle, tint, rng.random())

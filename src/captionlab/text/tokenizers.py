@@ -1,60 +1,276 @@
+"""Captions to ids and back: words, Chinese characters, or subwords, behind one Protocol."""
+
+from __future__ import annotations
+
+import os
+import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from captionlab.errors import UserError, did_you_mean
 from captionlab.text.ptb import ptb_tokens
+from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
+from captionlab.text.vocabulary import (
+    BOS_ID,
+    EOS_ID,
+    PAD_ID,
+    SPECIALS,
+    UNK_ID,
+    Vocabulary,
+    VocabularyReport,
+    count_tokens,
+)
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+__all__ = [
+    "CharacterTokenizer",
+    "SubwordTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "scoring_tokenizer",
+    "tokenizer_from_dict",
+]
+
+FORMAT = 1
 
 
-class Tokenizer:
-    pass
+class Tokenizer(Protocol):
+    """Captions to ids and back; ids 0 to 3 are pad, bos, eos and unk in every tokenizer."""
+
+    kind: ClassVar[str]
+    pad_id: ClassVar[int]
+    bos_id: ClassVar[int]
+    eos_id: ClassVar[int]
+    unk_id: ClassVar[int]
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a caption, without bos and eos."""
+        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids up to the first eos; pad, bos and unk are skipped."""
+        ...
+
+    def report(self, captions: Iterable[str]) -> VocabularyReport:
+        """Return how the vocabulary fits these captions."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, for a checkpoint; ``tokenizer_from_dict`` reads them."""
+        ...
 
 
-class R:
-    def __str__(self):
-        return "stub"
-
-    def as_dict(self):
-        return {"size": 1}
+def _up_to_eos(ids: Iterable[int]) -> list[int]:
+    """Return the ids of real tokens before the first eos."""
+    real = []
+    for token_id in map(int, ids):
+        if token_id == EOS_ID:
+            break
+        if token_id >= len(SPECIALS):
+            real.append(token_id)
+    return real
 
 
 class WordTokenizer:
-    kind = "word"
-    pad_id, bos_id, eos_id, unk_id = 0, 1, 2, 3
+    """The words that coco-caption scores (``ptb_tokens``), so training and scoring agree."""
 
-    def __init__(self, w):
-        self.w = w
-        self.i = {x: k for k, x in enumerate(w)}
+    kind: ClassVar[str] = "word"
+    pad_id: ClassVar[int] = PAD_ID
+    bos_id: ClassVar[int] = BOS_ID
+    eos_id: ClassVar[int] = EOS_ID
+    unk_id: ClassVar[int] = UNK_ID
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
 
     @classmethod
-    def fit(cls, captions, *, threshold: int = 5, max_size: int | None = None):
-        c = Counter(t for s in captions for t in ptb_tokens(s))
+    def fit(
+        cls, captions: Iterable[str], *, threshold: int = 5, max_size: int | None = None
+    ) -> Self:
+        """Return the tokenizer of all tokens that these captions hold ``threshold`` times or more.
+
+        Raises:
+            UserError: if fewer than 5 tokens are left.
+        """
+        counts, number = count_tokens(map(cls._split, captions))
         return cls(
-            ["<pad>", "<bos>", "<eos>", "<unk>"] + sorted(t for t, n in c.items() if n >= threshold)
+            Vocabulary.from_counts(counts, threshold=threshold, max_size=max_size, captions=number)
         )
 
-    def __len__(self):
-        return len(self.w)
+    @staticmethod
+    def _split(text: str) -> list[str]:
+        return ptb_tokens(text)
 
-    def encode(self, t):
-        return [self.i.get(x, 3) for x in ptb_tokens(t)]
+    @staticmethod
+    def _join(tokens: list[str]) -> str:
+        return " ".join(tokens)
 
-    def decode(self, ids):
-        o = []
-        for i in ids:
-            if i == 2:
-                break
-            if i > 1:
-                o.append(self.w[i])
-        return " ".join(o)
+    def __len__(self) -> int:
+        return len(self.vocabulary)
 
-    def to_dict(self):
-        return {"kind": "word", "w": self.w}
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a caption, without bos and eos."""
+        return [self.vocabulary.id(token) for token in self._split(text)]
 
-    def report(self, c):
-        return R()
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids up to the first eos; pad, bos and unk are skipped."""
+        return self._join([self.vocabulary.token(i) for i in _up_to_eos(ids)])
+
+    def report(self, captions: Iterable[str]) -> VocabularyReport:
+        """Return how the vocabulary fits these captions."""
+        return self.vocabulary.report(count_tokens(map(self._split, captions))[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, for a checkpoint."""
+        return {"kind": self.kind, "format": FORMAT, **self.vocabulary.to_dict()}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+        """Return the tokenizer that ``to_dict`` wrote."""
+        return cls(Vocabulary.from_dict(entry))
 
 
-def tokenizer_from_dict(d):
-    return WordTokenizer(d["w"])
+class CharacterTokenizer(WordTokenizer):
+    """Chinese characters one by one, other letters and digits by the run (``character_tokens``)."""
+
+    kind: ClassVar[str] = "character"
+    _is_cjk = re.compile(f"[{CJK}]").match
+
+    @staticmethod
+    def _split(text: str) -> list[str]:
+        return character_tokens(text)
+
+    @staticmethod
+    def _join(tokens: list[str]) -> str:
+        """Return the tokens with a space only where two runs would grow together."""
+        text = ""
+        run_before = False
+        for token in tokens:
+            run = CharacterTokenizer._is_cjk(token) is None
+            text += f" {token}" if run and run_before else token
+            run_before = run
+        return text
 
 
-def scoring_tokenizer(l):
-    return ptb_tokens
+class SubwordTokenizer:
+    """Byte-level BPE of lower-cased captions (Sennrich et al. 2016; bytes as in Radford et al. 2019).
+
+    ``decode(encode(x))`` is x in lower case with single spaces, whatever x holds; no token is
+    unknown. Trained by Hugging Face's ``tokenizers``.
+    """
+
+    kind: ClassVar[str] = "subword"
+    pad_id: ClassVar[int] = PAD_ID
+    bos_id: ClassVar[int] = BOS_ID
+    eos_id: ClassVar[int] = EOS_ID
+    unk_id: ClassVar[int] = UNK_ID
+
+    def __init__(self, pieces: HuggingFaceTokenizer) -> None:
+        self._pieces = pieces  # its ids begin at 0: the special ones stay out of reach of any text
+
+    @classmethod
+    def fit(cls, captions: Iterable[str], *, size: int = 4000) -> Self:
+        """Return the tokenizer with at most ``size`` entries (special ones counted) for captions.
+
+        Raises:
+            UserError: if the captions hold no text, or ``size`` has no room for the 256 bytes.
+        """
+        # Its threads would warn at every later fork of a data-loader worker.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        least = len(SPECIALS) + len(alphabet)
+        if size < least:
+            raise UserError(
+                f"data.tokenizer.size={size} is too small: the special tokens and the "
+                f"{len(alphabet)} bytes alone need {least}."
+            )
+        texts = Counter(map(_normalize, captions))
+        if not any(texts):
+            raise UserError(
+                f"There is no vocabulary: {texts.total():,} training captions hold no words. "
+                "Check data.root and the caption file."
+            )
+        pieces = HuggingFaceTokenizer(models.BPE())
+        pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        pieces.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size - len(SPECIALS),
+            min_frequency=2,
+            initial_alphabet=alphabet,
+            show_progress=False,
+        )
+        pieces.train_from_iterator(texts.elements(), trainer)
+        return cls(pieces)
+
+    def __len__(self) -> int:
+        return int(self._pieces.get_vocab_size()) + len(SPECIALS)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a caption, without bos and eos."""
+        normal = _normalize(text)
+        if not normal:
+            return []
+        return [i + len(SPECIALS) for i in self._pieces.encode(normal).ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids up to the first eos; pad, bos, unk and broken bytes are skipped."""
+        text = self._pieces.decode([i - len(SPECIALS) for i in _up_to_eos(ids)])
+        return " ".join(text.replace("\ufffd", "").split())
+
+    def report(self, captions: Iterable[str]) -> VocabularyReport:
+        """Return how the vocabulary fits these captions: its pieces are all known."""
+        types = {i for caption in captions for i in self.encode(caption)}
+        return VocabularyReport(size=len(self), types=len(types), coverage=1.0, unknown=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, for a checkpoint."""
+        return {"kind": self.kind, "format": FORMAT, "json": self._pieces.to_str()}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+        """Return the tokenizer that ``to_dict`` wrote (UserError if it is damaged)."""
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+        try:
+            return cls(HuggingFaceTokenizer.from_str(entry["json"]))
+        except Exception as error:  # the library raises plain Exception
+            raise UserError(f"This subword tokenizer is damaged: {error}.") from error
+
+
+def _normalize(text: str) -> str:
+    """Return the text in lower case with single spaces, without what UTF-8 cannot hold."""
+    clean = text.lower().replace("\ufffd", "").encode("utf-8", "ignore").decode("utf-8")
+    return " ".join(clean.split())
+
+
+_KINDS: dict[str, type[WordTokenizer] | type[SubwordTokenizer]] = {
+    cls.kind: cls for cls in (WordTokenizer, CharacterTokenizer, SubwordTokenizer)
+}
+
+
+def tokenizer_from_dict(entry: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer that ``to_dict`` wrote.
+
+    Raises:
+        UserError: on an unknown kind or format, or damaged content.
+    """
+    kind = entry.get("kind") if isinstance(entry, Mapping) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise UserError(
+            f"A tokenizer of kind {kind!r} cannot be read: {did_you_mean(str(kind), _KINDS)}."
+        )
+    if entry.get("format") != FORMAT:
+        raise UserError(
+            f"A {kind} tokenizer of format {entry.get('format')!r} cannot be read: "
+            f"this version of captionlab reads format {FORMAT}."
+        )
+    return _KINDS[kind].from_dict(entry)

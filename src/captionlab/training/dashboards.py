@@ -69,9 +69,8 @@ def weights_and_biases(
     if mode == "online":
         _check_online()
     os.makedirs(save_dir, exist_ok=True)
-    os.environ.setdefault(
-        "WANDB_DATA_DIR", save_dir
-    )  # staging of table images; else the user's home
+    # where table images are staged: otherwise in the user's home
+    os.environ.setdefault("WANDB_DATA_DIR", os.path.join(save_dir, "wandb"))
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ["WANDB_MODE"] = mode
     return CaptionWandbLogger(
@@ -89,20 +88,24 @@ def weights_and_biases(
 def _check_online() -> None:
     import wandb
 
-    if not wandb.api.api_key:
-        raise UserError(
-            "logger.wandb.mode=online has no W&B key: run `wandb login`, or set "
-            "logger.wandb.mode=offline and upload later with `wandb sync`."
-        )
-    address = urlsplit(wandb.api.settings("base_url"))
+    instead = "set logger.wandb.mode=offline and upload later with `wandb sync`."
+    address = urlsplit(wandb.setup().settings.base_url)
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
         socket.create_connection((address.hostname or "", port), timeout=5).close()
     except OSError as error:
         raise UserError(
             f"logger.wandb.mode=online cannot reach the W&B server {address.hostname} ({error}): "
-            "set logger.wandb.mode=offline and upload later with `wandb sync`."
+            f"{instead}"
         ) from error
+    try:
+        known = wandb.login(prompt=False)
+    except wandb.errors.Error as error:
+        raise UserError(f"logger.wandb.mode=online: {error}; {instead}") from error
+    if not known:
+        raise UserError(
+            f"logger.wandb.mode=online has no W&B key: run `wandb login`, or {instead}"
+        )
 
 
 def tensorboard(*, save_dir: str) -> Logger:

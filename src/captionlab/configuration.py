@@ -329,12 +329,6 @@ def locate(target: str) -> Any:
         raise UserError(f"{module} has no {name!r}; {did_you_mean(name, public)}") from error
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 # --- building -------------------------------------------------------------------------------------
 
 
@@ -361,7 +355,10 @@ def build(node: Any, key: str = "", **runtime: Any) -> Any:
         try:
             return instantiate(node, _convert_="all", **runtime)
         except InstantiationException as error:
-            raise _root_cause(error) from None
+            cause: BaseException = error
+            while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise cause from None
 
 
 @contextmanager

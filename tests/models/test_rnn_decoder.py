@@ -52,9 +52,12 @@ def _stepwise(decoder, memory, tokens):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize(("layers", "deep"), [(1, True), (2, False), (3, True)])
-def test_steps_equal_the_whole_sequence(kind, cell, layers, deep):
-    decoder = _decoder(kind, cell, layers=layers, deep_output=deep)
+@pytest.mark.parametrize(
+    ("layers", "deep", "attend"),
+    [(1, True, "before"), (2, False, "before"), (1, True, "after"), (3, True, "after")],
+)
+def test_steps_equal_the_whole_sequence(kind, cell, layers, deep, attend):
+    decoder = _decoder(kind, cell, layers=layers, deep_output=deep, attend=attend)
     memory, tokens = _batch()
     hidden, weights = decoder(memory, tokens)
     logits, step_weights = _stepwise(decoder, memory, tokens)
@@ -77,9 +80,10 @@ def test_an_image_alone_equals_the_image_in_a_batch_of_unequal_slots(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_gradients_equal_those_of_single_steps(kind, cell):
-    decoder, (memory, tokens) = _decoder(kind, cell, layers=2, deep_output=True), _batch()
+@pytest.mark.parametrize(("cell", "attend"), [("lstm", "after"), ("gru", "before")])
+def test_gradients_equal_those_of_single_steps(kind, cell, attend):
+    decoder = _decoder(kind, cell, layers=2, deep_output=True, attend=attend)
+    memory, tokens = _batch()
     real = tokens != PAD
     results = []
     for whole in (True, False):
@@ -179,6 +183,8 @@ def test_bfloat16_autocast_stays_near_single_precision():
     [
         ({"cell": "lstn"}, "cell 'lstn': did you mean 'lstm'"),
         ({"layers": 0}, "layers=0"),
+        ({"attend": "afetr"}, "attend='afetr': did you mean 'after'"),
+        ({"attend": "after"}, "set deep_output=true"),
         ({"attention": AdditiveAttention(query_dim=9, memory_dim=6)}, "queries 9 .* hidden=12"),
         ({"memory_dim": 7}, "memory 6 wide.* memory_dim=7"),
     ],

@@ -67,6 +67,9 @@ def hydra_main(task: Task) -> Callable[[], None]:
     def main() -> None:
         nonlocal debug
         debug = debugging()
+        # OpenMP's threads wait by spinning, which costs another process on the same cores dearly;
+        # a short spin is as fast alone. Read when torch is loaded, which is later.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with answers(debug):

@@ -7,6 +7,22 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TextIO
+
+FILE_ONLY = "captionlab.shown"  # what the terminal got in another way, for train.log alone
+
+
+class Terminal(logging.StreamHandler):
+    """Writes to what is stdout at the time: a progress bar puts itself in its place."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Return the present stdout."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass  # the base class sets it once, which is what this class is there to avoid
 
 
 def quiet_lightning() -> None:
@@ -23,9 +39,10 @@ def quiet_lightning() -> None:
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     root.setLevel(logging.INFO if first else logging.ERROR)
     root.propagate = False
-    terminal = logging.StreamHandler(sys.stdout)
+    terminal = Terminal()
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    root.handlers = [terminal]  # a second run in this process must not write to the first's stream
+    root.handlers = [terminal]
+    logging.getLogger(FILE_ONLY).propagate = False
 
 
 def write_log(path: Path) -> None:
@@ -34,7 +51,7 @@ def write_log(path: Path) -> None:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
-    for name in ("captionlab", "pytorch_lightning", "lightning_fabric", "py.warnings"):
+    for name in ("captionlab", FILE_ONLY, "pytorch_lightning", "lightning_fabric", "py.warnings"):
         logger = logging.getLogger(name)
         for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
             logger.removeHandler(old)

@@ -29,7 +29,7 @@ from captionlab.commands.assemble import (
     check_settings,
     new_captioner,
 )
-from captionlab.commands.logs import quiet_lightning, write_log
+from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
     coco_annotations,
     coco_result,
@@ -244,7 +244,7 @@ def present(
     examples: int,
 ) -> None:
     """Print the table of scores, some captions, and where everything lies."""
-    console = Console()
+    console = Console(record=True)
     print_scores(results, console)
     split = next(iter(results))
     references = {record.image_id: record.captions for record in data.records(split)}
@@ -254,3 +254,4 @@ def present(
     console.print(
         f"caption    captionlab predict {checkpoint} photo.jpg", highlight=False, soft_wrap=True
     )
+    logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

@@ -42,7 +42,7 @@ class Beam:
     ``min_length``: fewest words before eos. UserError for a value that cannot be.
     """
 
-    beam_size: int = 5
+    beam_size: int = 3
     length_penalty: float = 0.0
     num_captions: int = 1
     max_length: int = 20

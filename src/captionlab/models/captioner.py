@@ -18,6 +18,7 @@ class Decoder(Protocol):
     """What every decoder offers (and is an ``nn.Module`` besides)."""
 
     output_dim: int
+    pad_id: int
     attention_penalty: float
 
     def __call__(self, memory: Memory, tokens: Tensor) -> tuple[Tensor, Tensor | None]:

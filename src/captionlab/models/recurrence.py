@@ -8,16 +8,56 @@ The recurrent state is a tuple of tensors (B, W, L, H): hidden and cell of an LS
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from captionlab.models.attention import Attention
-from captionlab.models.cells import CELLS, PARTS
+from captionlab.models.cells import CELLS, PARTS, Advance
 from captionlab.models.memory import Memory
 from captionlab.models.packing import Packing
+from captionlab.models.state import PER_BEAM, State
 
 Recurrent = tuple[Tensor, ...]
-Looked = tuple[Tensor, Tensor | None, Tensor | None]  # hidden, context, weights
+Attend = Literal["before", "after"]
+
+
+class Look(NamedTuple):
+    """What a step has to say: the top layer's state, the context and the weights it came from.
+
+    Context and weights are None for a decoder without attention.
+    """
+
+    hidden: Tensor
+    context: Any = None
+    weights: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNState(State):
+    """An RNN decoder's memory: the layers' states (B, W, L, H), the image's keys (B, N, A).
+
+    ``context`` (B, W, D) is what the last step looked at, where the next one is to know it.
+    """
+
+    keys: Any
+    hidden: Tensor = field(metadata=PER_BEAM)
+    cell: Tensor | None = field(default=None, metadata=PER_BEAM)
+    context: Any = field(default=None, metadata=PER_BEAM)
+
+    @property
+    def recurrent(self) -> Recurrent:
+        """The layers' states as the cells want them: (hidden, cell) or (hidden,)."""
+        return (self.hidden,) if self.cell is None else (self.hidden, self.cell)
+
+    def after(
+        self, recurrent: Recurrent, context: Tensor | None = None, weights: Tensor | None = None
+    ) -> RNNState:
+        """Return the state that follows this one."""
+        cell = recurrent[1] if len(recurrent) > 1 else None
+        return replace(self, hidden=recurrent[0], cell=cell, context=context, weights=weights)
 
 
 class Stack(nn.Module):
@@ -59,36 +99,38 @@ class ImageFirst(nn.Module):
         self.image = nn.Linear(memory_dim, embedding)
         self.layers = Stack(cell, embedding, hidden, layers, dropout)
 
-    def keys(self, memory: Memory) -> None:
-        """Return nothing: this decoder does not look at the slots."""
+    def start(self, memory: Memory, width: int) -> RNNState:
+        """Return the state after the image, which is read once an image."""
+        begun = _repeat(self._begin(memory), width)
+        return RNNState(memory=memory, keys=None, hidden=begun[0]).after(begun)
 
-    def begin(self, memory: Memory) -> Recurrent:
-        """Return the state (B, 1, L, H) after the image, which is read once an image."""
+    def run(self, words: Tensor, packing: Packing, memory: Memory) -> Look:
+        """Return the hidden states (M, H) of embedded words (M, E)."""
+        start = _repeat(self._begin(memory), packing.shape[1])
+        hidden, _ = self.layers(packing.unpack(words), start)
+        return Look(packing.pack(hidden))
+
+    def step(self, words: Tensor, state: RNNState) -> tuple[Look, RNNState]:
+        """Return the hidden states (B, W, H) of embedded words (B, W, E), and the next state."""
+        hidden, following = self.layers(words.unsqueeze(2), state.recurrent)
+        return Look(hidden[:, :, 0]), state.after(following)
+
+    def _begin(self, memory: Memory) -> Recurrent:
         parts, layers, hidden = self._state
         nothing = memory.pooled.new_zeros(len(memory.pooled), 1, layers, hidden)
         _, state = self.layers(self.image(memory.pooled)[:, None, None], (nothing,) * parts)
         return state
 
-    def run(self, words: Tensor, packing: Packing, memory: Memory) -> Looked:
-        """Return the hidden states (M, H) of embedded words (M, E)."""
-        start = repeat(self.begin(memory), packing.shape[1])
-        hidden, _ = self.layers(packing.unpack(words), start)
-        return packing.pack(hidden), None, None
-
-    def step(
-        self, words: Tensor, state: Recurrent, keys: Tensor | None, memory: Memory
-    ) -> tuple[Looked, Recurrent]:
-        """Return the hidden states (B, W, H) of embedded words (B, W, E), and the next state."""
-        hidden, state = self.layers(words.unsqueeze(2), state)
-        return (hidden[:, :, 0], None, None), state
-
 
 class Attentive(nn.Module):
     """Attention in every step: the context enters the first layer beside the word.
 
-    The first layer's previous state asks (as in Show, Attend and Tell, equations 1 to 5, which has
-    one layer); the layers above it run over the whole sequence afterwards, as nothing in the loop
-    waits for them (Wu et al. 2016, figure 1, places its attention at the bottom for that reason).
+    ``attend`` before: the first layer's previous state asks, and the context enters the same step
+    (Show, Attend and Tell, equations 1 to 5). ``attend`` after: the new state asks, which knows the
+    word, and its context goes to the output and enters the next step (Luong et al. 2015, 3.1 and
+    3.3); the pooled image enters the first. Layers above the first run over the whole sequence
+    afterwards, as nothing in the loop waits for them (Wu et al. 2016, section 3, has its attention
+    at the bottom for that reason).
     """
 
     def __init__(
@@ -96,6 +138,7 @@ class Attentive(nn.Module):
         cell: str,
         attention: Attention,
         *,
+        attend: Attend,
         embedding: int,
         hidden: int,
         layers: int,
@@ -104,58 +147,76 @@ class Attentive(nn.Module):
     ) -> None:
         super().__init__()
         self._state = (PARTS[cell], layers, hidden)
+        self.attend = attend
         self.attention = attention
         self.initial = nn.Linear(memory_dim, PARTS[cell] * layers * hidden)
         self.cell = CELLS[cell](embedding, memory_dim, hidden)
         self.upper = Stack(cell, hidden, hidden, layers - 1, dropout) if layers > 1 else None
 
-    def keys(self, memory: Memory) -> Tensor:
-        """Return the memory's keys (B, N, A), projected once an image."""
-        return self.attention.keys(memory)
+    def start(self, memory: Memory, width: int) -> RNNState:
+        """Return the state made of the pooled image (Show, Attend and Tell, 3.1.2)."""
+        keys = self.attention.keys(memory)
+        begun = _repeat(self._begin(memory), width)
+        first = memory.pooled.unsqueeze(1).expand(-1, width, -1)
+        context = first if self.attend == "after" else None
+        return RNNState(memory=memory, keys=keys, hidden=begun[0]).after(begun, context)
 
-    def begin(self, memory: Memory) -> Recurrent:
-        """Return the state (B, 1, L, H) made of the pooled image (Show, Attend and Tell, 3.1.2)."""
-        return self.initial(memory.pooled).tanh().unflatten(-1, (1, *self._state)).unbind(2)
-
-    def run(self, words: Tensor, packing: Packing, memory: Memory) -> Looked:
+    def run(self, words: Tensor, packing: Packing, memory: Memory) -> Look:
         """Return hidden states (M, H), contexts (M, D), weights (M, N) of embedded words (M, E)."""
-        start = repeat(self.begin(memory), packing.shape[1])
-        state = tuple(part[packing.images, :, 0] for part in start)
-        memory = memory.take(packing.images)
-        keys = self.keys(memory)
+        start = self.start(memory.take(packing.images), packing.shape[1])
+        memory, keys, context = start.memory, start.keys, start.context
+        state = tuple(part[:, :, 0] for part in start.recurrent)
         advance = self.cell.loop(words, packing.rows)
         looks = []
         for step, (images, captions) in enumerate(packing.sizes):
             if (images, captions) != state[0].shape[:2]:
                 state = tuple(part[:images, :captions] for part in state)
-                keys, memory = keys[:images], memory.first(images)
+                context = None if context is None else context[:images, :captions]
+                memory, keys = memory.first(images), keys[:images]
+            look, state = self._turn(advance, step, state, context, keys, memory)
+            context = look.context
+            looks.append(tuple(part.flatten(0, 1) for part in look))
+        hidden, contexts, weights = (torch.cat(parts) for parts in zip(*looks, strict=True))
+        if self.upper is not None:
+            unsorted = packing.images.argsort()
+            above = tuple(part[unsorted, :, 1:] for part in start.recurrent)
+            hidden = packing.pack(self.upper(packing.unpack(hidden), above)[0])
+        return Look(hidden, contexts, weights)
+
+    def step(self, words: Tensor, state: RNNState) -> tuple[Look, RNNState]:
+        """Return hidden (B, W, H), context (B, W, D) and weights (B, W, N), and the next state."""
+        advance = self.cell.loop(words.flatten(0, 1), [words.shape[0] * words.shape[1]])
+        bottom = tuple(part[:, :, 0] for part in state.recurrent)
+        look, bottom = self._turn(advance, 0, bottom, state.context, state.keys, state.memory)
+        following = tuple(part.unsqueeze(2) for part in bottom)
+        if self.upper is not None:
+            above = tuple(part[:, :, 1:] for part in state.recurrent)
+            hidden, above = self.upper(look.hidden.unsqueeze(2), above)
+            look = look._replace(hidden=hidden[:, :, 0])
+            following = tuple(torch.cat(pair, 2) for pair in zip(following, above, strict=True))
+        context = look.context if self.attend == "after" else None
+        return look, state.after(following, context, look.weights)
+
+    def _begin(self, memory: Memory) -> Recurrent:
+        return self.initial(memory.pooled).tanh().unflatten(-1, (1, *self._state)).unbind(2)
+
+    def _turn(
+        self,
+        advance: Advance,
+        step: int,
+        state: Recurrent,
+        context: Tensor,
+        keys: Tensor,
+        memory: Memory,
+    ) -> tuple[Look, Recurrent]:
+        if self.attend == "after":
+            state = advance(step, context, state)
+            context, weights = self.attention(state[0], keys, memory)
+        else:
             context, weights = self.attention(state[0], keys, memory)
             state = advance(step, context, state)
-            looks.append((state[0].flatten(0, 1), context.flatten(0, 1), weights.flatten(0, 1)))
-        hidden, context, weights = (torch.cat(parts) for parts in zip(*looks, strict=True))
-        if self.upper is not None:
-            above, _ = self.upper(packing.unpack(hidden), tuple(part[:, :, 1:] for part in start))
-            hidden = packing.pack(above)
-        return hidden, context, weights
-
-    def step(
-        self, words: Tensor, state: Recurrent, keys: Tensor | None, memory: Memory
-    ) -> tuple[Looked, Recurrent]:
-        """Return hidden (B, W, H), context (B, W, D) and weights (B, W, N), and the next state."""
-        assert keys is not None
-        bottom = tuple(part[:, :, 0] for part in state)
-        context, weights = self.attention(bottom[0], keys, memory)
-        rows = words.shape[0] * words.shape[1]
-        bottom = self.cell.loop(words.flatten(0, 1), [rows])(0, context, bottom)
-        following = tuple(part.unsqueeze(2) for part in bottom)
-        hidden = bottom[0]
-        if self.upper is not None:
-            above, upper = self.upper(hidden.unsqueeze(2), tuple(part[:, :, 1:] for part in state))
-            hidden = above[:, :, 0]
-            following = tuple(torch.cat(pair, 2) for pair in zip(following, upper, strict=True))
-        return (hidden, context, weights), following
+        return Look(state[0], context, weights), state
 
 
-def repeat(state: Recurrent, width: int) -> Recurrent:
-    """Return the state (B, W, L, H) of ``width`` beams that all begin like one (B, 1, L, H)."""
+def _repeat(state: Recurrent, width: int) -> Recurrent:
     return tuple(part.expand(-1, width, -1, -1) for part in state)

@@ -6,8 +6,7 @@ E embedding width, H width of ``hidden``, V vocabulary, M rows of a ``Packing``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
@@ -16,36 +15,16 @@ from captionlab.models.attention import Attention, NoAttention
 from captionlab.models.cells import CELLS
 from captionlab.models.memory import Memory
 from captionlab.models.packing import Packing
-from captionlab.models.recurrence import Attentive, ImageFirst, repeat
-from captionlab.models.state import PER_BEAM, State
-
-
-@dataclass(frozen=True, kw_only=True)
-class RNNState(State):
-    """An RNN decoder's memory: the layers' states (B, W, L, H), the image's keys (B, N, A)."""
-
-    keys: Tensor | None
-    hidden: Tensor = field(metadata=PER_BEAM)
-    cell: Tensor | None = field(default=None, metadata=PER_BEAM)
-
-    @property
-    def recurrent(self) -> tuple[Tensor, ...]:
-        """The layers' states as the cells want them: (hidden, cell) or (hidden,)."""
-        return (self.hidden,) if self.cell is None else (self.hidden, self.cell)
-
-    def after(self, recurrent: tuple[Tensor, ...], weights: Tensor | None) -> RNNState:
-        """Return the state that follows this one."""
-        hidden, cell = recurrent if len(recurrent) > 1 else (recurrent[0], None)
-        return replace(self, hidden=hidden, cell=cell, weights=weights)
+from captionlab.models.recurrence import Attend, Attentive, ImageFirst, Look, RNNState
 
 
 class RNNDecoder(nn.Module):
     """A recurrent captioner: Show and Tell without attention, Show, Attend and Tell with it.
 
     ``cell`` is lstm or gru; ``dropout`` falls on embedded words, between layers and on the output.
-    ``deep_output`` reads words, state and context together, L_w E y + L_h h + L_z z (Show, Attend
-    and Tell, equation 7); ``hidden`` is then as wide as an embedding. ``tie_weights`` scores words
-    by their own embeddings (Press and Wolf 2017). At build time come ``vocabulary_size``,
+    ``deep_output`` scores words by ``DeepOutput``, by the state alone otherwise; ``attend`` says
+    when to look, before or after the state moves on (see ``Attentive``). ``tie_weights`` scores
+    words by their own embeddings (Press and Wolf 2017). At build time come ``vocabulary_size``,
     ``pad_id``, ``memory_dim`` and the built ``attention``. Raises UserError for an unknown cell,
     and for sizes that do not fit.
     """
@@ -59,6 +38,7 @@ class RNNDecoder(nn.Module):
         embedding: int = 512,
         dropout: float = 0.5,
         deep_output: bool = False,
+        attend: Attend = "before",
         tie_weights: bool = False,
         vocabulary_size: int,
         pad_id: int,
@@ -66,7 +46,8 @@ class RNNDecoder(nn.Module):
         attention: Attention | NoAttention,
     ) -> None:
         super().__init__()
-        _check(cell, layers, hidden, memory_dim, attention)
+        _check(cell, layers, attend, deep_output)
+        _check_attention(attention, hidden, memory_dim)
         self.pad_id = pad_id
         self.memory_dim = memory_dim
         self.output_dim = embedding if deep_output else hidden
@@ -80,7 +61,7 @@ class RNNDecoder(nn.Module):
         }
         self.recurrence: Attentive | ImageFirst
         if isinstance(attention, Attention):
-            self.recurrence = Attentive(cell, attention, **sizes)
+            self.recurrence = Attentive(cell, attention, attend=attend, **sizes)
             context = memory_dim
         else:
             self.recurrence = ImageFirst(cell, **sizes)
@@ -112,9 +93,9 @@ class RNNDecoder(nn.Module):
         memory.require_width(self.memory_dim, "decoder")
         packing = Packing(tokens, self.pad_id)
         words = self.dropout(self.words(packing.pack(tokens)))
-        hidden, context, weights = self.recurrence.run(words, packing, memory)
-        hidden = packing.unpack(self._read(words, hidden, context))
-        return hidden, None if weights is None else packing.unpack(weights)
+        look = self.recurrence.run(words, packing, memory)
+        weights = None if look.weights is None else packing.unpack(look.weights)
+        return packing.unpack(self._read(words, look)), weights
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
@@ -126,45 +107,52 @@ class RNNDecoder(nn.Module):
         Raises UserError for a memory of another width, or without a real slot.
         """
         memory.require_width(self.memory_dim, "decoder")
-        keys = self.recurrence.keys(memory)
-        begun = repeat(self.recurrence.begin(memory), width)
-        return RNNState(memory=memory, keys=keys, hidden=begun[0]).after(begun, None)
+        return self.recurrence.start(memory, width)
 
     def step(self, token_ids: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
         words = self.dropout(self.words(token_ids))
-        (hidden, context, weights), recurrent = self.recurrence.step(
-            words, state.recurrent, state.keys, state.memory
-        )
-        return self.logits(self._read(words, hidden, context)), state.after(recurrent, weights)
+        look, state = self.recurrence.step(words, state)
+        return self.logits(self._read(words, look)), state
 
-    def _read(self, words: Tensor, hidden: Tensor, context: Tensor | None) -> Tensor:
-        if self.readout is not None:
-            hidden = self.readout(words, hidden, context)
-        return self.dropout(hidden)
+    def _read(self, words: Tensor, look: Look) -> Tensor:
+        output = look.hidden if self.readout is None else self.readout(words, look)
+        return self.dropout(output)
 
 
 class DeepOutput(nn.Module):
-    """Words, state and context as one vector: L_w E y + L_h h + L_z z, of an embedding's width."""
+    """Word, state and context in one vector of an embedding's width: E y + L_h h + L_z z.
+
+    Show, Attend and Tell, equation 7 (a tanh around it learned the built-in data more slowly).
+    """
 
     def __init__(self, hidden: int, context: int, embedding: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(hidden, embedding)
         self.context = nn.Linear(context, embedding, bias=False) if context else None
 
-    def forward(self, words: Tensor, hidden: Tensor, context: Tensor | None) -> Tensor:
-        """Return (..., E) from words (..., E), hidden (..., H) and context (..., D) | None."""
-        output = words + self.hidden(hidden)
-        return output if self.context is None else output + self.context(context)
+    def forward(self, words: Tensor, look: Look) -> Tensor:
+        """Return (..., E) from words (..., E), and hidden (..., H) and context (..., D) | None."""
+        output = words + self.hidden(look.hidden)
+        return output if self.context is None else output + self.context(look.context)
 
 
-def _check(
-    cell: str, layers: int, hidden: int, memory_dim: int, attention: Attention | NoAttention
-) -> None:
+def _check(cell: str, layers: int, attend: str, deep_output: bool) -> None:
     if cell not in CELLS:
         raise UserError(f"there is no recurrent cell {cell!r}: {did_you_mean(cell, CELLS)}")
     if layers < 1:
         raise UserError(f"a decoder needs at least one layer, got layers={layers}")
+    if attend not in get_args(Attend):
+        hint = did_you_mean(str(attend), get_args(Attend))
+        raise UserError(f"a decoder cannot attend={attend!r}: {hint}")
+    if attend == "after" and not deep_output:
+        raise UserError(
+            "a decoder that looks after its state has moved on (attend=after) can show what it saw "
+            "only to a deep output: set deep_output=true"
+        )
+
+
+def _check_attention(attention: Attention | NoAttention, hidden: int, memory_dim: int) -> None:
     built = (attention.query_dim, attention.memory_dim)
     if built != (hidden, memory_dim):
         raise UserError(

@@ -68,6 +68,8 @@ class TeacherForced(NamedTuple):
 def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> TeacherForced:
     """Return logits and targets of the batch's M real tokens; padding never reaches the vocabulary."""
     inputs, targets, real = shift(batch.tokens, batch.lengths)
+    # the end token is no input: as padding its step is not computed
+    inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
     hidden, weights = captioner.decoder(memory, inputs)
     return TeacherForced(captioner.logits(hidden[real]), targets[real], weights, real)
 

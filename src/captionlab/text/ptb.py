@@ -1,14 +1,13 @@
 """The words that coco-caption scores: Stanford's Penn Treebank tokenizer, without Java.
 
-Pure Python, and black-box equal to pycocoevalcap 1.2's ``PTBTokenizer`` (Stanford CoreNLP 3.4.1 with
+Pure Python, and equal to pycocoevalcap 1.2's ``PTBTokenizer`` (Stanford CoreNLP 3.4.1 with
 ``-preserveLines -lowerCase``, then its list of punctuation removed) on each of the 40,460 captions of
-Flickr8k and on generated lines that mix captions with contractions, numbers, addresses, emoticons
-and odd Unicode; the rules below were measured on that program's answers, none of its code was used.
+Flickr8k and on 900,000 generated lines of contractions, numbers, addresses, emoticons, quotes and odd
+Unicode. The rules were measured on that program's answers; none of its code was used.
 
-What remains different: the Java program reads all captions as one text, so the first word of the
-*next* caption may decide whether a caption's last "J." is an abbreviation; here every caption stands
-alone. A few tag-like ``<a b="c">`` and e-mail-like strings full of brackets and signs are cut at
-other places (less than one generated line in a thousand, no real caption).
+What remains different: the original reads all captions as one text, so the first word of the *next*
+caption may decide whether the last "J." or "no." of a caption is an abbreviation. Here every caption
+stands alone.
 """
 
 from __future__ import annotations

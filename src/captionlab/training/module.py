@@ -73,6 +73,11 @@ class CaptioningModule(pl.LightningModule):
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return loss
 
+    def on_train_epoch_end(self) -> None:
+        """Log the learning rate that the epoch ended with."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
+
     def validation_step(self, batch: CaptionBatch, batch_idx: int) -> None:
         """Generate and collect the captions of a batch."""
         self._evaluate(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -18,6 +19,8 @@ from rich.progress import (
 from rich.progress import (
     Progress as RichProgress,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Progress(ProgressBar):
@@ -79,11 +82,10 @@ class Progress(ProgressBar):
         if batch_idx % 20 == 0:
             self._loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         if self._bar is not None:
-            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
             self._bar.update(
                 self._task,
                 completed=self._steps_done(trainer),
-                description=f"epoch {trainer.current_epoch + 1}/{epochs}",
+                description=f"epoch {trainer.current_epoch + 1}/{self._epochs(trainer)}",
                 values=self._values(trainer),
             )
 
@@ -102,13 +104,11 @@ class Progress(ProgressBar):
             for name in ("val/loss", "val/bleu_4", "val/meteor", "val/cider", "val/truth")
             if name in metrics
         }
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+        epochs = self._epochs(trainer)
         train = f"train {self._loss:.3f}  " if self._loss is not None else ""
         scores = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
         line = f"epoch {trainer.current_epoch + 1}/{epochs}  {train}{scores}  {self._left(trainer)}"
-        (self._bar.console if self._bar is not None else self._console).print(
-            line, highlight=False, soft_wrap=True
-        )
+        log.info(line)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""
@@ -131,6 +131,9 @@ class Progress(ProgressBar):
         if not trainer.max_epochs or trainer.max_epochs < 0:
             return None
         return int(trainer.num_training_batches) * trainer.max_epochs
+
+    def _epochs(self, trainer: pl.Trainer) -> str:
+        return str(trainer.max_epochs) if (trainer.max_epochs or 0) > 0 else "?"
 
     def _steps_done(self, trainer: pl.Trainer) -> int:
         return trainer.fit_loop.epoch_loop.total_batch_idx + 1

@@ -1,0 +1,69 @@
+from functools import partial
+
+import pytest
+
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.shapes import Shapes
+from captionlab.errors import UserError
+from captionlab.text.tokenizers import WordTokenizer
+
+
+def module(**options) -> CaptionDataModule:
+    source = Shapes(train_size=40, val_size=6, test_size=6, image_size=32)
+    fit = partial(WordTokenizer.fit, threshold=2)
+    return CaptionDataModule(name="shapes", source=source, tokenizer=fit, image_size=32, **options)
+
+
+def test_the_vocabulary_comes_from_the_training_split_only():
+    data = module()
+    data.setup("fit")
+    captions = [c for record in data.records("train") for c in record.captions]
+    assert data.tokenizer.to_dict() == WordTokenizer.fit(captions, threshold=2).to_dict()
+
+
+def test_a_given_tokenizer_is_kept():
+    data = module()
+    given = WordTokenizer.fit(["a red circle left of it"] * 3, threshold=1)
+    data.tokenizer = given
+    data.setup("fit")
+    assert data.dataset("train").tokenizer is given
+
+
+def test_training_drops_the_ragged_batch_and_validation_keeps_all():
+    data = module(batch_size=16)
+    data.setup("fit")
+    assert [len(batch) for batch in data.train_dataloader()] == [16, 16]
+    ids = [i for batch in data.val_dataloader() for i in batch.image_ids]
+    assert ids == [record.image_id for record in data.records("val")]
+
+
+def test_training_order_changes_and_validation_order_does_not():
+    data = module(batch_size=8)
+    data.setup("fit")
+    orders = [[i for b in data.train_dataloader() for i in b.image_ids] for _ in range(2)]
+    assert orders[0] != orders[1]
+
+
+def test_truth_is_there_for_drawn_scenes():
+    data = module()
+    record = data.records("val")[0]
+    assert data.truth is not None
+    assert data.truth(record.image_id, record.captions[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"batch_size": 0}, r"data\.batch_size=0"),
+        ({"captions_per_image": 0}, r"data\.captions_per_image=0"),
+        ({"num_workers": -1}, r"data\.num_workers=-1"),
+    ],
+)
+def test_impossible_values_are_refused(options: dict, part: str):
+    with pytest.raises(UserError, match=part):
+        module(**options)
+
+
+def test_an_unknown_split_gets_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'test'"):
+        module().records("tset")

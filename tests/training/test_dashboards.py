@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from captionlab.errors import UserError
+from captionlab.training import dashboards
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_settings(monkeypatch: pytest.MonkeyPatch):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_unreachable_server_is_told_within_seconds(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"logger\.wandb\.mode=online.*offline"):
+        dashboards.weights_and_biases(save_dir=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_mode_gets_the_nearest(tmp_path: Path):
+    with pytest.raises(UserError, match="did you mean 'offline'"):
+        dashboards.weights_and_biases(save_dir=str(tmp_path), mode="ofline")
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(dashboards.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"captionlab\[wandb\]"):
+        dashboards.weights_and_biases(save_dir=str(tmp_path))
+    with pytest.raises(UserError, match=r"captionlab\[tensorboard\]"):
+        dashboards.tensorboard(save_dir=str(tmp_path))
+
+
+OFFLINE = """
+import sys
+import numpy as np
+from captionlab.training.dashboards import weights_and_biases
+from captionlab.training.gallery import Example
+
+logger = weights_and_biases(
+    save_dir=sys.argv[1], mode="offline", group="study", tags=["a"], name="run", images=1
+)
+logger.log_hyperparams({"model": {"name": "tiny"}})
+logger.log_metrics({"val/cider": 0.5}, step=1)
+image = np.zeros((8, 8, 3), np.uint8)
+examples = [Example(image=image, image_id=i, caption="a dog", references=["x"]) for i in range(3)]
+logger.log_examples(examples, "val", 0)
+logger.experiment.finish()
+"""
+
+
+@pytest.mark.slow
+def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: Path):
+    # a process of its own: the client keeps one set of settings a process
+    code = [sys.executable, "-c", OFFLINE, str(tmp_path)]
+    subprocess.run(code, check=True, capture_output=True, timeout=120)
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    wandb = Path(sys.executable).parent / "wandb"
+    command = [str(wandb), "leet", "inspect", "--json", str(run)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    records = [json.loads(line) for line in told.splitlines()]
+    (about,) = [record["run"] for record in records if "display_name" in record.get("run", {})]
+    assert about["run_group"] == "study"
+    assert about["tags"] == ["a"]
+    assert '"tiny' in told
+    assert "val/cider" in told
+    (table,) = run.rglob("*.table.json")
+    assert len(json.loads(table.read_text())["data"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["wandb"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests_support import tiny_captioner, tiny_config
 
 from captionlab.configuration import RUNTIME_ARGUMENTS, Sizes, build_captioner, check, config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
+from tests_support import tiny_captioner, tiny_config
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -72,9 +72,9 @@ def test_own_parts_train_and_write(modules, own: dict[str, str]):
     from captionlab.objectives.focal import Focal
 
     example = batch(captioner.encoder.image_size)
-    loss, diagnostics = Focal(**{k: v for k, v in node("objective/focal").items() if k != "_target_"})(
-        captioner, example
-    )
+    loss, diagnostics = Focal(
+        **{k: v for k, v in node("objective/focal").items() if k != "_target_"}
+    )(captioner, example)
     loss.backward()
     assert diagnostics["nll"] > loss
     memory = captioner.eval().encode(example.images)

@@ -35,7 +35,11 @@ def curve(run: Path) -> None:
     """Print some rows of metrics.csv as a Markdown table."""
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    names = [n for n in ("train/loss", "val/loss", "val/bleu_4", "val/meteor", "val/cider") if n in rows[0]]
+    names = [
+        n
+        for n in ("train/loss", "val/loss", "val/bleu_4", "val/meteor", "val/cider")
+        if n in rows[0]
+    ]
     print("| epoch | " + " | ".join(names) + " |")
     print("|---" * (len(names) + 1) + "|")
     stride = max(1, len(rows) // SHOWN_EPOCHS)

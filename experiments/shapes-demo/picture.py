@@ -25,7 +25,9 @@ def main(checkpoint: str, out: str) -> None:
         true = seen.truth(record.image_id, caption)
         axis.imshow(shown.records("test")[i].image())
         axis.set_title(
-            "\n".join(textwrap.wrap(caption, 30)), fontsize=10.5, color="black" if true else "firebrick"
+            "\n".join(textwrap.wrap(caption, 30)),
+            fontsize=10.5,
+            color="black" if true else "firebrick",
         )
         axis.axis("off")
     figure.tight_layout()

@@ -43,14 +43,14 @@ def portable(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A read checkpoint: its resolved configuration, tokenizer and captioner weights."""
+    """A read checkpoint: resolved configuration, tokenizer, captioner weights, finished epochs."""
 
     path: Path
     config: dict[str, Any]
     tokenizer: Tokenizer
     overrides: list[str]
     weights: dict[str, Tensor]
-    epoch: int
+    epochs: int
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -83,8 +83,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         tokenizer_from_dict(entry["tokenizer"]),
         list(entry["overrides"]),
         weights,
-        int(stored.get("epoch", 0)),
+        _epochs_done(stored),
     )
+
+
+def _epochs_done(stored: Mapping[str, Any]) -> int:
+    """Return how many epochs were finished: Lightning counts the current one from 0."""
+    epoch = int(stored.get("epoch", 0))
+    batches = stored.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
+    whole = batches is not None and batches["is_last_batch"]
+    return epoch + 1 if whole else epoch
 
 
 def _load(path: Path) -> Any:

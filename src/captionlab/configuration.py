@@ -409,20 +409,24 @@ def build_data(data: Mapping[str, Any]) -> Any:
 
 
 def override(
-    stored: Mapping[str, Any], overrides: Sequence[str], groups: Sequence[str]
+    stored: Mapping[str, Any],
+    overrides: Sequence[str],
+    groups: Sequence[str],
+    settings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a stored configuration with command-line overrides applied.
 
     Args:
         stored: the resolved configuration of a checkpoint.
         overrides: ``data=flickr8k``, ``data.root=...``, ``decoding=beam``, ``decoding.beam_size=5``.
-        groups: the groups that may be replaced.
+        groups: the groups that may be replaced, or changed inside. settings: other keys that may
+            be set.
 
     Raises:
         UserError: for a key that is not there, a group that cannot be replaced, an unreadable override.
     """
     config = OmegaConf.create(dict(stored))
-    chosen, values = _split_overrides(overrides, groups)
+    chosen, values = _split_overrides(overrides, groups, settings)
     if chosen:
         composed = compose([f"{group}={choice}" for group, choice in chosen.items()])
         for group in {key.split("/")[0] for key in chosen}:
@@ -442,7 +446,7 @@ def override(
 
 
 def _split_overrides(
-    overrides: Sequence[str], groups: Sequence[str]
+    overrides: Sequence[str], groups: Sequence[str], settings: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, Any]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -454,12 +458,11 @@ def _split_overrides(
     values: dict[str, Any] = {}
     for item in parsed:
         key = item.key_or_group
+        top = key.replace("/", ".").split(".")[0]
+        if top not in (*groups, *settings):
+            raise UserError(f"{key} cannot be set here; {did_you_mean(top, (*groups, *settings))}")
         if key in groups or "/" in key:
-            if key.split("/")[0] not in groups:
-                raise UserError(f"{key} cannot be replaced here: {did_you_mean(key, groups)}")
             chosen[key] = str(item.value())
-        elif "." in key:
-            values[key] = item.value()
         else:
-            raise UserError(f"{key} cannot be set here; {did_you_mean(key, groups)}")
+            values[key] = item.value()
     return chosen, values

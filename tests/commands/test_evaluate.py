@@ -67,8 +67,8 @@ def test_pycocoevalcap_gives_the_same_numbers_on_what_was_written(
     [
         (["split=tset"], "did you mean 'test'"),
         (["decoding=beem"], "beam"),
-        (["decoding.beam_size=5"], "decoding.beam_size"),
-        (["model.decoder.hidden=9"], "hidden"),
+        (["decoding.beam_sise=5"], "did you mean 'beam_size'"),
+        (["model.decoder.hidden=9"], "model.decoder.hidden cannot be set here"),
         (["optimizer=sgd"], "optimizer"),
         (["decoding=beam", "decoding.beam_size=0"], "decoding.beam_size"),
     ],

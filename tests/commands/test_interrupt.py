@@ -68,9 +68,8 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path):
 def test_help_does_not_load_torch(tmp_path: Path):
     code = (
         "import sys, runpy; sys.argv = ['train.py', '--help']\n"
-        "try:\n    runpy.run_path(%r, run_name='__main__')\n"
+        f"try:\n    runpy.run_path({TRAIN!r}, run_name='__main__')\n"
         "finally:\n    print('torch' in sys.modules or 'pytorch_lightning' in sys.modules)\n"
-        % TRAIN
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True

@@ -26,6 +26,7 @@ from captionlab.training.callbacks import write_split_gallery
 from captionlab.training.examples import collect_examples
 
 GROUPS = ("data", "decoding", "trainer")
+SETTINGS = ("meteor",)
 GALLERY_IMAGES = 200
 
 
@@ -40,7 +41,7 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     quiet_lightning()
     stored = read_checkpoint(checkpoint)
     split, rest = _take(overrides, "split", "test")
-    config = override(stored.config, rest, GROUPS)
+    config = override(stored.config, rest, GROUPS, SETTINGS)
     check(
         {name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)}
     )
@@ -64,7 +65,7 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     results = {split: module.results[split]}
     write_json(folder / "results.json", named_by_split(results))
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
-    write_split_gallery(folder / "gallery.html", examples, split, stored.epoch, scores.corpus)
+    write_split_gallery(folder / "gallery.html", examples, split, stored.epochs, scores.corpus)
     print_scores(results)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     print(f"written    {folder}")

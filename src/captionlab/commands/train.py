@@ -89,11 +89,11 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         introduce(config, data, module, trainer)
     fit(trainer, module, data, config, overrides)
-    best = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
     if config["test"]:
         test(trainer, module, data, config)
     module.metrics.close()
-    return float(best) if best is not None else None
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    return None if score is None else float(score)
 
 
 def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
@@ -114,9 +114,9 @@ def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
         for part in ("model", "data.tokenizer", "objective", "optimizer"):
             same_as_before(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
         epochs = config["trainer"]["max_epochs"]
-        if epochs and 0 < epochs <= checkpoint.epoch:
+        if epochs and 0 < epochs <= checkpoint.epochs:
             raise UserError(
-                f"ckpt={path} was trained for {checkpoint.epoch} epochs already: "
+                f"ckpt={path} was trained for {checkpoint.epochs} epochs already: "
                 f"raise trainer.max_epochs above {epochs} to go on."
             )
     return checkpoint
@@ -218,7 +218,7 @@ def test(
     config: Mapping[str, Any],
 ) -> None:
     """Score the test splits with the best checkpoint; write results.json and captions.json."""
-    best = trainer.checkpoint_callback.best_model_path if trainer.checkpoint_callback else ""
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")  # none without checkpoints
     if best and Path(best).exists():
         load_weights(module.captioner, read_checkpoint(best))
     splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]

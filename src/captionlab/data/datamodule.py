@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from captionlab.data.dataset import (
     CaptionBatch,
@@ -198,8 +198,9 @@ class CaptionDataModule(pl.LightningDataModule):
         workers = self.num_workers
         if workers is None:
             workers = 0 if self._cached(len(dataset)) or self.blank_images else available_cores()
+        examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
         return DataLoader(
-            dataset,
+            examples,
             batch_size=self.batch_size,
             num_workers=workers,
             collate_fn=Collate(self.tokenizer.pad_id),

@@ -11,10 +11,21 @@ from captionlab.decoding.generated import Generated
 class TokenIds(Protocol):
     """What generation needs of a tokenizer."""
 
-    pad_id: int
-    bos_id: int
-    eos_id: int
-    unk_id: int
+    @property
+    def pad_id(self) -> int:
+        """What fills a caption after its end."""
+
+    @property
+    def bos_id(self) -> int:
+        """What a caption begins with."""
+
+    @property
+    def eos_id(self) -> int:
+        """What ends a caption."""
+
+    @property
+    def unk_id(self) -> int:
+        """What stands for every unknown word."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of token ids, up to the end token."""

@@ -37,6 +37,9 @@ class Decoder(Protocol):
 class Captioner(nn.Module):
     """Images in, words out: everything an objective or a decoding method may ask for."""
 
+    encoder: Any  # an ImageEncoder, or another module from images to a memory
+    decoder: Any  # a module that is a Decoder
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder

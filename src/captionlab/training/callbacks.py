@@ -63,7 +63,7 @@ class Gallery(Callback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         examples = collect_examples(data.dataset(split), scores, self._images)
-        write_split_gallery(self._path, examples, split, trainer.current_epoch, scores.corpus)
+        write_split_gallery(self._path, examples, split, trainer.current_epoch + 1, scores.corpus)
         for logger in trainer.loggers:
             if isinstance(logger, CaptionWandbLogger):
                 logger.log_examples(examples, split, trainer.current_epoch)
@@ -73,4 +73,4 @@ def write_split_gallery(
     path: Path, examples: list[Example], split: str, epoch: int, corpus: dict[str, float]
 ) -> None:
     """Write the gallery of one split with its corpus scores in the heading."""
-    write_gallery(path, examples, title=f"{split}, epoch {epoch + 1}", summary=corpus)
+    write_gallery(path, examples, title=f"{split}, after epoch {epoch}", summary=corpus)

@@ -29,7 +29,7 @@ class CaptionWandbLogger(WandbLogger):
 
         rows = examples[: self.images]
         scores = sorted({name for example in rows for name in example.scores})
-        columns = ["epoch", "image_id", "image", "caption", "references", *scores]
+        columns: list[str | int] = ["epoch", "image_id", "image", "caption", "references", *scores]
         data = [
             [
                 epoch,
@@ -103,9 +103,7 @@ def _check_online() -> None:
     except wandb.errors.Error as error:
         raise UserError(f"logger.wandb.mode=online: {error}; {instead}") from error
     if not known:
-        raise UserError(
-            f"logger.wandb.mode=online has no W&B key: run `wandb login`, or {instead}"
-        )
+        raise UserError(f"logger.wandb.mode=online has no W&B key: run `wandb login`, or {instead}")
 
 
 def tensorboard(*, save_dir: str) -> Logger:

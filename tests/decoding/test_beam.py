@@ -227,7 +227,9 @@ def test_search_stops_when_every_image_is_settled(make_model):
     model = make_model(seed=10)
     model.table[:, model.EOS] = 15.0
     # six beams, four words: at the second step two hypotheses are still live, and hopeless
-    result = Beam(6, max_length=50)(model, model.memory(*range(5)), **model.SPECIAL)
+    result = Beam(6, length_penalty=0.0, max_length=50)(
+        model, model.memory(*range(5)), **model.SPECIAL
+    )
     assert model.steps == 2
     assert result.tokens.shape == (5, 1, 2)
 

@@ -43,7 +43,7 @@ class Beam:
     """
 
     beam_size: int = 3
-    length_penalty: float = 0.0
+    length_penalty: float = 0.5
     num_captions: int = 1
     max_length: int = 20
     min_length: int = 1

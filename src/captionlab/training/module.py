@@ -96,6 +96,14 @@ class CaptioningModule(pl.LightningModule):
         ):
             self._nll[image_id] = (total, count)
 
+    def on_validation_epoch_start(self) -> None:
+        """Give every rank the same buffers."""
+        share_buffers(self.captioner)
+
+    def on_test_epoch_start(self) -> None:
+        """Give every rank the same buffers."""
+        share_buffers(self.captioner)
+
     def on_validation_epoch_end(self) -> None:
         """Score the whole validation split, once."""
         if self.trainer.sanity_checking:
@@ -154,3 +162,14 @@ def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:
             merged.update(part)
     ordered = [merged[key] for key in sorted(merged, key=str)]
     return sum(total for total, _ in ordered) / max(1, sum(count for _, count in ordered))
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Copy rank 0's buffers to all ranks.
+
+    Batch norm's running statistics follow what a rank has seen; without this the ranks would
+    evaluate slightly different models, and not the one that the checkpoint holds.
+    """
+    if dist.is_available() and dist.is_initialized():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)

@@ -22,8 +22,8 @@ from captionlab.commands.report import (
     write_json,
 )
 from captionlab.configuration import check, override
-from captionlab.training.callbacks import write_split_gallery
 from captionlab.training.examples import collect_examples
+from captionlab.training.gallery import write_gallery
 
 GROUPS = ("data", "decoding", "trainer")
 SETTINGS = ("meteor",)
@@ -65,7 +65,8 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     results = {split: module.results[split]}
     write_json(folder / "results.json", named_by_split(results))
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
-    write_split_gallery(folder / "gallery.html", examples, split, stored.epochs, scores.corpus)
+    title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
+    write_gallery(folder / "gallery.html", examples, title=title, summary=scores.corpus)
     print_scores(results)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     print(f"written    {folder}")

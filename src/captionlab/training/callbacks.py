@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from captionlab.errors import UserError
 from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples
-from captionlab.training.gallery import Example, write_gallery
+from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
 
 
@@ -48,14 +48,17 @@ class Gallery(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation split."""
         if not trainer.sanity_checking:
-            self._show(trainer, pl_module, "val")
+            self._show(trainer, pl_module, "val", f"val after epoch {trainer.current_epoch + 1}")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the split that was tested; the page of an earlier split is replaced."""
         if isinstance(pl_module, CaptioningModule):
-            self._show(trainer, pl_module, pl_module.evaluation_split)
+            split = pl_module.evaluation_split
+            self._show(trainer, pl_module, split, f"{split}, best checkpoint")
 
-    def _show(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
+    def _show(
+        self, trainer: pl.Trainer, module: pl.LightningModule, split: str, title: str
+    ) -> None:
         if not trainer.is_global_zero or not isinstance(module, CaptioningModule):
             return
         scores = module.scores.get(split)
@@ -63,14 +66,7 @@ class Gallery(Callback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         examples = collect_examples(data.dataset(split), scores, self._images)
-        write_split_gallery(self._path, examples, split, trainer.current_epoch + 1, scores.corpus)
+        write_gallery(self._path, examples, title=title, summary=scores.corpus)
         for logger in trainer.loggers:
             if isinstance(logger, CaptionWandbLogger):
                 logger.log_examples(examples, split, trainer.current_epoch)
-
-
-def write_split_gallery(
-    path: Path, examples: list[Example], split: str, epoch: int, corpus: dict[str, float]
-) -> None:
-    """Write the gallery of one split with its corpus scores in the heading."""
-    write_gallery(path, examples, title=f"{split}, after epoch {epoch}", summary=corpus)

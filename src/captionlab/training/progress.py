@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any
 
@@ -51,7 +52,8 @@ class Progress(ProgressBar):
         """Start the bar at the step where the run begins or goes on."""
         self._began = time.monotonic()
         self._done_before = self._steps_done(trainer)
-        if self._enabled and self._console.is_terminal:
+        # asked of stdout: some environments make rich believe in a terminal where there is none
+        if self._enabled and sys.stdout.isatty():
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and so would every process of ours.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

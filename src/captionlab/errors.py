@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class Notice(UserWarning):
+    """Something the user should know although the run goes on; the terminal shows it."""
+
+
 def did_you_mean(value: str, options: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"``, or ``"choose from a, b, c"`` where nothing is near."""
     names = sorted(str(option) for option in options)

@@ -31,7 +31,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path):
         if line.startswith("epoch 2/"):
             process.send_signal(signal.SIGINT)
             break
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
     assert process.returncode == 1, "".join(seen) + rest
     command = re.search(r"^  python (train\.py .*)$", rest, re.MULTILINE)
     assert command is not None, rest

@@ -8,8 +8,8 @@ from captionlab.errors import UserError
 from captionlab.text.tokenizers import WordTokenizer
 
 
-def module(**options) -> CaptionDataModule:
-    source = Shapes(train_size=40, val_size=6, test_size=6, image_size=32)
+def module(language: str = "en", **options) -> CaptionDataModule:
+    source = Shapes(train_size=40, val_size=6, test_size=6, image_size=32, language=language)
     fit = partial(WordTokenizer.fit, threshold=2)
     return CaptionDataModule(name="shapes", source=source, tokenizer=fit, image_size=32, **options)
 
@@ -19,6 +19,12 @@ def test_the_vocabulary_comes_from_the_training_split_only():
     data.setup("fit")
     captions = [c for record in data.records("train") for c in record.captions]
     assert data.tokenizer.to_dict() == WordTokenizer.fit(captions, threshold=2).to_dict()
+
+
+def test_chinese_captions_are_split_into_characters_without_being_told():
+    tokenizer = module(language="zh").tokenizer
+    assert tokenizer.kind == "character"
+    assert "圆" in tokenizer.decode(tokenizer.encode("一个红色的圆"))
 
 
 def test_a_given_tokenizer_is_kept():

@@ -9,7 +9,10 @@ import warnings
 from pathlib import Path
 from typing import TextIO
 
+from captionlab.errors import Notice
+
 FILE_ONLY = "captionlab.shown"  # what the terminal got in another way, for train.log alone
+LIBRARIES = "captionlab.libraries"  # warnings of other packages
 
 
 class Terminal(logging.StreamHandler):
@@ -42,7 +45,26 @@ def quiet_lightning() -> None:
     terminal = Terminal()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     root.handlers = [terminal]
-    logging.getLogger(FILE_ONLY).propagate = False
+    warnings.showwarning = show_warning
+    for name in (FILE_ONLY, LIBRARIES):
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Send captionlab's notices to the terminal, and what libraries warn of to train.log."""
+    if issubclass(category, Notice):
+        logging.getLogger("captionlab").warning("warning: %s", message)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        logging.getLogger(LIBRARIES).warning("%s", text)
 
 
 def write_log(path: Path) -> None:
@@ -50,8 +72,7 @@ def write_log(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.captureWarnings(True)
-    for name in ("captionlab", FILE_ONLY, "pytorch_lightning", "lightning_fabric", "py.warnings"):
+    for name in ("captionlab", FILE_ONLY, "pytorch_lightning", "lightning_fabric", LIBRARIES):
         logger = logging.getLogger(name)
         for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
             logger.removeHandler(old)

@@ -86,7 +86,7 @@ def print_examples(
     table = Table(title="Captions", show_lines=True)
     extra = [n for n in ("cider", "truth") if n in next(iter(scores.per_image.values()), {})]
     for column in ("image", "caption", *extra, "a reference"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # Chinese has no spaces to wrap at
     for image_id in ids[::stride][:count]:
         values = scores.per_image[image_id]
         cells = [_cell(name, values[name]) for name in extra]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
@@ -22,7 +23,7 @@ from captionlab.data.image_check import drop_broken
 from captionlab.data.images import Augment, Fit
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
 from captionlab.errors import UserError, did_you_mean
-from captionlab.text.tokenizers import Tokenizer
+from captionlab.text.tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +109,22 @@ class CaptionDataModule(pl.LightningDataModule):
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
             captions = [c for record in self.records("train") for c in record.captions]
-            self._tokenizer = self._fit_tokenizer(captions)
+            self._tokenizer = self._tokenizer_of_language()(captions)
         return self._tokenizer
+
+    def _tokenizer_of_language(self) -> Callable[[Iterable[str]], Tokenizer]:
+        fit = self._fit_tokenizer
+        if (
+            self.source.language == "zh"
+            and isinstance(fit, partial)
+            and fit.func == WordTokenizer.fit
+        ):
+            # the rules for English words find no words in a script without spaces
+            log.info(
+                "tokenizer  character: Chinese captions have no spaces that data/tokenizer=word needs"
+            )
+            return partial(CharacterTokenizer.fit, **fit.keywords)
+        return fit
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 
-from captionlab.errors import UserError
+from captionlab.errors import Notice, UserError
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu
@@ -61,7 +61,7 @@ class SplitScorer:
         try:
             self._cider = CiderD(self._references)
         except UserError as reason:
-            warnings.warn(f"CIDEr is left out: {reason}", stacklevel=3)
+            warnings.warn(f"CIDEr is left out: {reason}", Notice, stacklevel=3)
 
     def __call__(self, captions: Mapping[ImageId, str]) -> Scores:
         """Return the scores of one caption for each image; UserError unless each image has one."""

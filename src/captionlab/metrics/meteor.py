@@ -23,7 +23,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import Notice, UserError, did_you_mean
 
 _OPTIONS = {"en": ["-l", "en", "-norm"], "other": ["-l", "other", "-lower"]}
 _T = TypeVar("_T")
@@ -116,7 +116,7 @@ class Meteor:
         except MeteorError as failure:
             self.failure = str(failure)
             self.close()
-            warnings.warn(f"METEOR is left out from here on: {failure}", stacklevel=4)
+            warnings.warn(f"METEOR is left out from here on: {failure}", Notice, stacklevel=4)
             return None
         except BaseException:
             # an exchange cut off in its middle (Ctrl-C) leaves answers that belong to nobody

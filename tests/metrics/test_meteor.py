@@ -95,7 +95,10 @@ def test_java_that_does_not_start_gives_one_warning(monkeypatch, tmp_path):
     [
         ("import sys; sys.exit('java.lang.OutOfMemoryError')", "by itself: java.lang.OutOfMemory"),
         ("import os; os.abort()", "by itself: exit status -6"),
-        ("print('1.0 2.0\\nError: specify SCORE\\n3.0'); input(); input()", "answered 'Error"),
+        (
+            "import sys; print('1.0 2.0\\nError: specify SCORE\\n3.0', flush=True); sys.stdin.read()",
+            "answered 'Error",
+        ),
         (JAR.replace("0.0 ", "0,0 "), "where numbers were expected"),
         (JAR.replace("*scores", "*'NaN'"), "'N' where a score"),
         (JAR.replace("*scores", "float('nan'), *scores"), "'nan' where a score"),

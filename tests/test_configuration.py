@@ -1,7 +1,8 @@
 import pytest
 
-from captionlab.configuration import check, compose, locate, override, resolve
+from captionlab.configuration import compose, override, resolve
 from captionlab.errors import UserError
+from captionlab.signatures import check, locate
 from tests_support import tiny_config
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from captionlab.configuration import RUNTIME_ARGUMENTS, Sizes, build_captioner, check, config_dir
+from captionlab.configuration import Sizes, build_captioner, config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
+from captionlab.signatures import RUNTIME_ARGUMENTS, check
 from tests_support import tiny_captioner, tiny_config
 
 README = Path(__file__).parents[1] / "README.md"

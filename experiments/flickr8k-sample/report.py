@@ -6,6 +6,7 @@ For each run: the unigram entropy of the training tokens, the curve, and caption
 """
 
 import csv
+import difflib
 import json
 import math
 import sys
@@ -56,8 +57,11 @@ def captions(folder: Path) -> None:
         references.setdefault(row["image_id"], []).append(row["caption"])
     print("| image | caption | a reference |\n|---|---|---|")
     for row in generated[:: len(generated) // SHOWN_CAPTIONS][:SHOWN_CAPTIONS]:
-        words = set(row["caption"].lower())
-        nearest = max(references[row["image_id"]], key=lambda text: len(words & set(text.lower())))
+        said = row["caption"].lower()
+        nearest = max(
+            references[row["image_id"]],
+            key=lambda text: difflib.SequenceMatcher(None, said, text.lower()).ratio(),
+        )
         print(f"| {row['image_id']} | {row['caption']} | {nearest} |")
 
 

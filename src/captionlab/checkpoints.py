@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.configuration import TRUSTED_TARGETS, Sizes, build_captioner, check
+from captionlab.configuration import TRUSTED_TARGETS, Sizes, build_captioner
 from captionlab.errors import UserError, did_you_mean
 from captionlab.models.captioner import Captioner
+from captionlab.signatures import check
 from captionlab.text.tokenizers import Tokenizer, tokenizer_from_dict
 
 FORMAT = 1

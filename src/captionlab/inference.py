@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from captionlab.checkpoints import captioner_of, read_checkpoint
-from captionlab.configuration import TRUSTED_TARGETS, build, check, override
+from captionlab.configuration import TRUSTED_TARGETS, build, override
 from captionlab.data.image_files import load_image
 from captionlab.data.images import prepare
 from captionlab.decoding.captions import generate
 from captionlab.decoding.generated import Generated
 from captionlab.models.captioner import Captioner
+from captionlab.signatures import check
 from captionlab.text.tokenizers import Tokenizer
 
 

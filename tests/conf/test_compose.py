@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from captionlab.configuration import check, compose, config_dir, resolve
+from captionlab.configuration import compose, config_dir, resolve
+from captionlab.signatures import check
 
 CONF = config_dir()
 GROUPS = sorted(

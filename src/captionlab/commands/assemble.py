@@ -9,12 +9,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from captionlab.configuration import Sizes, build, build_captioner, build_data, describe_type
+from captionlab.configuration import Sizes, build, build_captioner, build_data
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.models.captioner import Captioner
+from captionlab.signatures import describe_type
 from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
 

@@ -21,7 +21,8 @@ from captionlab.commands.report import (
     print_scores,
     write_json,
 )
-from captionlab.configuration import check, override
+from captionlab.configuration import override
+from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
 

@@ -39,9 +39,10 @@ from captionlab.commands.report import (
     write_json,
     write_text,
 )
-from captionlab.configuration import build, check, resolve
+from captionlab.configuration import build, resolve
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
+from captionlab.signatures import check
 from captionlab.training.module import CaptioningModule
 
 log = logging.getLogger("captionlab")

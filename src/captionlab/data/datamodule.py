@@ -112,6 +112,10 @@ class CaptionDataModule(pl.LightningDataModule):
             self._tokenizer = self._tokenizer_of_language()(captions)
         return self._tokenizer
 
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
     def _tokenizer_of_language(self) -> Callable[[Iterable[str]], Tokenizer]:
         fit = self._fit_tokenizer
         if (
@@ -125,10 +129,6 @@ class CaptionDataModule(pl.LightningDataModule):
             )
             return partial(CharacterTokenizer.fit, **fit.keywords)
         return fit
-
-    @tokenizer.setter
-    def tokenizer(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
 
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:

@@ -11,6 +11,7 @@ that are zero on slots that are not real and sum to one over the others.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from captionlab.models.memory import Memory
 _LIMIT = 20.0
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """The base of every attention over a memory; a subclass supplies ``scores``.
 
     ``doubly_stochastic`` is the factor of the penalty sum_n (1 - sum_t weights)^2 that the
@@ -58,9 +59,9 @@ class Attention(nn.Module):
         memory.require_real_slots()
         return self.key(memory.slots)
 
+    @abstractmethod
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Return how well each query (B, Q, H) fits each key (B, N, A), as (B, Q, N)."""
-        raise NotImplementedError
 
     def forward(self, query: Tensor, keys: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Return contexts (B, Q, D) and weights (B, Q, N) of queries (B, Q, H)."""

@@ -112,3 +112,33 @@ def test_last_is_the_last_epoch_even_if_another_was_better(finished_run: Path):
     last = torch.load(finished_run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 1
     assert last["global_step"] == 16
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["scheduler=plateau", "optimizer=sgd"],
+        ["scheduler=step", "optimizer=adam", "trainer.accumulate_grad_batches=2"],
+        ["trainer.precision=bf16-mixed", "model/attention=gated_additive"],
+        ["trainer.precision=bf16-mixed", "model/attention=none"],
+        ["trainer.precision=bf16-mixed", "model/attention=dot"],
+        ["model/attention=none", "model/decoder=gru", "model.decoder.layers=2"],
+        ["callbacks=early_stopping", "decoding=sampling", "objective.label_smoothing=0.1"],
+        ["data/tokenizer=subword", "data.tokenizer.size=300", "model/attention=additive"],
+        ["data.language=zh", "decoding=greedy"],
+        ["logger=tensorboard", "data/augment=standard", "data.num_workers=1"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_other_choices_train_and_score(tmp_path: Path, overrides: list[str]):
+    once = [o for o in SMALL if not o.startswith("trainer.max_epochs")]
+    if any(o.startswith("data/tokenizer") for o in overrides):
+        once = [o for o in once if not o.startswith("data.tokenizer")]
+    if "model/decoder=gru" in overrides:
+        once = [o for o in once if "attention" not in o]
+    run_train(
+        tmp_path, *once, *overrides, "trainer.max_epochs=2", "hydra.run.dir=run", "test=false"
+    )
+    (first, second) = table(tmp_path / "run")
+    assert float(second["train/loss"]) < float(first["train/loss"]) + 0.5
+    assert second["val/cider"] != ""

@@ -26,7 +26,9 @@ def additive_scores(query: Tensor, keys: Tensor, score: Tensor) -> Tensor:
     as fast on a CPU; the missing constant sum(score) is nothing to a softmax. The (B, Q, N, A)
     terms are computed again for the gradient and never kept.
     """
-    scores: Tensor = _AdditiveScores.apply(query, keys, score.to(query.dtype))
+    # mixed precision would make the scores half precision, and the gradient's types disagree
+    with torch.autocast(query.device.type, enabled=False):
+        scores: Tensor = _AdditiveScores.apply(query, keys, score.to(query.dtype))
     return scores
 
 

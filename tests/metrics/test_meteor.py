@@ -96,7 +96,9 @@ def test_java_that_does_not_start_gives_one_warning(monkeypatch, tmp_path):
         ("import sys; sys.exit('java.lang.OutOfMemoryError')", "by itself: java.lang.OutOfMemory"),
         ("import os; os.abort()", "by itself: exit status -6"),
         (
-            "import sys; print('1.0 2.0\\nError: specify SCORE\\n3.0', flush=True); sys.stdin.read()",
+            # asked once, it answers as if asked several times, and waits
+            "import sys; sys.stdin.readline(); "
+            "print('1.0 2.0\\nError: specify SCORE\\n3.0', flush=True); sys.stdin.read()",
             "answered 'Error",
         ),
         (JAR.replace("0.0 ", "0,0 "), "where numbers were expected"),

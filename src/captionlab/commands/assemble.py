@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from captionlab.configuration import Sizes, build, build_captioner, build_data
+from captionlab.configuration import build
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
@@ -77,11 +77,9 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
 
 
 def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> CaptionMetrics:
-    """Return the scores of the data's language; METEOR's process starts in the background."""
+    """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
     meteor = Meteor() if config["meteor"] and language == "en" else None
-    if meteor is not None:
-        meteor.start()
     return CaptionMetrics(scoring_tokenizer(language), meteor=meteor, truth=data.truth)
 
 
@@ -104,13 +102,6 @@ def build_module(
     )
 
 
-def new_captioner(config: Mapping[str, Any], data: CaptionDataModule) -> Captioner:
-    """Return an untrained captioner of the configuration for the data's vocabulary."""
-    tokenizer = data.tokenizer
-    captioner: Captioner = build_captioner(config["model"], Sizes(len(tokenizer), tokenizer.pad_id))
-    return captioner
-
-
 def build_trainer(
     config: Mapping[str, Any], loggers: list[Any], callbacks: list[pl.Callback]
 ) -> pl.Trainer:
@@ -130,9 +121,3 @@ def build_trainer(
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     return trainer
-
-
-def build_source(config: Mapping[str, Any]) -> CaptionDataModule:
-    """Return the data module of a checked configuration."""
-    data: CaptionDataModule = build_data(config["data"])
-    return data

@@ -8,7 +8,6 @@ from pathlib import Path
 from captionlab.checkpoints import captioner_of, portable, read_checkpoint
 from captionlab.commands.assemble import (
     build_module,
-    build_source,
     build_trainer,
     check_devices,
 )
@@ -21,7 +20,8 @@ from captionlab.commands.report import (
     print_scores,
     write_json,
 )
-from captionlab.configuration import override
+from captionlab.configuration import build_data, override
+from captionlab.data.datamodule import CaptionDataModule
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
@@ -47,7 +47,7 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
         {name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)}
     )
     check_devices(config["trainer"])
-    data = build_source(config)
+    data: CaptionDataModule = build_data(config["data"])
     data.tokenizer = stored.tokenizer
     data.evaluation_split = split
     records = data.records(split)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from captionlab.data.image_files import BrokenImage
 from captionlab.errors import UserError
+from captionlab.files import replacing
 from captionlab.inference import LoadedCaptioner, load_captioner
 
 IMAGE_SUFFIXES = {
@@ -46,11 +46,8 @@ def predict(
     target = Path(out)
     if not target.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {target.parent}.")
-    temporary = target.with_name(f".{target.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        status = _caption(captioner, images, batch_size, file)
-    os.replace(temporary, target)
-    return status
+    with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        return _caption(captioner, images, batch_size, file)
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:

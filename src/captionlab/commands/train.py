@@ -23,11 +23,9 @@ from captionlab.checkpoints import (
 )
 from captionlab.commands.assemble import (
     build_module,
-    build_source,
     build_trainer,
     check_devices,
     check_settings,
-    new_captioner,
 )
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
@@ -39,7 +37,7 @@ from captionlab.commands.report import (
     write_json,
     write_text,
 )
-from captionlab.configuration import build, resolve
+from captionlab.configuration import Sizes, build, build_captioner, build_data, resolve
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
 from captionlab.signatures import check
@@ -63,13 +61,14 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
     start = starting_point(config)
-    data = build_source(config)
+    data: CaptionDataModule = build_data(config["data"])
     if start is not None:
         data.tokenizer = start.tokenizer
     check_data(data)
     if start is not None:
-        config["model"] = {**config["model"], **without_downloads(config["model"])}
-    captioner = new_captioner(config, data)
+        config["model"] = without_downloads(config["model"])
+    sizes = Sizes(len(data.tokenizer), data.tokenizer.pad_id)
+    captioner = build_captioner(config["model"], sizes)
     if start is not None:
         load_weights(captioner, start)
     module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from captionlab.errors import UserError
+from captionlab.files import replacing
 from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
@@ -27,10 +27,8 @@ class SaveOnInterrupt(Callback):
         """Save the state as it is, under a temporary name first: the old file stays until then."""
         if trainer.global_step == 0 or isinstance(exception, UserError) or trainer.world_size > 1:
             return  # nothing learned yet, or a state that must not be kept, or ranks out of step
-        temporary = self._path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self._path)
+        with replacing(self._path) as temporary:
+            trainer.save_checkpoint(temporary)
 
 
 class Gallery(Callback):

@@ -7,7 +7,6 @@ import html
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,6 +16,8 @@ from string import Template
 import numpy as np
 from PIL import Image
 from torch import Tensor
+
+from captionlab.files import replacing
 
 LARGEST_SIDE = 320  # pixels: what a card shows on a screen of usual density, and a phone loads fast
 DARKEST = 210  # of 255: how black the part of an image becomes where the model did not look
@@ -58,13 +59,9 @@ def write_gallery(
     address ``gallery.html#sort=worst&by=cider`` opens it worst first.
     """
     page = render_gallery(examples, title, summary)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         # a lone surrogate can come out of a byte-level tokenizer: it must not cost the page
         temporary.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def render_gallery(examples: Sequence[Example], title: str, summary: Mapping[str, float]) -> str:

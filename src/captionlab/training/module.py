@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
+from captionlab.checkpoints import KEY
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, generate
 from captionlab.errors import UserError
@@ -19,8 +20,6 @@ from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Objective, caption_nll
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
-
-CHECKPOINT_KEY = "captionlab"
 
 
 class CaptioningModule(pl.LightningModule):
@@ -149,7 +148,7 @@ class CaptioningModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what makes the file self-contained beside the weights (plain types only)."""
-        checkpoint[CHECKPOINT_KEY] = self._portable
+        checkpoint[KEY] = self._portable
 
 
 def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from captionlab.files import replacing
 
 FIRST_COLUMNS = ("epoch", "step")
 
@@ -65,14 +66,15 @@ class TableLogger(Logger):
         if not self._rows:
             return
         names = sorted({n for row in self._rows.values() for n in row} - set(FIRST_COLUMNS))
-        temporary = self._path.with_suffix(".csv.tmp")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(self._path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, [*FIRST_COLUMNS, *names])
             writer.writeheader()
             for epoch in sorted(self._rows):
                 writer.writerow({"epoch": epoch, **self._rows[epoch]})
-        os.replace(temporary, self._path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from captionlab.memory import Memory
 from captionlab.models.attention import GatedAdditiveAttention
-from captionlab.models.memory import Memory
 from captionlab.models.rnn_decoder import RNNDecoder
 
 PAD, BOS = 0, 1
@@ -72,7 +72,7 @@ def usual_step(model: UsualWay, memory: Memory, tokens: Tensor) -> Callable[[], 
 def our_step(model: RNNDecoder, memory: Memory, tokens: Tensor) -> Callable[[], None]:
     def run() -> None:
         targets = tokens[..., 1:]
-        hidden, _ = model(memory, tokens[..., :-1].masked_fill(targets == PAD, PAD))
+        hidden, *_ = model(memory, tokens[..., :-1].masked_fill(targets == PAD, PAD))
         real = targets != PAD
         loss = F.cross_entropy(model.logits(hidden[real]), targets[real])
         model.zero_grad()

@@ -89,7 +89,7 @@ def test_own_decoder_steps_like_it_trains(modules):
     captioner = build_captioner(config["model"], Sizes(11, 0)).eval()
     memory = captioner.encode(batch(32).images)
     tokens = torch.tensor([[[1, 5, 6]], [[1, 7, 8]]])
-    hidden, _ = captioner.decoder(memory, tokens)
+    hidden, *_ = captioner.decoder(memory, tokens)
     state = captioner.start(memory, 1)
     for t in range(3):
         logits, state = captioner.step(tokens[:, :, t], state)

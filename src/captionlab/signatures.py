@@ -26,7 +26,7 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
 }
 # Keys of a group that other keys refer to, and that are no arguments of the group's class.
 LABELS: dict[str, set[str]] = {
-    "model": {"name", "encoder", "decoder", "attention"},
+    "model": {"name", "paper", "published", "encoder", "decoder", "attention"},
     "data": {"root", "language"},
 }
 

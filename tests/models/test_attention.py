@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from captionlab.errors import UserError
+from captionlab.memory import Memory
 from captionlab.models.attention import (
     AdditiveAttention,
     DotAttention,
     GatedAdditiveAttention,
 )
-from captionlab.models.memory import Memory
 
 KINDS = [AdditiveAttention, GatedAdditiveAttention, DotAttention]
 

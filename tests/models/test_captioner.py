@@ -31,7 +31,7 @@ def _batch():
 
 def test_forward_encodes_and_decodes():
     captioner, (images, tokens) = _captioner().eval(), _batch()
-    hidden, weights = captioner(images, tokens)
+    hidden, weights, *_ = captioner(images, tokens)
     logits, state = captioner.step(tokens[..., 0], captioner.start(captioner.encode(images), 2))
     torch.testing.assert_close(captioner.logits(hidden)[:, :, 0], logits)
     torch.testing.assert_close(weights[:, :, 0], state.weights)
@@ -48,7 +48,7 @@ def test_a_few_captions_are_learned_by_heart():
     targets = tokens[..., 1:]
     real = targets != 0
     for _ in range(80):
-        hidden, _ = captioner(images, tokens[..., :-1].masked_fill(~real, 0))
+        hidden, *_ = captioner(images, tokens[..., :-1].masked_fill(~real, 0))
         loss = torch.nn.functional.cross_entropy(captioner.logits(hidden[real]), targets[real])
         optimizer.zero_grad()
         loss.backward()

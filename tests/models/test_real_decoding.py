@@ -35,7 +35,7 @@ def test_scores_are_the_models_own_log_probabilities(attention: str):
     memory = model.encode(images)
     found = Sampling(num_samples=3, max_length=6, seed=1)(model, memory, **IDS)
     bos = torch.full((2, 3, 1), IDS["bos_id"])
-    hidden, _ = model.decoder(memory, torch.cat([bos, found.tokens[..., :-1]], -1))
+    hidden, *_ = model.decoder(memory, torch.cat([bos, found.tokens[..., :-1]], -1))
     log_probabilities = model.logits(hidden).log_softmax(-1)
     picked = log_probabilities.gather(-1, found.tokens[..., None]).squeeze(-1)
     real = torch.arange(found.tokens.shape[-1]) < found.lengths[..., None]

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from captionlab.errors import UserError
+from captionlab.memory import Memory
 from captionlab.models.attention import (
     AdditiveAttention,
     DotAttention,
     GatedAdditiveAttention,
     NoAttention,
 )
-from captionlab.models.memory import Memory
 from captionlab.models.rnn_decoder import RNNDecoder
 
 KINDS = [NoAttention, AdditiveAttention, GatedAdditiveAttention, DotAttention]
@@ -59,7 +59,7 @@ def _stepwise(decoder, memory, tokens):
 def test_steps_equal_the_whole_sequence(kind, cell, layers, deep, attend):
     decoder = _decoder(kind, cell, layers=layers, deep_output=deep, attend=attend)
     memory, tokens = _batch()
-    hidden, weights = decoder(memory, tokens)
+    hidden, weights, *_ = decoder(memory, tokens)
     logits, step_weights = _stepwise(decoder, memory, tokens)
     real = tokens != PAD
     torch.testing.assert_close(decoder.logits(hidden)[real], logits[real])
@@ -70,11 +70,11 @@ def test_steps_equal_the_whole_sequence(kind, cell, layers, deep, attend):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_alone_equals_the_image_in_a_batch_of_unequal_slots(kind):
     decoder, (memory, tokens) = _decoder(kind), _batch()
-    together, _ = decoder(memory, tokens)
+    together, *_ = decoder(memory, tokens)
     for image, slots in enumerate((5, 2, 1)):
         one = slice(image, image + 1)
         alone = Memory(memory.slots[one, :slots], memory.pooled[one], memory.mask[one, :slots])
-        hidden, _ = decoder(alone, tokens[one])
+        hidden, *_ = decoder(alone, tokens[one])
         real = tokens[one] != PAD
         torch.testing.assert_close(hidden[real], together[one][real])
 
@@ -124,8 +124,8 @@ def test_show_and_tell_reads_the_image_first():
     decoder, (memory, tokens) = _decoder(NoAttention, layers=2), _batch()
     words = decoder.words(tokens[0])
     image = decoder.recurrence.image(memory.pooled[:1])[:, None].expand(4, 1, -1)
-    expected, _ = decoder.recurrence.layers.rnn(torch.cat([image, words], 1))
-    hidden, weights = decoder(memory, tokens)
+    expected, *_ = decoder.recurrence.layers.rnn(torch.cat([image, words], 1))
+    hidden, weights, *_ = decoder(memory, tokens)
     real = tokens[0] != PAD
     torch.testing.assert_close(hidden[0][real], expected[:, 1:][real])
     assert weights is None
@@ -146,7 +146,7 @@ def test_select_moves_beams_and_leaves_the_image():
 def test_weights_say_where_each_step_looked():
     decoder, (memory, tokens) = _decoder(), _batch()
     assert decoder.start(memory, 4).weights is None
-    _, weights = decoder(memory, tokens)
+    weights = decoder(memory, tokens).weights
     assert weights.shape == (3, 4, 9, 5)
     real = tokens != PAD
     torch.testing.assert_close(weights.sum(-1)[real], torch.ones(int(real.sum())).double())
@@ -154,7 +154,7 @@ def test_weights_say_where_each_step_looked():
 
 def test_batch_without_any_token_gives_finite_results():
     decoder, (memory, tokens) = _decoder(), _batch()
-    hidden, _ = decoder(memory, torch.full_like(tokens, PAD))
+    hidden, *_ = decoder(memory, torch.full_like(tokens, PAD))
     assert hidden.shape == (3, 4, 9, 12)
     assert hidden.isfinite().all()
 
@@ -169,9 +169,9 @@ def test_tied_weights_are_one_tensor_and_need_one_size():
 def test_bfloat16_autocast_stays_near_single_precision():
     decoder, (memory, tokens) = _decoder(GatedAdditiveAttention).float(), _batch()
     memory = Memory(memory.slots.float(), memory.pooled.float(), memory.mask)
-    expected, _ = decoder(memory, tokens)
+    expected, *_ = decoder(memory, tokens)
     with torch.autocast("cpu", torch.bfloat16):
-        hidden, _ = decoder(memory, tokens)
+        hidden, *_ = decoder(memory, tokens)
         decoder.logits(hidden).float().square().mean().backward()
     real = tokens != PAD
     torch.testing.assert_close(hidden[real].float(), expected[real], atol=0.02, rtol=0.02)

@@ -43,7 +43,7 @@ def test_loss_equals_one_caption_at_a_time():
     loss, diagnostics = CrossEntropy()(captioner, example)
     total, count = 0.0, 0
     memory = captioner.encode(example.images)
-    hidden, _ = captioner.decoder(memory, example.tokens[..., :-1])
+    hidden, *_ = captioner.decoder(memory, example.tokens[..., :-1])
     for b in range(2):
         for k in range(3):
             n = int(example.lengths[b, k])

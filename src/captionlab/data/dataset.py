@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from captionlab.data.image_files import load_image
 from captionlab.data.images import Augment, prepare
 from captionlab.data.records import CaptionRecord
+from captionlab.memory import Memory
 from captionlab.text.tokenizers import Tokenizer
 
 
@@ -37,7 +38,7 @@ class CaptionBatch:
     words eos padding; lengths (B,K) int64 with bos and eos counted, 0 where a caption is absent.
     """
 
-    images: Tensor
+    images: Tensor | Memory
     tokens: Tensor
     lengths: Tensor
     image_ids: list[int | str]
@@ -50,7 +51,9 @@ class CaptionBatch:
         """Return the batch with its tensors on a device (Lightning calls this)."""
         return replace(
             self,
-            images=self.images.to(device, non_blocking=non_blocking),
+            images=self.images.each(lambda t: t.to(device, non_blocking=non_blocking))
+            if isinstance(self.images, Memory)
+            else self.images.to(device, non_blocking=non_blocking),
             tokens=self.tokens.to(device, non_blocking=non_blocking),
             lengths=self.lengths.to(device, non_blocking=non_blocking),
         )
@@ -59,7 +62,9 @@ class CaptionBatch:
         """Return the batch in page-locked memory (the DataLoader calls this for a GPU)."""
         return replace(
             self,
-            images=self.images.pin_memory(),
+            images=self.images.each(Tensor.pin_memory)
+            if isinstance(self.images, Memory)
+            else self.images.pin_memory(),
             tokens=self.tokens.pin_memory(),
             lengths=self.lengths.pin_memory(),
         )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from captionlab.errors import UserError
+from captionlab.memory import Memory
 from captionlab.models.kernels import additive_scores
-from captionlab.models.memory import Memory
 
 # exp(2 * 20)**2 still fits float32, and tanh has long been flat there
 _LIMIT = 20.0

@@ -6,12 +6,28 @@ V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
-from captionlab.models.memory import Memory
+from captionlab.memory import Memory
 from captionlab.models.state import State
+
+
+class Decoded(NamedTuple):
+    """What a decoder makes of a whole batch of captions.
+
+    ``hidden`` (B, K, T, H) is what ``logits`` reads. ``weights`` (B, K, T, N) says where each step
+    looked. Hard attention gives ``log_choice`` (B, K, T), the log-probability of the slots it drew,
+    and ``entropy`` (B, K, T) of the distribution it drew them from. A latent decoder gives ``kl``
+    (B, K, Z), the divergence of posterior from prior in each dimension of the latent, in nats.
+    """
+
+    hidden: Tensor
+    weights: Tensor | None = None
+    log_choice: Tensor | None = None
+    entropy: Tensor | None = None
+    kl: Tensor | None = None
 
 
 class Decoder(Protocol):
@@ -21,8 +37,8 @@ class Decoder(Protocol):
     pad_id: int
     attention_penalty: float
 
-    def __call__(self, memory: Memory, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return hidden (B, K, T, H) and weights (B, K, T, N) | None of inputs (B, K, T)."""
+    def __call__(self, memory: Memory, tokens: Tensor) -> Decoded:
+        """Return hidden (B, K, T, H), and what else there is, of inputs (B, K, T)."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return (..., V) from (..., H)."""
@@ -54,12 +70,21 @@ class Captioner(nn.Module):
         """The factor of the doubly stochastic penalty that the attention asks for; 0 for none."""
         return self._decoder.attention_penalty
 
-    def encode(self, images: Tensor) -> Memory:
-        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
+    def encode(self, images: Tensor | Memory) -> Memory:
+        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1].
+
+        A memory, read from a feature store, is what the encoder would return: it passes, at the
+        precision of the decoder's weights.
+        """
+        if isinstance(images, Memory):
+            dtype = next(self.decoder.parameters()).dtype
+            return images.each(
+                lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            )
         return self.encoder(images)
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return hidden (B, K, T, H) and attention weights (B, K, T, N) | None.
+    def forward(self, images: Tensor | Memory, tokens: Tensor) -> Decoded:
+        """Return hidden (B, K, T, H), attention weights (B, K, T, N) | None, and what else there is.
 
         ``tokens`` (B, K, T) are the decoder's inputs, already shifted.
         """

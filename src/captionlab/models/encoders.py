@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from captionlab.errors import UserError, did_you_mean
+from captionlab.memory import Memory
 from captionlab.models.backbones import build_trunk, normalization
-from captionlab.models.memory import Memory
 from captionlab.models.pretrained import load_pretrained
 
 Trainable = Literal["none", "last_stage", "all"]

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from captionlab.memory import Memory
 from captionlab.models.attention import Attention
 from captionlab.models.cells import CELLS, PARTS, Advance
-from captionlab.models.memory import Memory
 from captionlab.models.packing import Packing
 from captionlab.models.state import PER_BEAM, State
 

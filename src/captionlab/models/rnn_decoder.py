@@ -11,9 +11,10 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from captionlab.errors import UserError, did_you_mean
+from captionlab.memory import Memory
 from captionlab.models.attention import Attention, NoAttention
+from captionlab.models.captioner import Decoded
 from captionlab.models.cells import CELLS
-from captionlab.models.memory import Memory
 from captionlab.models.packing import Packing
 from captionlab.models.recurrence import Attend, Attentive, ImageFirst, Look, RNNState
 
@@ -83,7 +84,7 @@ class RNNDecoder(nn.Module):
         nn.init.normal_(self.words.weight, std=self.output_dim**-0.5)
         self.output.weight = self.words.weight
 
-    def forward(self, memory: Memory, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
         """Return what ``logits`` reads (B, K, T, H) and the attention weights (B, K, T, N) | None.
 
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad). After the end of a caption both
@@ -95,7 +96,7 @@ class RNNDecoder(nn.Module):
         words = self.dropout(self.words(packing.pack(tokens)))
         look = self.recurrence.run(words, packing, memory)
         weights = None if look.weights is None else packing.unpack(look.weights)
-        return packing.unpack(self._read(words, look)), weights
+        return Decoded(packing.unpack(self._read(words, look)), weights)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from captionlab.errors import UserError
+from captionlab.memory import Memory
 from captionlab.models.encoders import ImageEncoder
-from captionlab.models.memory import Memory
 
 
 class SmallCNN(ImageEncoder):

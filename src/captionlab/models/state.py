@@ -6,14 +6,15 @@ Legend: B images, W beams, N memory slots.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor
 
-from captionlab.models.memory import Memory
+from captionlab.memory import Memory
 
-# marks a field, ``field(metadata=PER_BEAM)``, that holds a tensor (B, W, ...) of the beams
+# marks a field, ``field(metadata=PER_BEAM)``, that holds a tensor (B, W, ...) of the beams, or a
+# tuple of such tensors (one a layer, say)
 PER_BEAM: Final = {"per_beam": True}
 
 
@@ -39,5 +40,11 @@ class State:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.metadata.get("per_beam") and value is not None:
-                moved[item.name] = value[rows, indices]
+                moved[item.name] = _reordered(value, rows, indices)
         return replace(self, **moved)
+
+
+def _reordered(value: Any, rows: Tensor, indices: Tensor) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_reordered(part, rows, indices) for part in value)
+    return value[rows, indices]

@@ -5,20 +5,20 @@ B images, K captions an image, T tokens, M real tokens of a batch, H hidden widt
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.models.captioner import Captioner
-from captionlab.models.memory import Memory
+from captionlab.memory import Memory
+from captionlab.models.captioner import Captioner, Decoded
 
 
 class Batch(Protocol):
     """What an objective reads of a batch (``captionlab.data.dataset.CaptionBatch`` fits)."""
 
-    images: Tensor  # (B,3,h,w) uint8
+    images: Tensor | Memory  # (B,3,h,w) uint8, or what a feature store holds of them
     tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding
     lengths: Tensor  # (B,K) int64: real tokens with bos and eos, 0 for an absent caption
     image_ids: list[int | str]
@@ -28,7 +28,10 @@ class Batch(Protocol):
 class Objective(Protocol):
     """Pairs a captioner with a loss.
 
-    ``name`` prefixes the diagnostics on the dashboard (``train/<name>/...``).
+    ``name`` prefixes the diagnostics on the dashboard (``train/<name>/...``). An objective with a
+    state of its own (a moving average) is an ``nn.Module`` that keeps it in buffers, so that a
+    resumed run goes on with it. One that changes with time has a method ``at(epoch)``, called
+    before each step with the epochs done so far, a float.
     """
 
     name: str
@@ -36,6 +39,14 @@ class Objective(Protocol):
     def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss (a scalar) and named diagnostics (detached scalars)."""
         ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An objective that changes as training goes on."""
+
+    def at(self, epoch: float) -> None:
+        """Set the time: epochs done so far, with the part of the present one."""
 
 
 class Shifted(NamedTuple):
@@ -63,6 +74,7 @@ class TeacherForced(NamedTuple):
     targets: Tensor  # (M,)
     weights: Tensor | None  # attention (B,K,T-1,N)
     real: Tensor  # (B,K,T-1) bool
+    decoded: Decoded  # all that the decoder gave
 
 
 def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> TeacherForced:
@@ -70,14 +82,15 @@ def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> Teache
     inputs, targets, real = shift(batch.tokens, batch.lengths)
     # the end token is no input: as padding its step is not computed
     inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
-    hidden, weights = captioner.decoder(memory, inputs)
-    return TeacherForced(captioner.logits(hidden[real]), targets[real], weights, real)
+    decoded: Decoded = captioner.decoder(memory, inputs)
+    logits = captioner.logits(decoded.hidden[real])
+    return TeacherForced(logits, targets[real], decoded.weights, real, decoded)
 
 
 @torch.no_grad()
 def caption_nll(captioner: Captioner, memory: Memory, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return each image's summed negative log-likelihood in nats (B,) and its number of tokens (B,)."""
-    logits, targets, _, real = teacher_forced(captioner, memory, batch)
+    logits, targets, _, real, _ = teacher_forced(captioner, memory, batch)
     token_nll = F.cross_entropy(logits.float(), targets, reduction="none")
     images = torch.arange(len(real), device=token_nll.device)
     owner = images[:, None, None].expand_as(real)[real]

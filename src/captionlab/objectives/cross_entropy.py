@@ -34,7 +34,7 @@ class CrossEntropy:
     def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll`` (unsmoothed) and ``attention_penalty`` beside it."""
         memory = captioner.encode(batch.images)
-        logits, targets, weights, real = teacher_forced(captioner, memory, batch)
+        logits, targets, weights, real, _ = teacher_forced(captioner, memory, batch)
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         nll = F.cross_entropy(logits.detach(), targets) if self.label_smoothing else loss.detach()

@@ -17,7 +17,7 @@ from captionlab.decoding.captions import Decoding, generate
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Objective, caption_nll
+from captionlab.objectives.base import Objective, Timed, caption_nll
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
 
@@ -59,6 +59,8 @@ class CaptioningModule(pl.LightningModule):
 
     def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
         """Return the objective's loss and log its diagnostics."""
+        if isinstance(self.objective, Timed):
+            self.objective.at(self.current_epoch + batch_idx / self.trainer.num_training_batches)
         loss, diagnostics = self.objective(self.captioner, batch)
         # looking at the value waits for the device, so not at every step
         if self.global_step % 20 == 0 and not torch.isfinite(loss):

@@ -5,6 +5,7 @@ Legend: B images, N memory slots, D memory width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -18,19 +19,30 @@ class Memory:
 
     ``slots`` (B, N, D) are the places to look at, ``pooled`` (B, D) is the image as a whole,
     ``mask`` (B, N) is True where a slot is real. Slots that are not real must hold finite numbers.
+    ``boxes`` (B, N, 4) are the regions' corners (left, top, right, bottom) as shares of the image's
+    width and height, None where slots are not regions.
     """
 
     slots: Tensor
     pooled: Tensor
     mask: Tensor
+    boxes: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Memory:
+        """Return the memory whose tensors are those of this one, changed."""
+        boxes = None if self.boxes is None else change(self.boxes)
+        return Memory(change(self.slots), change(self.pooled), change(self.mask), boxes)
 
     def first(self, images: int) -> Memory:
         """Return the memory of the first ``images`` images."""
-        return Memory(self.slots[:images], self.pooled[:images], self.mask[:images])
+        return self.each(lambda tensor: tensor[:images])
 
     def take(self, images: Tensor) -> Memory:
         """Return the memory of the images with these indices, in this order."""
-        return Memory(self.slots[images], self.pooled[images], self.mask[images])
+        return self.each(lambda tensor: tensor[images])
 
     def require_width(self, width: int, reader: str) -> None:
         """Raise a UserError that quotes both sizes unless the slots are ``width`` wide."""

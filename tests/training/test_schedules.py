@@ -7,6 +7,8 @@ from captionlab.errors import UserError
 from captionlab.training.schedules import (
     ConstantSchedule,
     CosineSchedule,
+    InverseSquareRootSchedule,
+    LinearSchedule,
     PlateauSchedule,
     StepSchedule,
 )
@@ -38,6 +40,18 @@ def test_warm_up_from_one_on_counts_steps():
 def test_step_schedule_multiplies_every_few_epochs():
     seen = rates(StepSchedule(every=3, gamma=0.5))
     assert (seen[29], seen[30], seen[59], seen[60], seen[99]) == (2.0, 1.0, 1.0, 0.5, 0.25)
+
+
+def test_linear_reaches_its_floor_at_the_end():
+    seen = rates(LinearSchedule(warm_up=0.1, floor=0.5))
+    assert (seen[10], seen[55]) == pytest.approx((2.0, 1.5))
+    assert seen[99] == pytest.approx(1.0, abs=0.02)
+
+
+def test_inverse_square_root_is_the_papers_formula():
+    seen = rates(InverseSquareRootSchedule(warm_up=25))
+    paper = [min((n + 1) ** -0.5, (n + 1) * 25**-1.5) for n in range(100)]
+    assert seen == pytest.approx([2 * 25**0.5 * rate for rate in paper])
 
 
 def test_plateau_falls_when_the_score_stops_rising():

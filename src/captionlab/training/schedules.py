@@ -47,8 +47,7 @@ class CosineSchedule:
 
     def __init__(self, *, warm_up: float = 0.05, floor: float = 0.01):
         _check_warm_up(warm_up)
-        if not 0 <= floor <= 1:
-            raise UserError(f"scheduler.floor={floor} is not in [0, 1].")
+        _check_floor(floor)
         self.warm_up, self.floor = warm_up, floor
 
     def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
@@ -98,6 +97,45 @@ class ConstantSchedule:
         return _per_step(optimizer, lambda step: _ramp(step, warm_up))
 
 
+class LinearSchedule:
+    """Linear warm-up, then a straight line to ``floor`` times the rate at the end of the run."""
+
+    def __init__(self, *, warm_up: float = 0.0, floor: float = 0.0):
+        _check_warm_up(warm_up)
+        _check_floor(floor)
+        self.warm_up, self.floor = warm_up, floor
+
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+        """Return the schedule, stepped every optimizer step."""
+        warm_up = _warm_up_steps(self.warm_up, steps)
+
+        def factor(step: int) -> float:
+            left = max(0.0, 1 - max(0, step - warm_up) / max(1, steps - warm_up))
+            return _ramp(step, warm_up) * (self.floor + (1 - self.floor) * left)
+
+        return _per_step(optimizer, factor)
+
+
+class InverseSquareRootSchedule:
+    """Linear warm-up to the rate, then the rate times sqrt(warm_up / step).
+
+    Vaswani et al. 2017, equation 3: its peak, 1 / sqrt(width * warm_up), is the optimizer's rate.
+    """
+
+    def __init__(self, *, warm_up: float = 10_000):
+        _check_warm_up(warm_up)
+        self.warm_up = warm_up
+
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+        """Return the schedule, stepped every optimizer step."""
+        warm_up = max(1, _warm_up_steps(self.warm_up, steps))
+
+        def factor(step: int) -> float:
+            return min((step + 1) / warm_up, math.sqrt(warm_up / (step + 1)))
+
+        return _per_step(optimizer, factor)
+
+
 class PlateauSchedule:
     """The rate times ``factor`` after ``patience`` epochs without a better ``monitor``."""
 
@@ -132,3 +170,8 @@ def _check_warm_up(warm_up: float) -> None:
         raise UserError(
             f"scheduler.warm_up={warm_up} must be a share of the run (0 to 1) or a number of steps."
         )
+
+
+def _check_floor(floor: float) -> None:
+    if not 0 <= floor <= 1:
+        raise UserError(f"scheduler.floor={floor} is not in [0, 1].")

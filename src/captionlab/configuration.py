@@ -210,8 +210,10 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
     if hidden < 1:
         raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
     attention = build(model["attention"], "model.attention")
+    # an AoA decoder refines the memory before anything looks at it
+    seen = hidden if getattr(decoder.func, "refines_memory", False) else encoder.dim
     with _refusals("model.attention"):
-        attention = attention(query_dim=hidden, memory_dim=encoder.dim)
+        attention = attention(query_dim=hidden, memory_dim=seen)
     with _refusals("model.decoder"):
         decoder = decoder(
             vocabulary_size=sizes.vocabulary_size,

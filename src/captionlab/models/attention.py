@@ -1,17 +1,19 @@
 """Where a decoder looks: none, additive, gated additive, dot product.
 
 Legend: B images, Q queries an image (K captions or W beams), N memory slots, D memory width,
-H query width, A attention width.
+H query width, A attention width, C context width (``context_dim``, D unless a class says so).
 
 Every attention is built with ``query_dim`` and ``memory_dim``, projects the slots once an image
-(``keys(memory)``), and then turns queries (B, Q, H) into contexts (B, Q, D) and weights (B, Q, N)
-that are zero on slots that are not real and sum to one over the others.
+(``keys(memory)``, a tensor or a tuple of tensors, the image first), and then turns queries
+(B, Q, H) into contexts (B, Q, C) and weights (B, Q, N) that are zero on slots that are not real and
+sum to one over the others.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,18 +48,23 @@ class Attention(nn.Module, ABC):
             raise UserError(f"an attention's width must be positive, got width={width}")
         self.query_dim = query_dim
         self.memory_dim = memory_dim
+        self.context_dim = memory_dim
         self.doubly_stochastic = doubly_stochastic
         self.query = nn.Linear(query_dim, width)
         self.key = nn.Linear(memory_dim, width, bias=False)
 
-    def keys(self, memory: Memory) -> Tensor:
+    def keys(self, memory: Memory) -> Any:
         """Return the projected slots (B, N, A), computed once an image.
 
         Raises UserError if the memory has another width, or an image has no real slot.
         """
+        self.require(memory)
+        return self.key(memory.slots)
+
+    def require(self, memory: Memory) -> None:
+        """Raise UserError if the memory has another width, or an image has no real slot."""
         memory.require_width(self.memory_dim, "attention")
         memory.require_real_slots()
-        return self.key(memory.slots)
 
     @abstractmethod
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
@@ -65,8 +72,7 @@ class Attention(nn.Module, ABC):
 
     def forward(self, query: Tensor, keys: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Return contexts (B, Q, D) and weights (B, Q, N) of queries (B, Q, H)."""
-        scores = self.scores(query, keys)
-        weights = scores.masked_fill(~memory.mask.unsqueeze(1), -math.inf).softmax(dim=-1)
+        weights = real_softmax(self.scores(query, keys), memory)
         return torch.bmm(weights.to(memory.slots.dtype), memory.slots), weights
 
 
@@ -90,13 +96,13 @@ class AdditiveAttention(Attention):
         width = self.key.out_features
         self.score = nn.Parameter(torch.empty(width).uniform_(-1, 1) / math.sqrt(width))
 
-    def keys(self, memory: Memory) -> Tensor:
+    def keys(self, memory: Memory) -> Any:
         """Return exp(2 U slot) (B, N, A), the form in which the scores want the keys."""
-        return _doubled_exponential(super().keys(memory))
+        return doubled_exponential(super().keys(memory))
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Return the additive scores (B, Q, N), up to a constant that softmax does not see."""
-        return additive_scores(_doubled_exponential(self.query(query)), keys, self.score)
+        return additive_scores(doubled_exponential(self.query(query)), keys, self.score)
 
 
 class GatedAdditiveAttention(AdditiveAttention):
@@ -150,7 +156,13 @@ class NoAttention(nn.Module):
         self.memory_dim = memory_dim
 
 
-def _doubled_exponential(projected: Tensor) -> Tensor:
+def real_softmax(scores: Tensor, memory: Memory) -> Tensor:
+    """Return weights (B, Q, N) of scores (B, Q, N): zero on slots that are not real."""
+    return scores.masked_fill(~memory.mask.unsqueeze(1), -math.inf).softmax(dim=-1)
+
+
+def doubled_exponential(projected: Tensor) -> Tensor:
+    """Return exp(2 x), the form in which ``additive_scores`` wants queries and keys."""
     # float32 at least: in half precision the exponential overflows at 11
     if projected.dtype in (torch.float16, torch.bfloat16):
         projected = projected.float()

@@ -34,7 +34,11 @@ class LSTMCell(nn.Module):
 
     def loop(self, words: Tensor, rows: list[int]) -> Advance:
         """Return the function that advances a state, given the words (M, E) of all its steps."""
-        gates = LoopLinear(self.recurrent.weight, self.word(words), rows)
+        return self.loop_over(self.word(words), rows)
+
+    def loop_over(self, base: Tensor, rows: list[int]) -> Advance:
+        """Return the same, given what the gates (M, 4H) know before the loop."""
+        gates = LoopLinear(self.recurrent.weight, base, rows)
 
         def advance(step: int, context: Tensor, state: State) -> State:
             hidden, cell = state

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from captionlab.errors import UserError
 from captionlab.memory import Memory
 from captionlab.models.attention import Attention
 from captionlab.models.cells import CELLS, PARTS, Advance
@@ -27,12 +28,14 @@ Attend = Literal["before", "after"]
 class Look(NamedTuple):
     """What a step has to say: the top layer's state, the context and the weights it came from.
 
-    Context and weights are None for a decoder without attention.
+    Context and weights are None for a decoder without attention; ``choice`` is the slot that a hard
+    attention drew, -1 where it did not.
     """
 
     hidden: Tensor
     context: Any = None
     weights: Any = None
+    choice: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +153,12 @@ class Attentive(nn.Module):
         self.attend = attend
         self.attention = attention
         self.initial = nn.Linear(memory_dim, PARTS[cell] * layers * hidden)
-        self.cell = CELLS[cell](embedding, memory_dim, hidden)
+        if attend == "after" and attention.context_dim != memory_dim:
+            raise UserError(
+                f"{type(attention).__name__} gives contexts {attention.context_dim} wide, but the "
+                f"first step of attend=after reads the image, {memory_dim} wide: say attend=before"
+            )
+        self.cell = CELLS[cell](embedding, attention.context_dim, hidden)
         self.upper = Stack(cell, hidden, hidden, layers - 1, dropout) if layers > 1 else None
 
     def start(self, memory: Memory, width: int) -> RNNState:
@@ -172,16 +180,16 @@ class Attentive(nn.Module):
             if (images, captions) != state[0].shape[:2]:
                 state = tuple(part[:images, :captions] for part in state)
                 context = None if context is None else context[:images, :captions]
-                memory, keys = memory.first(images), keys[:images]
+                memory, keys = memory.first(images), first_images(keys, images)
             look, state = self._turn(advance, step, state, context, keys, memory)
             context = look.context
-            looks.append(tuple(part.flatten(0, 1) for part in look))
-        hidden, contexts, weights = (torch.cat(parts) for parts in zip(*looks, strict=True))
+            looks.append(look)
+        hidden, contexts, weights, choice = join(looks)
         if self.upper is not None:
             unsorted = packing.images.argsort()
             above = tuple(part[unsorted, :, 1:] for part in start.recurrent)
             hidden = packing.pack(self.upper(packing.unpack(hidden), above)[0])
-        return Look(hidden, contexts, weights)
+        return Look(hidden, contexts, weights, choice)
 
     def step(self, words: Tensor, state: RNNState) -> tuple[Look, RNNState]:
         """Return hidden (B, W, H), context (B, W, D) and weights (B, W, N), and the next state."""
@@ -211,11 +219,30 @@ class Attentive(nn.Module):
     ) -> tuple[Look, Recurrent]:
         if self.attend == "after":
             state = advance(step, context, state)
-            context, weights = self.attention(state[0], keys, memory)
+            seen = self.attention(state[0], keys, memory)
         else:
-            context, weights = self.attention(state[0], keys, memory)
-            state = advance(step, context, state)
-        return Look(state[0], context, weights), state
+            seen = self.attention(state[0], keys, memory)
+            state = advance(step, seen[0], state)
+        return Look(state[0], *seen), state
+
+
+def first_images(keys: Any, images: int) -> Any:
+    """Return the keys, a tensor or tuples of them, of the first images."""
+    if isinstance(keys, tuple):
+        return tuple(first_images(part, images) for part in keys)
+    return keys[:images]
+
+
+def join(looks: list[Look]) -> Look:
+    """Return the rows (M, ...) of all steps' looks (b, k, ...) together."""
+    parts = zip(*looks, strict=True)
+    return Look(*(_rows(part) for part in parts))
+
+
+def _rows(steps: tuple[Tensor | None, ...]) -> Any:
+    if any(step is None for step in steps):
+        return None
+    return torch.cat([step.flatten(0, 1) for step in steps if step is not None])
 
 
 def _repeat(state: Recurrent, width: int) -> Recurrent:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import torch
 from torch import Tensor, nn
 
 from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.attention import Attention, NoAttention
+from captionlab.models.attention_families import AdaptiveAttention
 from captionlab.models.captioner import Decoded
 from captionlab.models.cells import CELLS
 from captionlab.models.packing import Packing
@@ -63,7 +65,7 @@ class RNNDecoder(nn.Module):
         self.recurrence: Attentive | ImageFirst
         if isinstance(attention, Attention):
             self.recurrence = Attentive(cell, attention, attend=attend, **sizes)
-            context = memory_dim
+            context = attention.context_dim
         else:
             self.recurrence = ImageFirst(cell, **sizes)
             context = 0
@@ -95,8 +97,7 @@ class RNNDecoder(nn.Module):
         packing = Packing(tokens, self.pad_id)
         words = self.dropout(self.words(packing.pack(tokens)))
         look = self.recurrence.run(words, packing, memory)
-        weights = None if look.weights is None else packing.unpack(look.weights)
-        return Decoded(packing.unpack(self._read(words, look)), weights)
+        return decoded(packing, self._read(words, look), look)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
@@ -119,6 +120,22 @@ class RNNDecoder(nn.Module):
     def _read(self, words: Tensor, look: Look) -> Tensor:
         output = look.hidden if self.readout is None else self.readout(words, look)
         return self.dropout(output)
+
+
+def decoded(packing: Packing, hidden: Tensor, look: Look) -> Decoded:
+    """Return what a loop found in its rows, (M, H) to be scored and the looks, in its places."""
+    if look.weights is None:
+        return Decoded(packing.unpack(hidden))
+    weights = packing.unpack(look.weights)
+    if look.choice is None:
+        return Decoded(packing.unpack(hidden), weights)
+    chosen = look.weights.gather(-1, look.choice.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+    # no choice, no gradient: the logarithm of a constant 1
+    log_choice = chosen.masked_fill(look.choice < 0, 1.0).log()
+    entropy = torch.special.entr(look.weights).sum(-1)
+    return Decoded(
+        packing.unpack(hidden), weights, packing.unpack(log_choice), packing.unpack(entropy)
+    )
 
 
 class DeepOutput(nn.Module):
@@ -154,6 +171,11 @@ def _check(cell: str, layers: int, attend: str, deep_output: bool) -> None:
 
 
 def _check_attention(attention: Attention | NoAttention, hidden: int, memory_dim: int) -> None:
+    if isinstance(attention, AdaptiveAttention):
+        raise UserError(
+            "AdaptiveAttention looks at a sentinel, which only model/decoder=adaptive makes: "
+            "say model=adaptive, or another model/attention"
+        )
     built = (attention.query_dim, attention.memory_dim)
     if built != (hidden, memory_dim):
         raise UserError(

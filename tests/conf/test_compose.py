@@ -19,8 +19,9 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 def check_whole(*overrides: str) -> None:
     config = compose([*overrides, "output_dir=unused"])
-    if OmegaConf.is_missing(config.data, "root"):
-        config.data.root = "anywhere"  # only the user knows it
+    for key in ("root", "features"):
+        if OmegaConf.is_missing(config.data, key):
+            config.data[key] = "anywhere"  # only the user knows it
     check(resolve(config))
 
 

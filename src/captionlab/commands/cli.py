@@ -1,4 +1,4 @@
-"""The command ``captionlab``: train, evaluate, predict."""
+"""The command ``captionlab``: train, extract, models, evaluate, predict."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(known: argparse.Namespace) -> int:
     """Run a parsed command and return its exit status; imports only what it needs."""
+    if known.command == "extract":
+        from captionlab.commands.extract import extract
+
+        return extract(known.overrides)
+    if known.command == "models":
+        from captionlab.commands.models import models
+
+        return models()
     if known.command == "evaluate":
         from captionlab.commands.evaluate import evaluate
 
@@ -56,6 +64,22 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train a captioner (all arguments go to Hydra; captionlab train --help)",
         add_help=False,
+    )
+
+    commands.add_parser(
+        "models", help="list every preset: its parts, size, paper, published result"
+    )
+
+    extract = commands.add_parser(
+        "extract",
+        help="store what an encoder sees, to train from it",
+        description="Write the encoder's memory of every image once; train from it with data.features=FOLDER.",
+    )
+    extract.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="model/encoder=resnet101 data=coco data.root=PATH out=FOLDER dtype=float16 splits=train,val",
     )
 
     evaluate = commands.add_parser(

@@ -11,6 +11,7 @@ from captionlab.commands.assemble import (
     build_trainer,
     check_devices,
 )
+from captionlab.commands.extract import check_features
 from captionlab.commands.logs import quiet_lightning
 from captionlab.commands.report import (
     coco_annotations,
@@ -52,6 +53,7 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     data.evaluation_split = split
     records = data.records(split)
     captioner = captioner_of(stored)
+    check_features(config, data, captioner.encoder)
     module = build_module(config, data, captioner, portable(config, stored.tokenizer))
     module.evaluation_split = split
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])

@@ -27,6 +27,7 @@ from captionlab.commands.assemble import (
     check_devices,
     check_settings,
 )
+from captionlab.commands.extract import check_features
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
     coco_annotations,
@@ -71,6 +72,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     captioner = build_captioner(config["model"], sizes)
     if start is not None:
         load_weights(captioner, start)
+    check_features(config, data, captioner.encoder)
     module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
     trainer = build_trainer(
         config,

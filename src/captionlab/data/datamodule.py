@@ -19,9 +19,11 @@ from captionlab.data.dataset import (
     Collate,
     EvaluationSampler,
 )
+from captionlab.data.features import FeatureStore, require_all
 from captionlab.data.image_check import drop_broken
 from captionlab.data.images import Augment, Fit
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
+from captionlab.data.regions import open_features
 from captionlab.errors import UserError, did_you_mean
 from captionlab.text.tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer
 
@@ -52,6 +54,8 @@ class CaptionDataModule(pl.LightningDataModule):
         cache_images: keep prepared images in memory; null decides by their size (1 GiB at most).
         num_workers: loading processes; null means none where images are cached, else one a core.
         blank_images: replace every image by gray (the ablation "what does the language model know?").
+        features: a store of captionlab extract, or published regions (npz folder, tsv, h5), to be
+            read in place of the images, which then need not be there.
 
     Raises:
         UserError: if a split is empty, missing, or its images are and the policy says "error".
@@ -74,6 +78,7 @@ class CaptionDataModule(pl.LightningDataModule):
         augment: Augment | None = None,
         cache_images: bool | None = None,
         blank_images: bool = False,
+        features: str | None = None,
     ):
         super().__init__()
         for key, value in {
@@ -98,6 +103,10 @@ class CaptionDataModule(pl.LightningDataModule):
         self.augment = augment
         self.cache_images = cache_images
         self.blank_images = blank_images
+        self.features = None if features is None else open_features(features)
+        if features is not None and (augment is not None or blank_images):
+            what = "data.blank_images=true" if blank_images else "data.augment"
+            raise UserError(f"{what} changes images, and data.features={features} reads none.")
         self.evaluation_split = "test"
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
@@ -147,12 +156,24 @@ class CaptionDataModule(pl.LightningDataModule):
                     f"{self.name} has no split {split!r}: {did_you_mean(split, self.source.splits)}"
                 )
             records = list(self.source.records(split))
-            records = drop_missing(records, policy=self.missing_images, split=split)
-            records = drop_broken(records, policy=self.broken_images, split=split)
+            if self.features is None:
+                records = drop_missing(records, policy=self.missing_images, split=split)
+                records = drop_broken(records, policy=self.broken_images, split=split)
+            else:
+                records = self._with_features(records, split)
             if not records:
                 raise UserError(f"The split {split!r} of {self.name} is empty: no image is left.")
             self._records[split] = records
         return self._records[split]
+
+    def _with_features(self, records: list[CaptionRecord], split: str) -> list[CaptionRecord]:
+        assert self.features is not None
+        if self.missing_images == "skip":
+            records = [record for record in records if record.image_id in self.features]
+        require_all(self.features, records, split)
+        if isinstance(self.features, FeatureStore):
+            self.features.require_images(records)
+        return records
 
     def dataset(self, split: str) -> CaptionDataset:
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
@@ -169,6 +190,7 @@ class CaptionDataModule(pl.LightningDataModule):
                 augment=self.augment if training else None,
                 cache=self._cached(len(records)),
                 blank=self.blank_images,
+                features=self.features,
             )
         return self._datasets[split]
 
@@ -212,7 +234,8 @@ class CaptionDataModule(pl.LightningDataModule):
     def _loader(self, dataset: CaptionDataset, **how: object) -> DataLoader[CaptionBatch]:
         workers = self.num_workers
         if workers is None:
-            workers = 0 if self._cached(len(dataset)) or self.blank_images else available_cores()
+            at_once = self._cached(len(dataset)) or self.blank_images or self.features is not None
+            workers = 0 if at_once else available_cores()
         examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
         return DataLoader(
             examples,

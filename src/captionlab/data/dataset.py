@@ -13,18 +13,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from captionlab.data.image_files import load_image
+from captionlab.data.features import Features, stack
+from captionlab.data.image_files import BrokenImage, load_image
 from captionlab.data.images import Augment, prepare
 from captionlab.data.records import CaptionRecord
+from captionlab.errors import UserError
 from captionlab.memory import Memory
 from captionlab.text.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionExample:
-    """One image with its captions: image (3,h,w) uint8, each caption bos, words, eos (at least 2 ids)."""
+    """One image with its captions, each bos, words, eos (at least 2 ids).
 
-    image: Tensor
+    ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (D,), mask (N,).
+    """
+
+    image: Tensor | Memory
     captions: list[Tensor]
     image_id: int | str
     references: list[str]
@@ -34,7 +39,8 @@ class CaptionExample:
 class CaptionBatch:
     """An image-major batch: the encoder runs once an image, whatever the number of captions.
 
-    images (B,3,h,w) uint8, the encoder normalizes them on its own device; tokens (B,K,T) int64, bos
+    images (B,3,h,w) uint8, the encoder normalizes them on its own device, or the stored memory of
+    images; tokens (B,K,T) int64, bos
     words eos padding; lengths (B,K) int64 with bos and eos counted, 0 where a caption is absent.
     """
 
@@ -80,6 +86,7 @@ class CaptionDataset(Dataset[CaptionExample]):
         max_length: longest caption in tokens, bos and eos not counted; the rest is cut.
         cache: keep prepared images in memory after their first use.
         blank: give a gray image in place of each (what does the decoder know without seeing?).
+        features: stored memory, given in place of the images.
     """
 
     def __init__(
@@ -94,7 +101,9 @@ class CaptionDataset(Dataset[CaptionExample]):
         augment: Augment | None = None,
         cache: bool = False,
         blank: bool = False,
+        features: Features | None = None,
     ):
+        self.features = features
         self.records = records
         self.tokenizer = tokenizer
         self.image_size = image_size
@@ -115,13 +124,24 @@ class CaptionDataset(Dataset[CaptionExample]):
         keep = self.captions_per_image
         if keep is not None and len(captions) > keep:
             captions = [captions[i] for i in torch.randperm(len(captions))[:keep].tolist()]
-        return CaptionExample(
-            self._image(index, record), captions, record.image_id, list(record.captions)
-        )
+        seen = self._image(index, record) if self.features is None else self._stored(record)
+        return CaptionExample(seen, captions, record.image_id, list(record.captions))
+
+    def _stored(self, record: CaptionRecord) -> Memory:
+        assert self.features is not None
+        return self.features.read(record.image_id)
 
     def image(self, index: int) -> Tensor:
-        """Return the prepared image of an item, (3,image_size,image_size) uint8."""
-        return self._image(index, self.records[index])
+        """Return the prepared image of an item, (3,image_size,image_size) uint8.
+
+        Where features are stored, images need not be there: a gray one stands for each missing one.
+        """
+        try:
+            return self._image(index, self.records[index])
+        except (BrokenImage, UserError):
+            if self.features is None:
+                raise
+            return self._gray()
 
     def _encoded(self, index: int, record: CaptionRecord) -> list[Tensor]:
         if index not in self._captions:
@@ -134,7 +154,7 @@ class CaptionDataset(Dataset[CaptionExample]):
 
     def _image(self, index: int, record: CaptionRecord) -> Tensor:
         if self.blank:
-            return torch.full((3, self.image_size, self.image_size), 127, dtype=torch.uint8)
+            return self._gray()
         if self._images is not None and index in self._images:
             return self._images[index]
         image = read_record_image(record, self.image_size)
@@ -144,6 +164,9 @@ class CaptionDataset(Dataset[CaptionExample]):
         if self._images is not None:
             self._images[index] = image
         return image
+
+    def _gray(self) -> Tensor:
+        return torch.full((3, self.image_size, self.image_size), 127, dtype=torch.uint8)
 
 
 def read_record_image(record: CaptionRecord, size: int | None = None) -> Tensor:
@@ -176,12 +199,19 @@ class Collate:
                 tokens[b, k, : len(caption)] = caption
                 lengths[b, k] = len(caption)
         return CaptionBatch(
-            torch.stack([example.image for example in examples]),
+            _join([example.image for example in examples]),
             tokens,
             lengths,
             [example.image_id for example in examples],
             [example.references for example in examples],
         )
+
+
+def _join(images: list[Tensor | Memory]) -> Tensor | Memory:
+    memories = [image for image in images if isinstance(image, Memory)]
+    if memories:
+        return stack(memories)
+    return torch.stack([image for image in images if isinstance(image, Tensor)])
 
 
 class EvaluationSampler(Sampler[int]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -104,3 +105,26 @@ def _load(trunk: nn.Module, state: dict[str, Tensor], complaint: str, hint: str)
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"{complaint}{hint}: {'; '.join(wrong[:3])}{more}")
     trunk.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
+
+
+def load_own_weights(encoder: nn.Module, path: str) -> None:
+    """Load a captionlab checkpoint's encoder, or a state dict, into an encoder of the same shape.
+
+    Raises:
+        UserError: if the file cannot be read, or does not fit; the first difference is named.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"weights={path}: there is no such file") from error
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise UserError(f"weights={path} is damaged or no file of weights") from error
+    prefix = "captioner.encoder."
+    if "state_dict" in stored:
+        names = stored["state_dict"].items()
+        stored = {k.removeprefix(prefix): v for k, v in names if k.startswith(prefix)}
+    try:
+        encoder.load_state_dict(stored)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(f"weights={path} are of another encoder: {reason}") from error

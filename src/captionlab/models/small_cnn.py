@@ -6,13 +6,15 @@ Legend: B images, N memory slots (the cells of the last grid), D memory width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from captionlab.errors import UserError
+from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.encoders import ImageEncoder
+from captionlab.models.pretrained import load_own_weights
 
 
 class SmallCNN(ImageEncoder):
@@ -21,7 +23,9 @@ class SmallCNN(ImageEncoder):
     Each of ``channels`` stands for one convolution of stride 2, so 64 x 64 images and three of
     them give a grid of 8 x 8; ``blocks`` residual blocks (He et al. 2016) follow. A learned vector
     for each cell is added to its slot: a caption that says left or right must know where a slot
-    is. Raises UserError where the grid would have no cell, or a part of one.
+    is. ``weights`` is the path of a captionlab checkpoint with such an encoder, or of a state dict;
+    ``trainable`` none keeps it as it is. Raises UserError where the grid would have no cell, or a
+    part of one, and for weights that do not fit.
     """
 
     def __init__(
@@ -29,9 +33,16 @@ class SmallCNN(ImageEncoder):
         *,
         channels: Sequence[int] = (32, 64, 128),
         blocks: int = 1,
+        weights: str | None = None,
+        trainable: Literal["none", "all"] = "all",
         learning_rate: float | None = None,
         image_size: int = 64,
     ) -> None:
+        if trainable not in ("none", "all"):
+            raise UserError(
+                f"an encoder cannot be trainable={trainable!r}: "
+                f"{did_you_mean(str(trainable), ('none', 'all'))}"
+            )
         side, rest = divmod(image_size, 2 ** len(channels))
         if side < 1 or rest:
             raise UserError(
@@ -51,6 +62,14 @@ class SmallCNN(ImageEncoder):
         self.positions = nn.Parameter(torch.randn(side * side, dim) * 0.1)
         # on a CPU this layout trains a quarter faster
         self.layers.to(memory_format=torch.channels_last)
+        if weights is not None:
+            load_own_weights(self, weights)
+        self.trainable = trainable
+        self.requires_grad_(trainable == "all")
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a frozen encoder always stays in evaluation."""
+        return super().train(mode and self.trainable == "all")
 
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1].

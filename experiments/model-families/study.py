@@ -1,0 +1,98 @@
+"""Trains every preset on the built-in data with one budget and three seeds; resumable.
+
+    python experiments/model-families/study.py [--out runs/model-families] [--jobs 2]
+
+Finished runs are kept, an interrupted one goes on from its last checkpoint. The pictures are seen
+once: one default run trains the small encoder, ``captionlab extract`` stores what it sees, and all
+presets learn to speak from that store. At the end report.py writes the table and the figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SEEDS = (1, 2, 3)
+EPOCHS = 2
+# one budget: about the same width everywhere, so that families differ, not sizes
+WIDTH = ["model.decoder.hidden=192"]
+WORDS = ["model.decoder.embedding=128", "model.decoder.dropout=0.1"]
+RNN = [*WIDTH, *WORDS]
+LAYERS = ["model.decoder.layers=2", "model.decoder.encoder_layers=1", "model.decoder.heads=6"]
+TRANSFORMER = [*WIDTH, *LAYERS, "model.decoder.feed_forward=512", "optimizer.lr=1e-3"]
+PRESETS: dict[str, list[str]] = {
+    "show_tell": RNN,
+    "attn_lstm": RNN,
+    "attn_gru": RNN,
+    "att2in": RNN,
+    "updown": [*RNN, "model.attention.width=192"],
+    "adaptive": RNN,
+    "aoa": [*WIDTH, "model.decoder.embedding=192", "model.decoder.dropout=0.1", "model.decoder.refiner_layers=1"],
+    "transformer": TRANSFORMER,
+    "m2": [*TRANSFORMER, "model.decoder.encoder_layers=2", "model.decoder.memory_slots=8"],
+}
+
+
+def main() -> None:
+    """Run what is not there yet, then measure speed and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default="runs/model-families", type=Path)
+    parser.add_argument("--jobs", default=2, type=int, help="runs at a time, one core each")
+    known = parser.parse_args()
+    encoder = known.out / "encoder"
+    train(encoder, [])
+    store = known.out / "features"
+    shared = [
+        "model/encoder=small_cnn",
+        f"model.encoder.weights={encoder / 'checkpoints' / 'best.ckpt'}",
+        "model.encoder.trainable=none",
+    ]
+    extract(store, shared)
+    jobs = [
+        (known.out / f"{preset}-{seed}", [f"model={preset}", *own, *shared, f"seed={seed}"])
+        for seed in SEEDS
+        for preset, own in PRESETS.items()
+    ]
+    common = [f"data.features={store}", f"trainer.max_epochs={EPOCHS}", "callbacks.gallery=null"]
+    with ThreadPoolExecutor(known.jobs) as pool:
+        list(pool.map(lambda job: train(job[0], [*job[1], *common], threads=1), jobs))
+    for script in ("speed.py", "report.py"):
+        subprocess.run([sys.executable, str(HERE / script), str(known.out)], check=True)
+
+
+def train(folder: Path, overrides: list[str], threads: int | None = None) -> None:
+    """Train one run into ``folder`` unless it is finished; go on with an interrupted one."""
+    if (folder / "results.json").exists():
+        return
+    last = folder / "checkpoints" / "last.ckpt"
+    again = [f"ckpt={last}"] if last.exists() else []
+    print("train", folder.name, *again, flush=True)
+    run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
+
+
+def extract(store: Path, overrides: list[str]) -> None:
+    """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
+    if not (store / "index.json").exists():
+        run(["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"], "extract", None)
+
+
+def run(command: list[str], name: str, threads: int | None) -> None:
+    """Run a Python command in the project's folder; a failing one is named and ends the study."""
+    environment = dict(os.environ)
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -74,13 +74,22 @@ def draw(rows: list, speeds: dict) -> None:
             values = [100 * run[score] for run in dict(rows)[name]]
             left.plot(values, [place] * len(values), "o", color=color, alpha=0.4, markersize=5)
             left.plot(
-                statistics.fmean(values), place, "|", color=color, markersize=16, label=label if not place else None
+                statistics.fmean(values),
+                place,
+                "|",
+                color=color,
+                markersize=16,
+                label=label if not place else None,
             )
     left.set_yticks(range(len(names)), names)
     left.set_xlabel("captions of which every word is true, % (each dot a seed)")
     left.legend(loc="lower left", frameon=False)
     left.grid(axis="x", alpha=0.3)
-    right.barh(range(len(names)), [speeds.get(n, {}).get("captions_a_second", 0) for n in names], color="#999999")
+    right.barh(
+        range(len(names)),
+        [speeds.get(n, {}).get("captions_a_second", 0) for n in names],
+        color="#999999",
+    )
     right.set_xlabel("captions/s in training")
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)

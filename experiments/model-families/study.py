@@ -33,7 +33,12 @@ PRESETS: dict[str, list[str]] = {
     "att2in": RNN,
     "updown": [*RNN, "model.attention.width=192"],
     "adaptive": RNN,
-    "aoa": [*WIDTH, "model.decoder.embedding=192", "model.decoder.dropout=0.1", "model.decoder.refiner_layers=1"],
+    "aoa": [
+        *WIDTH,
+        "model.decoder.embedding=192",
+        "model.decoder.dropout=0.1",
+        "model.decoder.refiner_layers=1",
+    ],
     "transformer": TRANSFORMER,
     "m2": [*TRANSFORMER, "model.decoder.encoder_layers=2", "model.decoder.memory_slots=8"],
 }
@@ -79,7 +84,11 @@ def train(folder: Path, overrides: list[str], threads: int | None = None) -> Non
 def extract(store: Path, overrides: list[str]) -> None:
     """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
     if not (store / "index.json").exists():
-        run(["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"], "extract", None)
+        run(
+            ["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"],
+            "extract",
+            None,
+        )
 
 
 def run(command: list[str], name: str, threads: int | None) -> None:

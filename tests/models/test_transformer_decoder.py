@@ -145,5 +145,5 @@ def test_what_does_not_fit_is_said():
         make(heads=3)
     with pytest.raises(UserError, match="did you mean 'post'"):
         make(norm="pots")
-    with pytest.raises(UserError, match="model.decoder.max_length=9"):
+    with pytest.raises(UserError, match=r"model\.decoder\.max_length=9"):
         make()(a_memory(), torch.ones(2, 1, 10, dtype=torch.long))

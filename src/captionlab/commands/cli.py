@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     extract = commands.add_parser(
         "extract",
         help="store what an encoder sees, to train from it",
-        description="Write the encoder's memory of every image once; train from it with data.features=FOLDER.",
+        description="Write the encoder's memory of every image; train from it with data.features=FOLDER.",
     )
     extract.add_argument(
         "overrides",

@@ -63,7 +63,7 @@ class NpzRegions:
             if name is None:
                 raise UserError(f"{file} holds {', '.join(stored)}, none of {', '.join(NAMES)}")
             size = [float(stored[key]) for key in ("image_w", "image_h") if key in stored]
-            boxes = stored["bbox"] if "bbox" in stored else None
+            boxes = stored.get("bbox")
             return _memory(stored[name], boxes, size, str(file))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from captionlab.decoding.generated import Generated
@@ -27,6 +27,10 @@ class TokenIds(Protocol):
     def unk_id(self) -> int:
         """What stands for every unknown word."""
 
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without bos and eos."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of token ids, up to the end token."""
         ...
@@ -44,6 +48,7 @@ class Decoding(Protocol):
         eos_id: int,
         pad_id: int,
         banned_ids: tuple[int, ...] = (),
+        encode: Callable[[str], list[int]] | None = None,
     ) -> Generated:
         """Return the captions of each image, best first."""
         ...
@@ -63,5 +68,6 @@ def generate(
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
         banned_ids=(tokenizer.unk_id,),
+        encode=tokenizer.encode,
     )
     return [tokenizer.decode(ids) for ids in generated.tokens[:, 0].tolist()], generated

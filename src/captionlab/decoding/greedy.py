@@ -7,34 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from captionlab.decoding.constraints import ban, never_ids, require_length
-from captionlab.decoding.generated import (
-    BatchMemory,
-    Generated,
-    StepModel,
-    check_lengths,
-    longest,
-    may_stop,
-)
+from captionlab.decoding.generated import BatchMemory, Generated, StepModel, longest, may_stop
+from captionlab.decoding.limits import Encode, Limits, Rules
 
 
 @dataclass(frozen=True)
-class Greedy:
-    """Takes the most probable token at every step: one caption an image.
-
-    ``max_length``: most tokens of a caption, eos counted; a longer one is cut there, without eos.
-    ``min_length``: fewest words before eos. UserError for a value that cannot be.
-    """
-
-    max_length: int = 20
-    min_length: int = 1
-
-    def __post_init__(self) -> None:
-        check_lengths(self.min_length, self.max_length)
+class Greedy(Limits):
+    """Takes the most probable token that the limits allow at every step: one caption an image."""
 
     def __call__(
         self,
@@ -45,19 +29,25 @@ class Greedy:
         eos_id: int,
         pad_id: int,
         banned_ids: Sequence[int] = (),
+        encode: Encode | None = None,
     ) -> Generated:
         """Return one caption an image (W=1); no caption holds bos, pad or a banned id."""
-        return roll_out(
-            model,
-            memory,
-            most_probable,
-            width=1,
-            max_length=self.max_length,
-            min_length=self.min_length,
+        rules = self.rules(
             bos_id=bos_id,
             eos_id=eos_id,
             pad_id=pad_id,
             banned_ids=banned_ids,
+            encode=encode,
+            device=memory.pooled.device,
+        )
+        return roll_out(
+            model,
+            model.start(memory, 1),
+            most_probable,
+            rules,
+            first=torch.full((len(memory.pooled), 1), bos_id, device=memory.pooled.device),
+            max_length=self.max_length,
+            pad_id=pad_id,
         )
 
 
@@ -70,47 +60,39 @@ def most_probable(logits: Tensor) -> Tensor:
 @torch.no_grad()
 def roll_out(
     model: StepModel,
-    memory: BatchMemory,
+    state: Any,
     choose: Callable[[Tensor], Tensor],
+    rules: Rules,
     *,
-    width: int,
+    first: Tensor,
     max_length: int,
-    min_length: int,
-    bos_id: int,
-    eos_id: int,
     pad_id: int,
-    banned_ids: Sequence[int],
 ) -> Generated:
-    """Return ``width`` captions an image, each grown by itself in the order of its hypothesis.
+    """Return captions grown each by itself, in the order of their hypotheses.
 
-    ``choose`` takes allowed float32 logits (B,W,V) and returns ids (B,W). Where a model leaves no
-    token possible (all logits -inf, or one NaN), the caption ends with log-probability -inf.
+    ``state`` is the model's at the start, ``first`` (B,W) the bos tokens, ``choose`` takes allowed
+    float32 logits (B,W,V) and returns ids (B,W). Where a model leaves no token possible (all logits
+    -inf, or one NaN), the caption ends with log-probability -inf.
     """
-    images, device = len(memory.pooled), memory.pooled.device
-    banned = never_ids(
-        bos_id=bos_id, eos_id=eos_id, pad_id=pad_id, banned_ids=banned_ids, device=device
-    )
-    state = model.start(memory, width)
-    token = torch.full((images, width), bos_id, device=device)
+    token = first
     undone = torch.ones_like(token, dtype=torch.bool)
     lengths = torch.zeros_like(token)
-    log_probs = torch.zeros((images, width), device=device)
+    log_probs = torch.zeros(token.shape, device=token.device)
     tokens: list[Tensor] = []
     weights: list[Tensor] = []
     for step in range(max_length):
         logits, state = model.step(token, state)
-        allowed = require_length(
-            ban(logits, banned), words=step, min_length=min_length, eos_id=eos_id
-        )
+        history = torch.stack(tokens, -1) if tokens and rules.needs_history else None
+        allowed = rules(logits, step, history)
         token = choose(allowed)
         log_prob = token_log_prob(logits, allowed, token)
-        token = token.masked_fill(log_prob == -torch.inf, eos_id)
+        token = token.masked_fill(log_prob == -torch.inf, rules.eos_id)
         log_probs = log_probs + log_prob.masked_fill(~undone, 0.0)
         lengths = lengths + undone
         tokens.append(token.masked_fill(~undone, pad_id))
         if state.weights is not None:
             weights.append(state.weights * undone[..., None])
-        undone = undone & (token != eos_id)
+        undone = undone & (token != rules.eos_id)
         if may_stop(step, undone):
             break
     end = longest(lengths)

@@ -15,12 +15,12 @@ from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
     StepModel,
-    check_lengths,
     check_whole,
     image_index,
     is_number,
 )
 from captionlab.decoding.greedy import roll_out
+from captionlab.decoding.limits import Encode, Limits
 from captionlab.errors import UserError
 
 # Probabilities are counted in whole units of 2^-30 before they are summed up: such sums do not
@@ -30,27 +30,37 @@ SMALLEST = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Limits):
     """Draws every token at random: ``num_samples`` captions an image, most probable first.
 
     ``temperature``: logits are divided by it; towards 0 it becomes greedy. ``top_k``: draw from the
     k most probable tokens (Fan 2018). ``top_p``: draw from the nucleus, the fewest most probable
     tokens that together have at least this probability (Holtzman 2020), after temperature and
-    top_k. ``seed``: the same call then draws the same captions; None draws from torch's global
-    generator. ``max_length``, ``min_length`` as in Greedy. UserError for a value that cannot be.
+    top_k. ``typical_p``: draw from the tokens whose information is nearest to the entropy and that
+    together have at least this probability (Meister 2023), in place of top_p. ``num_captions``:
+    keep so many different ones of the samples; None keeps all, also those drawn twice. ``seed``: the
+    same call then draws the same captions; None draws from torch's global generator. A model with
+    latent variables draws them anew for each sample. UserError for a value that cannot be.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    typical_p: float | None = None
     num_samples: int = 1
-    max_length: int = 20
-    min_length: int = 1
+    num_captions: int | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_lengths(self.min_length, self.max_length)
+        super().__post_init__()
         check_whole("num_samples", self.num_samples, at_least=1)
+        if self.num_captions is not None:
+            check_whole("num_captions", self.num_captions, at_least=1)
+            if self.num_captions > self.num_samples:
+                raise UserError(
+                    f"decoding.num_captions={self.num_captions} must not exceed "
+                    f"decoding.num_samples={self.num_samples}"
+                )
         if not is_number(self.temperature) or self.temperature <= 0:
             raise UserError(
                 f"decoding.temperature={self.temperature!r} must be a number above 0; "
@@ -58,10 +68,14 @@ class Sampling:
             )
         if self.top_k is not None:
             check_whole("top_k", self.top_k, at_least=1)
-        if self.top_p is not None and not (is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise UserError(
-                f"decoding.top_p={self.top_p!r} must be a number above 0 and at most 1, or null"
-            )
+        for key in ("top_p", "typical_p"):
+            value = getattr(self, key)
+            if value is not None and not (is_number(value) and 0 < value <= 1):
+                raise UserError(
+                    f"decoding.{key}={value!r} must be a number above 0 and at most 1, or null"
+                )
+        if self.typical_p is not None and (self.top_p is not None or self.top_k is not None):
+            raise UserError("decoding.typical_p chooses by itself: set top_k=null and top_p=null")
         if self.seed is not None:
             check_whole("seed", self.seed, at_least=0)
 
@@ -74,29 +88,42 @@ class Sampling:
         eos_id: int,
         pad_id: int,
         banned_ids: Sequence[int] = (),
+        encode: Encode | None = None,
     ) -> Generated:
-        """Return W=num_samples captions an image; none holds bos, pad or a banned id."""
+        """Return W=num_captions or num_samples captions an image, without bos, pad or banned ids."""
         generator = None
         if self.seed is not None:
             generator = torch.Generator(memory.pooled.device).manual_seed(self.seed)
 
-        drawn = roll_out(
-            model,
-            memory,
-            lambda logits: self.draw(logits, generator),
-            width=self.num_samples,
-            max_length=self.max_length,
-            min_length=self.min_length,
+        device, images = memory.pooled.device, len(memory.pooled)
+        rules = self.rules(
             bos_id=bos_id,
             eos_id=eos_id,
             pad_id=pad_id,
             banned_ids=banned_ids,
+            encode=encode,
+            device=device,
         )
-        return best_first(drawn)
+        start_drawn = getattr(model, "start_drawn", None)
+        drawn = roll_out(
+            model,
+            model.start(memory, self.num_samples)
+            if start_drawn is None
+            else start_drawn(memory, self.num_samples, generator),
+            lambda logits: self.draw(logits, generator),
+            rules,
+            first=torch.full((images, self.num_samples), bos_id, device=device),
+            max_length=self.max_length,
+            pad_id=pad_id,
+        )
+        drawn = best_first(drawn)
+        return drawn if self.num_captions is None else distinct(drawn, self.num_captions, pad_id)
 
     def draw(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return ids (B,W) drawn from float32 logits (B,W,V); -inf is never drawn."""
         ids = None
+        if self.typical_p is not None:
+            logits = typical(logits / self.temperature, self.typical_p) * self.temperature
         if self.top_k is not None:
             logits, ids = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1)
         elif self.top_p is not None:
@@ -120,6 +147,40 @@ def nucleus(upto: Tensor, top_p: float) -> Tensor:
     """
     enough = upto >= (top_p - 1e-6) * upto[..., -1:]
     return upto.gather(-1, enough.long().argmax(-1, keepdim=True))
+
+
+def typical(logits: Tensor, share: float) -> Tensor:
+    """Return logits (B,W,V) with -inf outside of the locally typical set (Meister 2023, section 4).
+
+    These are the fewest tokens with the least |entropy + log p| that together have ``share``.
+    """
+    log_probs = logits.log_softmax(-1)
+    probs = log_probs.exp()
+    entropy = torch.special.entr(probs).sum(-1, keepdim=True)
+    strange, order = (entropy + log_probs).abs().nan_to_num(nan=torch.inf).sort(-1, stable=True)
+    before = probs.gather(-1, order).cumsum(-1) - probs.gather(-1, order)
+    outside = (before >= share - 1e-6) | (strange == torch.inf)
+    return logits.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
+
+
+def distinct(drawn: Generated, count: int, pad_id: int) -> Generated:
+    """Return the first ``count`` different captions of each image; free places have length 0.
+
+    Those of an image are compared all with all at once: (B,W,W,T).
+    """
+    same = (drawn.tokens.unsqueeze(1) == drawn.tokens.unsqueeze(2)).all(-1)
+    again = same.tril(-1).any(-1)  # an earlier one is equal
+    order = again.long().argsort(dim=1, stable=True)[:, :count]
+    image, repeated = image_index(order), again.gather(1, order)
+    tokens = drawn.tokens[image, order].masked_fill(repeated[..., None], pad_id)
+    weights = None if drawn.weights is None else drawn.weights[image, order]
+    return Generated(
+        tokens=tokens,
+        lengths=drawn.lengths[image, order].masked_fill(repeated, 0),
+        scores=drawn.scores[image, order].masked_fill(repeated, -torch.inf),
+        log_probs=drawn.log_probs[image, order].masked_fill(repeated, -torch.inf),
+        weights=None if weights is None else weights * ~repeated[..., None, None],
+    )
 
 
 def best_first(drawn: Generated) -> Generated:

@@ -243,7 +243,7 @@ class AoADecoder(LoopDecoder):
                 f"{self.attention.context_dim}: say model/attention=aoa or multi_head"
             )
         self.slots = nn.Sequential(nn.Linear(memory_dim, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.refiner = nn.ModuleList(
+        self.refiner: Any = nn.ModuleList(
             AttentionOnAttention(heads, dropout=0.1, query_dim=hidden, memory_dim=hidden)
             for _ in range(refiner_layers)
         )

@@ -54,7 +54,7 @@ class LoopDecoder(nn.Module, ABC):
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
-        attention: nn.Module,
+        attention: Any,
         adaptive: bool = False,
     ) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class LoopDecoder(nn.Module, ABC):
         self.output_dim = hidden
         self.hidden = hidden
         self.attention: Any = attention
-        self.attention_penalty = float(self.attention.doubly_stochastic)
+        self.attention_penalty = float(attention.doubly_stochastic)
         self.words = nn.Embedding(vocabulary_size, embedding, padding_idx=pad_id)
         self.output = nn.Linear(hidden, vocabulary_size)
         self.dropout = nn.Dropout(dropout)

@@ -59,7 +59,9 @@ class DecoderLayer(nn.Module):
         self.self_attention = MultiHead(width, heads, dropout=dropout)
         self.around_self = Residual(width, dropout, norm)
         self.cross_attention = MultiHead(width, heads, dropout=dropout)
-        self.gates = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(levels) if levels > 1)
+        self.gates: Any = nn.ModuleList(
+            nn.Linear(2 * width, width) for _ in range(levels) if levels > 1
+        )
         self.around_cross = Residual(width, dropout, norm)
         self.feed_forward = FeedForward(width, inner, dropout)
         self.around_feed_forward = Residual(width, dropout, norm)
@@ -147,7 +149,7 @@ class TransformerDecoder(nn.Module):
         self.slots = nn.Sequential(
             nn.Linear(memory_dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.LayerNorm(hidden)
         )
-        self.encoder = nn.ModuleList(
+        self.encoder: Any = nn.ModuleList(
             EncoderLayer(hidden, memory_slots=memory_slots, **sizes) for _ in range(encoder_layers)
         )
         self.encoder_norm = nn.LayerNorm(hidden) if norm == "pre" else nn.Identity()
@@ -156,7 +158,7 @@ class TransformerDecoder(nn.Module):
         self.positions = PositionTable(positions, max_length, hidden)
         self.dropout = nn.Dropout(dropout)
         levels = encoder_layers if meshed else 1
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             DecoderLayer(hidden, levels=levels, **sizes) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(hidden) if norm == "pre" else nn.Identity()

@@ -115,9 +115,10 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width)
         )
-        for index in (0, 3):
-            nn.init.xavier_uniform_(self[index].weight)
-            nn.init.zeros_(self[index].bias)
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
 
 class Residual(nn.Module):

@@ -131,18 +131,19 @@ def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner
     """
     model = without_downloads(checkpoint.config["model"])
     check({"model": model}, trusted=(*TRUSTED_TARGETS, *trust))
-    sizes = Sizes(len(checkpoint.tokenizer), checkpoint.tokenizer.pad_id)
-    captioner: Captioner = build_captioner(model, sizes)
+    captioner: Captioner = build_captioner(model, Sizes.of(checkpoint.tokenizer))
     load_weights(captioner, checkpoint)
     return captioner.eval()
 
 
 def without_downloads(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's configuration that builds its encoder bare: the weights come from a checkpoint."""
-    encoder = dict(model["encoder"])
+    """Return a model's configuration that builds it bare: the weights come from a checkpoint."""
+    encoder, decoder = dict(model["encoder"]), dict(model["decoder"])
     if "weights" in encoder:
         encoder["weights"] = None
-    return {**model, "encoder": encoder}
+    if "embeddings" in decoder:
+        decoder["embeddings"] = None
+    return {**model, "encoder": encoder, "decoder": decoder}
 
 
 def load_weights(captioner: Captioner, checkpoint: Checkpoint) -> None:

@@ -6,6 +6,7 @@ A configuration is checked whole (``captionlab.signatures``) before anything is 
 from __future__ import annotations
 
 import inspect
+import logging
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.signatures import LABELS, locate
 
 CAPTIONER = "captionlab.models.captioner.Captioner"  # unless a model's YAML names another class
+# of the text package, which this module does not import
+FILL_WORDS = "captionlab.text.word_vectors.fill"
 TRUSTED_TARGETS = ("captionlab.", "torch.", "torchvision.")
+
+log = logging.getLogger("captionlab")
 
 
 def config_dir() -> Path:
@@ -157,10 +162,21 @@ def _known_keys(parent: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a decoder must know of the text it writes."""
+    """What a model must know of the text it writes.
+
+    ``words`` are the texts of all token ids, the frequent first, empty for special tokens: tags and
+    word vectors need them.
+    """
 
     vocabulary_size: int
     pad_id: int
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Sizes:
+        """Return the sizes of a tokenizer."""
+        number = len(tokenizer)
+        return cls(number, tokenizer.pad_id, tuple(tokenizer.decode([i]) for i in range(number)))
 
 
 def build(node: Any, key: str = "", **runtime: Any) -> Any:
@@ -205,7 +221,9 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
     the memory's, the decoder is told the memory's width and the vocabulary.
     """
     encoder = build(model["encoder"], "model.encoder")
-    decoder = build(model["decoder"], "model.decoder")
+    node = dict(model["decoder"])
+    embeddings = node.pop("embeddings", None)
+    decoder = build(node, "model.decoder")
     hidden = decoder.keywords["hidden"]
     if hidden < 1:
         raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
@@ -221,8 +239,17 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
             memory_dim=encoder.dim,
             attention=attention,
         )
+    if embeddings is not None:
+        with _refusals("model.decoder"):
+            fill = locate(FILL_WORDS)
+            log.info("embeddings %s", fill(decoder.words.weight, str(embeddings), sizes.words))
+    parts = {"encoder": encoder, "decoder": decoder}
+    if model.get("tags"):
+        tags = build(model["tags"], "model.tags")
+        with _refusals("model.tags"):
+            parts["tags"] = tags(words=sizes.words, memory_dim=encoder.dim)
     captioner = locate(model.get("_target_", CAPTIONER))
-    return captioner(encoder=encoder, decoder=decoder)
+    return captioner(**parts)
 
 
 def build_data(data: Mapping[str, Any]) -> Any:

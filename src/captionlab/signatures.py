@@ -21,12 +21,14 @@ from captionlab.errors import UserError, did_you_mean
 RUNTIME_ARGUMENTS: dict[str, set[str]] = {
     "model.attention": {"query_dim", "memory_dim"},
     "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "attention"},
+    "model.tags": {"words", "memory_dim"},
     "data.tokenizer": {"captions"},
     "optimizer": {"params"},
 }
 # Keys of a group that other keys refer to, and that are no arguments of the group's class.
 LABELS: dict[str, set[str]] = {
-    "model": {"name", "paper", "published", "encoder", "decoder", "attention"},
+    "model": {"name", "paper", "published", "encoder", "decoder", "attention", "tags"},
+    "model.decoder": {"embeddings"},
     "data": {"root", "language"},
 }
 

@@ -19,6 +19,7 @@ SMALL = [
     "model.encoder.image_size=32",
     "model.decoder.hidden=16",
     "model.decoder.embedding=16",
+    "model/tags=default",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=2",
     "optimizer.lr=1e-2",

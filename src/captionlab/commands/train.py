@@ -46,6 +46,9 @@ from captionlab.training.module import CaptioningModule
 
 log = logging.getLogger("captionlab")
 
+# where weights first came from no longer matters to a resumed run
+ORIGINS = {("model.encoder", "weights"), ("model.decoder", "embeddings")}
+
 
 def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     """Run one experiment and return its best validation CIDEr (what a sweep maximizes).
@@ -68,8 +71,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     check_data(data)
     if start is not None:
         config["model"] = without_downloads(config["model"])
-    sizes = Sizes(len(data.tokenizer), data.tokenizer.pad_id)
-    captioner = build_captioner(config["model"], sizes)
+    captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
     if start is not None:
         load_weights(captioner, start)
     check_features(config, data, captioner.encoder)
@@ -135,8 +137,8 @@ def same_as_before(key: str, before: Any, now: Any, checkpoint: Checkpoint) -> N
     """Refuse to resume with another setting than the run began with, naming the first difference."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in {**before, **now}:
-            if key == "model.encoder" and name == "weights":
-                continue  # where a resumed run's encoder first came from no longer matters
+            if (key, name) in ORIGINS:
+                continue
             same_as_before(f"{key}.{name}", before.get(name), now.get(name), checkpoint)
     elif before != now:
         again = " ".join(shlex.quote(o) for o in checkpoint.overrides)

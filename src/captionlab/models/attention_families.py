@@ -159,16 +159,36 @@ class AdaptiveAttention(AdditiveAttention):
 class HardAttention(AdditiveAttention):
     """Attention that looks at one slot, drawn from the softmax (Xu et al. 2015, section 4.1).
 
-    In training half of the images, drawn anew in each pass, get the expectation instead, which
-    steadies the estimator (the end of section 4.1); in evaluation the most probable slot is taken.
+    In training a share ``expected`` of the images, drawn anew in each pass, get the expectation
+    instead, which steadies the estimator (the end of section 4.1); in evaluation the most probable
+    slot is taken.
     The weights are the softmax's, so that pictures and penalties mean the same as elsewhere. Its
     gradient needs objective=hard_attention: cross-entropy does not teach it where to look.
     """
 
+    def __init__(
+        self,
+        width: int | None = None,
+        *,
+        expected: float = 0.5,
+        doubly_stochastic: float = 0.0,
+        query_dim: int,
+        memory_dim: int,
+    ) -> None:
+        if not 0 <= expected <= 1:
+            raise UserError(f"expected={expected} is a share of the images, from 0 to 1")
+        super().__init__(
+            width,
+            doubly_stochastic=doubly_stochastic,
+            query_dim=query_dim,
+            memory_dim=memory_dim,
+        )
+        self.expected = expected
+
     def keys(self, memory: Memory) -> Any:
         """Return exp(2 U slot) (B, N, A), and which images (B,) get the expectation."""
         keys = super().keys(memory)
-        soft = torch.rand(len(keys), device=keys.device) < 0.5
+        soft = torch.rand(len(keys), device=keys.device) < self.expected
         return keys, soft if self.training else torch.zeros_like(soft)
 
     def forward(  # type: ignore[override]

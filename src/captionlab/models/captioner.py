@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from captionlab.memory import Memory
@@ -55,11 +56,15 @@ class Captioner(nn.Module):
 
     encoder: Any  # an ImageEncoder, or another module from images to a memory
     decoder: Any  # a module that is a Decoder
+    tags: Any  # a TagHead that learns beside the decoder, or None
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, tags: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.tags = tags
 
     @property
     def _decoder(self) -> Decoder:
@@ -97,6 +102,16 @@ class Captioner(nn.Module):
     def start(self, memory: Memory, width: int) -> State:
         """Return the decoder's state before the first token, for ``width`` beams an image."""
         return self._decoder.start(memory, width)
+
+    def start_drawn(
+        self, memory: Memory, width: int, generator: torch.Generator | None = None
+    ) -> State:
+        """Return the state before the first token, for ``width`` random captions an image.
+
+        A latent decoder draws what each is about from its prior; to any other this is ``start``.
+        """
+        draw = getattr(self.decoder, "start_drawn", None)
+        return self.start(memory, width) if draw is None else draw(memory, width, generator)
 
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""

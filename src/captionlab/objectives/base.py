@@ -5,7 +5,8 @@ B images, K captions an image, T tokens, M real tokens of a batch, H hidden widt
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,22 @@ class Objective(Protocol):
     def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss (a scalar) and named diagnostics (detached scalars)."""
         ...
+
+
+def with_tags(
+    objective: Objective, captioner: Captioner, batch: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the objective's loss and diagnostics, with those of the captioner's tags where it has any.
+
+    The images are encoded once for both: the objective is handed their memory. ``batch`` is a
+    dataclass with the fields of ``Batch``.
+    """
+    if captioner.tags is None:
+        return objective(captioner, batch)
+    memory = captioner.encode(batch.images)
+    loss, diagnostics = objective(captioner, replace(batch, images=memory))
+    tags = captioner.tags.loss(memory, batch.tokens)
+    return loss + captioner.tags.weight * tags, {**diagnostics, "tags": tags.detach()}
 
 
 @runtime_checkable

@@ -39,11 +39,25 @@ class CrossEntropy:
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         nll = F.cross_entropy(logits.detach(), targets) if self.label_smoothing else loss.detach()
         diagnostics = {"nll": nll}
-        if captioner.attention_penalty and weights is not None:
-            penalty = captioner.attention_penalty * doubly_stochastic(weights, real)
-            loss = loss + penalty
-            diagnostics["attention_penalty"] = penalty.detach()
+        return with_penalty(captioner, weights, real, loss, diagnostics)
+
+
+def with_penalty(
+    captioner: Captioner,
+    weights: Tensor | None,
+    real: Tensor,
+    loss: Tensor,
+    diagnostics: dict[str, Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return loss and diagnostics with the penalty that the captioner's attention asks for, if any.
+
+    Args:
+        weights: attention (B,K,T,N) | None; real: which steps count, (B,K,T) bool.
+    """
+    if not captioner.attention_penalty or weights is None:
         return loss, diagnostics
+    penalty = captioner.attention_penalty * doubly_stochastic(weights, real)
+    return loss + penalty, {**diagnostics, "attention_penalty": penalty.detach()}
 
 
 def doubly_stochastic(weights: Tensor, real: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from captionlab.decoding.captions import Decoding, generate
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Objective, Timed, caption_nll
+from captionlab.models.tags import mean_average_precision
+from captionlab.objectives.base import Objective, Timed, caption_nll, with_tags
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
 
@@ -56,12 +57,15 @@ class CaptioningModule(pl.LightningModule):
         self._schedule = schedule
         self._portable = portable or {}
         self._nll: dict[int | str, tuple[float, int]] = {}
+        self._tags: dict[
+            int | str, tuple[Tensor, Tensor]
+        ] = {}  # scores (G,), targets (G,) an image
 
     def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
         """Return the objective's loss and log its diagnostics."""
         if isinstance(self.objective, Timed):
             self.objective.at(self.current_epoch + batch_idx / self.trainer.num_training_batches)
-        loss, diagnostics = self.objective(self.captioner, batch)
+        loss, diagnostics = with_tags(self.objective, self.captioner, batch)
         # looking at the value waits for the device, so not at every step
         if self.global_step % 20 == 0 and not torch.isfinite(loss):
             raise UserError(
@@ -96,6 +100,10 @@ class CaptioningModule(pl.LightningModule):
             batch.image_ids, nll.tolist(), tokens.tolist(), strict=True
         ):
             self._nll[image_id] = (total, count)
+        if self.captioner.tags is not None:
+            scores = self.captioner.tags(memory).float().cpu()
+            there = self.captioner.tags.targets(batch.tokens).cpu()
+            self._tags.update(zip(batch.image_ids, zip(scores, there, strict=True), strict=True))
 
     def on_validation_epoch_start(self) -> None:
         """Give every rank the same buffers."""
@@ -118,16 +126,19 @@ class CaptioningModule(pl.LightningModule):
 
     def _score(self, split: str) -> None:
         scores = self.metrics.compute()
-        loss = mean_nll(self._nll)
+        results = {**scores.corpus, "loss": mean_nll(self._nll)}
+        if self.captioner.tags is not None:
+            results["tags_map"] = tags_map(self._tags)
         self._forget()
         self.scores[split] = scores
-        self.results[split] = {**scores.corpus, "loss": loss}
+        self.results[split] = results
         # every rank holds the same values: compute() gathered, deduplicated and broadcast them
         self.log_dict({f"{split}/{name}": value for name, value in self.results[split].items()})
 
     def _forget(self) -> None:
         self.metrics.reset()
         self._nll.clear()
+        self._tags.clear()
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
@@ -153,15 +164,26 @@ class CaptioningModule(pl.LightningModule):
         checkpoint[KEY] = self._portable
 
 
-def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:
-    """Return nats a token over all ranks' images, each counted once whatever the number of ranks."""
+def of_all_ranks(per_image: dict[int | str, Any]) -> list[Any]:
+    """Return what all ranks know, each image once and in one order whatever the number of ranks."""
     merged = dict(per_image)
     if dist.is_available() and dist.is_initialized():
         gathered: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(gathered, per_image)
         for part in reversed(gathered):
             merged.update(part)
-    ordered = [merged[key] for key in sorted(merged, key=str)]
+    return [merged[key] for key in sorted(merged, key=str)]
+
+
+def tags_map(per_image: dict[int | str, tuple[Tensor, Tensor]]) -> float:
+    """Return the tags' mean average precision over all ranks' images."""
+    scores, there = zip(*of_all_ranks(per_image), strict=True)
+    return mean_average_precision(torch.stack(scores), torch.stack(there))
+
+
+def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:
+    """Return nats a token over all ranks' images, each counted once whatever the number of ranks."""
+    ordered = of_all_ranks(per_image)
     return sum(total for total, _ in ordered) / max(1, sum(count for _, count in ordered))
 
 

@@ -1,0 +1,109 @@
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from captionlab.checkpoints import Checkpoint, captioner_of
+from captionlab.configuration import Sizes, build_captioner
+from captionlab.errors import UserError
+from captionlab.memory import Memory
+from captionlab.models.tags import TagHead, content_ids, mean_average_precision
+from captionlab.objectives.base import with_tags
+from captionlab.objectives.cross_entropy import CrossEntropy
+from captionlab.objectives.scheduled_sampling import ScheduledSampling
+from captionlab.text.tokenizers import WordTokenizer
+from captionlab.text.vocabulary import Vocabulary
+from tests_support import tiny_config
+
+WORDS = ("", "", "", "", "a", "dog", "the", "red", "9", "runs", "b")
+
+
+def _head(**options) -> TagHead:
+    return TagHead(words=WORDS, memory_dim=3, **options)
+
+
+def test_tags_are_the_first_words_that_say_something():
+    assert content_ids(WORDS, 9) == [5, 7, 9]
+    assert content_ids(WORDS, 2) == [5, 7]
+    assert content_ids(("一", "狗", "狗"), 3) == [1]
+
+
+def test_targets_are_the_words_of_any_caption():
+    tokens = torch.tensor([[[1, 4, 5, 2], [1, 9, 2, 0]], [[1, 4, 6, 2], [0, 0, 0, 0]]])
+    assert _head().targets(tokens).tolist() == [[True, False, True], [False, False, False]]
+
+
+def test_average_precision_by_hand():
+    scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    there = torch.tensor([[True, False], [False, False], [True, False]])
+    assert mean_average_precision(scores, there) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_constant_score_gains_no_average_precision_by_the_order_of_images():
+    there = torch.tensor([[True], [False], [False], [False]])
+    assert mean_average_precision(torch.zeros(4, 1), there) == pytest.approx(0.25)
+    assert mean_average_precision(torch.zeros(4, 1), there.flip(0)) == pytest.approx(0.25)
+
+
+def test_the_head_learns_its_tags():
+    head = _head()
+    pooled = torch.randn(8, 3)
+    memory = Memory(pooled[:, None], pooled, torch.ones(8, 1, dtype=torch.bool))
+    tokens = torch.where(pooled[:, :1] > 0, 5, 9)[:, None]
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.3)
+    for _ in range(50):
+        optimizer.zero_grad()
+        head.loss(memory, tokens).backward()
+        optimizer.step()
+    assert mean_average_precision(head(memory), head.targets(tokens)) > 0.95
+
+
+@dataclass
+class Batch:
+    images: torch.Tensor
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+
+
+def _captioner(*overrides: str):
+    model = tiny_config("model/tags=default", *overrides)["model"]
+    return build_captioner(model, Sizes(len(WORDS), 0, WORDS)).eval()
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy(), ScheduledSampling()])
+def test_every_objective_gets_the_loss_of_the_tags(objective):
+    captioner = _captioner("model.tags.weight=0.5")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tokens = torch.tensor([[[1, 4, 5, 2]], [[1, 9, 6, 2]]])
+    batch = Batch(images, tokens, torch.tensor([[4], [4]]))
+    plain, _ = objective(captioner, batch)
+    loss, diagnostics = with_tags(objective, captioner, batch)
+    assert loss.item() == pytest.approx(plain.item() + 0.5 * diagnostics["tags"].item(), abs=1e-5)
+    loss.backward()
+    assert captioner.tags.output.weight.grad.abs().sum() > 0
+
+
+def test_a_checkpoint_with_tags_is_built_again(tmp_path):
+    tokenizer = WordTokenizer(Vocabulary(["a", "dog", "the", "red", "runs"]))
+    model = tiny_config("model/tags=default")["model"]
+    captioner = build_captioner(model, Sizes.of(tokenizer))
+    checkpoint = Checkpoint(
+        tmp_path, {"model": model}, tokenizer, [], captioner.state_dict(), epochs=1
+    )
+    again = captioner_of(checkpoint)
+    assert again.tags.tags == ("dog", "red", "runs")
+    assert torch.equal(again.tags.output.weight, captioner.tags.output.weight)
+    bare = replace(checkpoint, config={"model": {**model, "tags": None}})
+    with pytest.raises(UserError, match="tags"):
+        captioner_of(bare)
+
+
+@pytest.mark.parametrize("option", [{"size": 0}, {"weight": 0.0}])
+def test_impossible_tags_are_refused(option):
+    with pytest.raises(UserError, match=next(iter(option))):
+        _head(**option)
+
+
+def test_tags_of_a_vocabulary_without_content_words_are_refused():
+    with pytest.raises(UserError, match="nothing to predict"):
+        TagHead(words=("", "the"), memory_dim=3)

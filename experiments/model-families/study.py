@@ -31,7 +31,7 @@ PRESETS: dict[str, list[str]] = {
     "attn_lstm": RNN,
     "attn_gru": RNN,
     "att2in": RNN,
-    "updown": [*RNN, "model.attention.width=192"],
+    "updown": RNN,
     "adaptive": RNN,
     "aoa": [
         *WIDTH,

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.checkpoints import captioner_of, read_checkpoint
+from captionlab.checkpoints import Checkpoint, captioner_of, read_checkpoint
 from captionlab.configuration import TRUSTED_TARGETS, build, override
 from captionlab.data.image_files import load_image
 from captionlab.data.images import prepare
 from captionlab.decoding.captions import generate
+from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
+from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.signatures import check
 from captionlab.text.tokenizers import Tokenizer
@@ -25,7 +27,8 @@ class LoadedCaptioner:
     """A trained captioner that takes photos: ``load_captioner("best.ckpt")("photo.jpg")``.
 
     Attributes:
-        captioner, tokenizer, decoding, config: its parts.
+        captioner, tokenizer, decoding, config: its parts. others: captioners of the same
+        vocabulary and image size that write together with it (an ensemble).
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class LoadedCaptioner:
         decoding: Any,
         config: Mapping[str, Any],
         device: str | torch.device = "cpu",
+        others: Sequence[Captioner] = (),
     ):
         self.captioner = captioner.to(device).eval()
+        self.others = [other.to(device).eval() for other in others]
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.config = config
@@ -68,12 +73,13 @@ class LoadedCaptioner:
     @torch.inference_mode()
     def generate(self, images: Tensor) -> tuple[list[str], Generated]:
         """Return captions and all that the decoding found (scores, attention) of prepared images."""
-        memory = self.captioner.encode(images.to(self.device))
-        return generate(self.captioner, memory, self.decoding, self.tokenizer)
+        model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+        memory = model.encode(images.to(self.device))
+        return generate(model, memory, self.decoding, self.tokenizer)
 
 
 def load_captioner(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     device: str | torch.device = "cpu",
     decoding: Sequence[str] = (),
@@ -82,15 +88,21 @@ def load_captioner(
     """Return the trained captioner of a checkpoint, ready for photos.
 
     Args:
-        path: a file that captionlab's training wrote.
+        path: a file that captionlab's training wrote, or several, which then write together: the
+            first one's decoding and image preparation are taken.
         device: "cpu", "cuda", "cuda:1" ...
         decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
         trust: packages of your own whose classes the checkpoint may name.
 
     Raises:
-        UserError: as ``read_checkpoint`` and ``captioner_of``.
+        UserError: as ``read_checkpoint`` and ``captioner_of``, and for several files whose
+            vocabularies or image sizes differ.
     """
-    checkpoint = read_checkpoint(path)
+    first, *more = [path] if isinstance(path, str | os.PathLike) else path
+    checkpoint = read_checkpoint(first)
+    others = [read_checkpoint(other) for other in more]
+    for other in others:
+        require_alike(checkpoint, other)
     config = (
         override(checkpoint.config, decoding, groups=("decoding",))
         if decoding
@@ -103,4 +115,25 @@ def load_captioner(
         build(config["decoding"], "decoding"),
         config,
         device,
+        [captioner_of(other, trust) for other in others],
     )
+
+
+def require_alike(first: Checkpoint, other: Checkpoint) -> None:
+    """Raise UserError unless two checkpoints can write together."""
+    if first.tokenizer.to_dict() != other.tokenizer.to_dict():
+        raise UserError(
+            f"{other.path} and {first.path} cannot write together: their vocabularies differ "
+            f"({len(other.tokenizer)} and {len(first.tokenizer)} entries)"
+        )
+    for key, values in {
+        "model.encoder.image_size": [
+            c.config["model"]["encoder"]["image_size"] for c in (first, other)
+        ],
+        "data.fit": [c.config["data"]["fit"] for c in (first, other)],
+    }.items():
+        if values[0] != values[1]:
+            raise UserError(
+                f"{other.path} and {first.path} cannot write together: {key} is {values[1]} and "
+                f"{values[0]}"
+            )

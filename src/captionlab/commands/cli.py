@@ -46,6 +46,7 @@ def run(known: argparse.Namespace) -> int:
         batch_size=known.batch_size,
         device=known.device,
         overrides=known.set,
+        others=known.others,
     )
 
 
@@ -107,6 +108,14 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     predict.add_argument(
         "--out", metavar="FILE.jsonl", help="write {image, caption, score} lines here"
+    )
+    predict.add_argument(
+        "--with",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="CKPT",
+        help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
     )
     predict.add_argument("--batch-size", type=int, default=32, metavar="N")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")

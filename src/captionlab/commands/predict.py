@@ -31,8 +31,11 @@ def predict(
     batch_size: int = 32,
     device: str = "auto",
     overrides: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> int:
     """Caption images; return 0, or 1 if some file could not be read (each is named).
+
+    ``others`` are checkpoints that write together with the first one.
 
     Raises:
         UserError: if the checkpoint, the device or a path is wrong; nothing is written then.
@@ -40,7 +43,9 @@ def predict(
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} must be at least 1.")
     images = find_images(paths)
-    captioner = load_captioner(checkpoint, device=choose_device(device), decoding=overrides)
+    captioner = load_captioner(
+        [checkpoint, *others], device=choose_device(device), decoding=overrides
+    )
     if out is None:
         return _caption(captioner, images, batch_size, None)
     target = Path(out)

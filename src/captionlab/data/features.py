@@ -176,7 +176,8 @@ def _write_shard(
         memory = encode(batch)
         for part in PARTS:
             tensor = getattr(memory, part).cpu()
-            values = tensor.numpy().astype(dtype if tensor.is_floating_point() else bool)
+            with np.errstate(over="ignore"):  # what does not fit is refused below
+                values = tensor.numpy().astype(dtype if tensor.is_floating_point() else bool)
             if part not in arrays:
                 arrays[part] = np.empty((len(records), *values.shape[1:]), values.dtype)
             arrays[part][start : start + len(batch)] = values

@@ -157,7 +157,7 @@ def typical(logits: Tensor, share: float) -> Tensor:
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     entropy = torch.special.entr(probs).sum(-1, keepdim=True)
-    strange, order = (entropy + log_probs).abs().nan_to_num(nan=torch.inf).sort(-1, stable=True)
+    strange, order = (entropy + log_probs).abs().nan_to_num(nan=torch.inf).sort(dim=-1, stable=True)
     before = probs.gather(-1, order).cumsum(-1) - probs.gather(-1, order)
     outside = (before >= share - 1e-6) | (strange == torch.inf)
     return logits.masked_fill(outside.scatter(-1, order, outside), -torch.inf)

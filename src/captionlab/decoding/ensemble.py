@@ -1,0 +1,92 @@
+"""Several captioners that write one caption together.
+
+Legend: B images, W hypotheses an image, N memory slots, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captionlab.decoding.generated import StepModel
+from captionlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class EnsembleMemory:
+    """What each member knows of the images."""
+
+    members: tuple[Any, ...]
+
+    @property
+    def pooled(self) -> Tensor:
+        """The first member's vector of each image, (B,D)."""
+        return self.members[0].pooled
+
+
+@dataclass(frozen=True)
+class EnsembleState:
+    """The members' states."""
+
+    members: tuple[Any, ...]
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The mean of where the members looked (B,W,N); None if one does not look, or N differ."""
+        looked = [state.weights for state in self.members]
+        if any(w is None for w in looked) or len({w.shape for w in looked}) > 1:
+            return None
+        return torch.stack(looked).mean(0)
+
+    def select(self, indices: Tensor) -> EnsembleState:
+        """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
+        return EnsembleState(tuple(state.select(indices) for state in self.members))
+
+
+class Ensemble:
+    """Captioners of one vocabulary, of any architectures, as one ``StepModel``.
+
+    The probability of a word is the mean of the members' (Vinyals et al. 2016, section 4.3.4).
+    Raises UserError for an empty ensemble.
+    """
+
+    def __init__(self, members: Sequence[StepModel]) -> None:
+        if not members:
+            raise UserError("an ensemble needs at least one captioner")
+        self.members = tuple(members)
+
+    def encode(self, images: Any) -> EnsembleMemory:
+        """Return what each member sees of the images."""
+        return EnsembleMemory(tuple(member.encode(images) for member in self.members))  # type: ignore[attr-defined]
+
+    def start(self, memory: EnsembleMemory, width: int) -> EnsembleState:
+        """Return the members' states before the first token."""
+        pairs = zip(self.members, memory.members, strict=True)
+        return EnsembleState(tuple(member.start(own, width) for member, own in pairs))
+
+    def start_drawn(
+        self, memory: EnsembleMemory, width: int, generator: torch.Generator | None = None
+    ) -> EnsembleState:
+        """Return the same, with what is random about a member drawn for each hypothesis."""
+        states = []
+        for member, own in zip(self.members, memory.members, strict=True):
+            drawn = getattr(member, "start_drawn", None)
+            states.append(
+                member.start(own, width) if drawn is None else drawn(own, width, generator)
+            )
+        return EnsembleState(tuple(states))
+
+    def step(self, token_ids: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
+        """Return the logarithm of the mean probabilities (B,W,V), and the next states."""
+        log_probs, states = [], []
+        for member, own in zip(self.members, state.members, strict=True):
+            logits, following = member.step(token_ids, own)
+            log_probs.append(logits.float().log_softmax(-1))
+            states.append(following)
+        mean = torch.stack(log_probs).logsumexp(0) - math.log(len(log_probs))
+        return mean, EnsembleState(tuple(states))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -33,7 +35,8 @@ class Preset:
 
 def models() -> int:
     """Print the table of all presets; return the status."""
-    console = Console()
+    # in a file or a pipe nothing says how wide the reader's window is
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     table = Table(
         title=f"model=NAME; parameters with random weights and a vocabulary of {WORDS:,}",
         title_justify="left",
@@ -84,8 +87,6 @@ def describe(name: str) -> Preset:
 
 def chosen_parts(name: str) -> dict[str, str]:
     """Return the encoder, decoder and attention that a preset's defaults list chooses."""
-    import yaml
-
     listed: list[Any] = yaml.safe_load((config_dir() / "model" / f"{name}.yaml").read_text())[
         "defaults"
     ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from omegaconf import OmegaConf
 
 from captionlab.configuration import Sizes, build_captioner, compose, config_dir, resolve
 from captionlab.models.captioner import Captioner
+from captionlab.text.tokenizers import SubwordTokenizer
 
 SMALL = {
     "data.source.train_size": 96,
@@ -43,6 +46,15 @@ def tiny_config(*overrides: str) -> dict:
     return resolve(config)
 
 
+# what a preset needs besides to be small
+SMALLER = {
+    "gpt2": (
+        "data/tokenizer=word",
+        "model.decoder.weights=null",
+        "model.decoder.architecture={model_type:gpt2,n_layer:2,n_embd:16,n_head:2}",
+        "model.decoder.trainable=all",
+    )
+}
 # every preset with the small encoder, as tests of decoders want it
 PRESETS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 
@@ -54,6 +66,7 @@ def tiny_preset(name: str, *overrides: str, vocabulary: int = 11) -> Captioner:
         f"model={name}",
         "model/encoder=small_cnn",
         "model.encoder.channels=[8,12]",
+        *SMALLER.get(name, ()),
         *overrides,
         vocabulary=vocabulary,
     )
@@ -63,3 +76,19 @@ def tiny_preset(name: str, *overrides: str, vocabulary: int = 11) -> Captioner:
 def tiny_captioner(*overrides: str, vocabulary: int = 11, pad_id: int = 0) -> Captioner:
     """Return an untrained small captioner."""
     return build_captioner(tiny_config(*overrides)["model"], Sizes(vocabulary, pad_id))
+
+
+def save_gpt2(folder: Path, captions: list[str]) -> Path:
+    """Save a small GPT-2 with random weights and a tokenizer of its own as transformers does."""
+    import transformers
+
+    torch.manual_seed(0)
+    pieces = SubwordTokenizer.fit(captions, size=300)._pieces
+    pieces.add_special_tokens(["<|endoftext|>"])
+    end = pieces.get_vocab_size() - 1
+    edges = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=pieces, **edges).save_pretrained(folder)
+    sizes = {"n_layer": 3, "n_embd": 16, "n_head": 2, "n_positions": 64, "vocab_size": end + 1}
+    config = transformers.GPT2Config(bos_token_id=end, eos_token_id=end, **sizes)
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder

@@ -30,6 +30,7 @@ PRESETS: dict[str, list[str]] = {
     "show_tell": RNN,
     "attn_lstm": RNN,
     "attn_gru": RNN,
+    "hard_attn": [*RNN, "objective=hard_attention"],
     "att2in": RNN,
     "updown": RNN,
     "adaptive": RNN,
@@ -41,6 +42,17 @@ PRESETS: dict[str, list[str]] = {
     ],
     "transformer": TRANSFORMER,
     "m2": [*TRANSFORMER, "model.decoder.encoder_layers=2", "model.decoder.memory_slots=8"],
+    "cvae": [*RNN, "objective=variational", "objective.anneal_epochs=1"],
+    # a small language model from nothing: there are no pretrained weights to be had here
+    "gpt2": [
+        "data/tokenizer=word",
+        "model.decoder.weights=null",
+        "model.decoder.architecture="
+        "{model_type:gpt2,n_layer:2,n_embd:192,n_head:6,n_inner:512,n_positions:64}",
+        "model.decoder.trainable=all",
+        "model.decoder.heads=6",
+        "optimizer.lr=1e-3",
+    ],
 }
 
 

@@ -136,14 +136,23 @@ def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner
     return captioner.eval()
 
 
-def without_downloads(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's configuration that builds it bare: the weights come from a checkpoint."""
-    encoder, decoder = dict(model["encoder"]), dict(model["decoder"])
-    if "weights" in encoder:
-        encoder["weights"] = None
-    if "embeddings" in decoder:
-        decoder["embeddings"] = None
-    return {**model, "encoder": encoder, "decoder": decoder}
+def without_downloads(
+    model: Mapping[str, Any], stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a model's configuration that builds it bare: the weights come from a checkpoint.
+
+    ``stored`` is the checkpoint's own configuration of its model: what a part from elsewhere is
+    made of (``architecture``) is taken from it.
+    """
+    bare = dict(model)
+    for name in ("encoder", "decoder"):
+        part = dict(model[name])
+        part |= {key: None for key in ("weights", "embeddings") if key in part}
+        before = (stored or {}).get(name, {})
+        if "architecture" in part and before.get("_target_") == part["_target_"]:
+            part["architecture"] = before["architecture"]
+        bare[name] = part
+    return bare
 
 
 def load_weights(captioner: Captioner, checkpoint: Checkpoint) -> None:

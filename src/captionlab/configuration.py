@@ -224,7 +224,8 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
     node = dict(model["decoder"])
     embeddings = node.pop("embeddings", None)
     decoder = build(node, "model.decoder")
-    hidden = decoder.keywords["hidden"]
+    # a pretrained language model brings its width, and no attention asks for it
+    hidden = decoder.keywords.get("hidden", 1)
     if hidden < 1:
         raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
     attention = build(model["attention"], "model.attention")
@@ -250,6 +251,17 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Any:
             parts["tags"] = tags(words=sizes.words, memory_dim=encoder.dim)
     captioner = locate(model.get("_target_", CAPTIONER))
     return captioner(**parts)
+
+
+def keep_architectures(model: dict[str, Any], captioner: Any) -> None:
+    """Write what a part from elsewhere is made of into the model's configuration.
+
+    A checkpoint must rebuild it without the folder or the network it came from.
+    """
+    for part in ("encoder", "decoder"):
+        architecture = getattr(getattr(captioner, part), "architecture", None)
+        if architecture is not None:
+            model[part] = {**model[part], "architecture": architecture}
 
 
 def build_data(data: Mapping[str, Any]) -> Any:

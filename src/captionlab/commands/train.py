@@ -38,7 +38,14 @@ from captionlab.commands.report import (
     write_json,
     write_text,
 )
-from captionlab.configuration import Sizes, build, build_captioner, build_data, resolve
+from captionlab.configuration import (
+    Sizes,
+    build,
+    build_captioner,
+    build_data,
+    keep_architectures,
+    resolve,
+)
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
 from captionlab.signatures import check
@@ -47,7 +54,11 @@ from captionlab.training.module import CaptioningModule
 log = logging.getLogger("captionlab")
 
 # where weights first came from no longer matters to a resumed run
-ORIGINS = {("model.encoder", "weights"), ("model.decoder", "embeddings")}
+ORIGINS = {
+    (f"model.{part}", key)
+    for part in ("encoder", "decoder")
+    for key in ("weights", "embeddings", "architecture")
+}
 
 
 def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
@@ -70,8 +81,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         data.tokenizer = start.tokenizer
     check_data(data)
     if start is not None:
-        config["model"] = without_downloads(config["model"])
+        config["model"] = without_downloads(config["model"], start.config["model"])
     captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
+    keep_architectures(config["model"], captioner)
     if start is not None:
         load_weights(captioner, start)
     check_features(config, data, captioner.encoder)

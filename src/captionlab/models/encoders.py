@@ -5,7 +5,8 @@ Legend: B images, N memory slots, D memory width.
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,40 @@ class ImageEncoder(nn.Module):
         return (images - self.mean * white) / (self.std * white)
 
 
-class TorchvisionEncoder(ImageEncoder):
+class TrunkEncoder(ImageEncoder):
+    """The base of encoders around a network from elsewhere, of which all, a part or nothing learns."""
+
+    def adopt(self, trunk: nn.Module, trainable: str, last_stage: Sequence[nn.Module]) -> None:
+        """Take the network, and let learn of it what ``trainable`` says; the rest is frozen.
+
+        What does not learn, batch-norm statistics and dropout included, stays as in evaluation.
+        Raises UserError for another word than none, last_stage and all.
+        """
+        if trainable not in get_args(Trainable):
+            hint = did_you_mean(str(trainable), get_args(Trainable))
+            raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
+        self.trunk: Any = trunk
+        self.trainable = trainable
+        self._learning = {"none": (), "last_stage": tuple(last_stage), "all": (trunk,)}[trainable]
+        trunk.requires_grad_(False)
+        for module in self._learning:
+            module.requires_grad_(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode on the parts that learn; frozen parts always stay in evaluation."""
+        super().train(mode)
+        self.trunk.eval()
+        for module in self._learning:
+            module.train(mode)
+        return self
+
+    def learning(self) -> torch.set_grad_enabled:
+        """Return a context in which gradients are kept only where something learns."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable != "none")
+
+
+class TorchvisionEncoder(TrunkEncoder):
     """Any torchvision classification network, without its classifier, as an encoder.
 
     Slots are the grid cells of the last feature map, pooled is their mean; a Vision Transformer
@@ -75,9 +109,6 @@ class TorchvisionEncoder(ImageEncoder):
         learning_rate: float | None = None,
         image_size: int = 224,
     ) -> None:
-        if trainable not in get_args(Trainable):
-            hint = did_you_mean(str(trainable), get_args(Trainable))
-            raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
         trunk, dim = build_trunk(name, image_size)
         mean, std = normalization(name, weights)
         super().__init__(
@@ -85,25 +116,11 @@ class TorchvisionEncoder(ImageEncoder):
         )
         if weights is not None:
             load_pretrained(trunk, name, weights)
-        self.trunk = trunk
-        self.trainable = trainable
-        learning = trunk.last_stage(image_size) if trainable == "last_stage" else [trunk]
-        self._learning = () if trainable == "none" else tuple(learning)
-        trunk.requires_grad_(False)
-        for module in self._learning:
-            module.requires_grad_(True)
-        self.train()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode on the parts that learn; frozen parts always stay in evaluation."""
-        super().train(mode)
-        self.trunk.eval()
-        for module in self._learning:
-            module.train(mode)
-        return self
+        last = trunk.last_stage(image_size) if trainable == "last_stage" else ()
+        self.adopt(trunk, trainable, last)
 
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable != "none"):
+        with self.learning():
             slots, pooled = self.trunk(self.normalize(images))
         return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))

@@ -5,18 +5,18 @@ Legend: B images, N memory slots, D memory width.
 
 from __future__ import annotations
 
-from typing import Any, Self, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
-from captionlab.models.encoders import ImageEncoder, Trainable
+from captionlab.models.encoders import Trainable, TrunkEncoder
 from captionlab.models.pretrained import load_own_weights
 
 
-class TimmEncoder(ImageEncoder):
+class TimmEncoder(TrunkEncoder):
     """A timm model without its classifier.
 
     Slots are the last grid's cells, or the patch tokens; pooled is what timm's own pooling makes of
@@ -35,9 +35,6 @@ class TimmEncoder(ImageEncoder):
         learning_rate: float | None = None,
         image_size: int = 224,
     ) -> None:
-        if trainable not in get_args(Trainable):
-            hint = did_you_mean(str(trainable), get_args(Trainable))
-            raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
         network = _create(name, weights == "DEFAULT", image_size)
         settings = network.pretrained_cfg
         super().__init__(
@@ -47,29 +44,15 @@ class TimmEncoder(ImageEncoder):
             mean=list(settings["mean"]),
             std=list(settings["std"]),
         )
-        self.trunk = network
         if weights not in (None, "DEFAULT"):
-            load_own_weights(self.trunk, str(weights))
-        self.trainable = trainable
+            load_own_weights(network, str(weights))
         last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
         last = last or [child for child in network.children() if list(child.parameters())][-1:]
-        self._learning = {"none": [], "last_stage": last, "all": [network]}[trainable]
-        self.trunk.requires_grad_(False)
-        for module in self._learning:
-            module.requires_grad_(True)
-        self.train()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode on the parts that learn; frozen parts always stay in evaluation."""
-        super().train(mode)
-        self.trunk.eval()
-        for module in self._learning:
-            module.train(mode)
-        return self
+        self.adopt(network, trainable, last)
 
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable != "none"):
+        with self.learning():
             found = self.trunk.forward_features(self.normalize(images))
             pooled = self.trunk.forward_head(found, pre_logits=True)
         slots = found

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from captionlab.errors import UserError, did_you_mean
+from captionlab.hugging_face import looking_for, transformers
 from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
 from captionlab.text.vocabulary import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CharacterTokenizer",
+    "PretrainedTokenizer",
     "SubwordTokenizer",
     "Tokenizer",
     "WordTokenizer",
@@ -215,15 +217,20 @@ class SubwordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a caption, without bos and eos."""
-        normal = _normalize(text)
+        normal = self._normal(text)
         if not normal:
             return []
-        return [i + len(SPECIALS) for i in self._pieces.encode(normal).ids]
+        ids = self._pieces.encode(normal, add_special_tokens=False).ids
+        return [i + len(SPECIALS) for i in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids up to the first eos; pad, bos, unk and broken bytes are skipped."""
         text = self._pieces.decode([i - len(SPECIALS) for i in _up_to_eos(ids)])
         return " ".join(text.replace("\ufffd", "").split())
+
+    @staticmethod
+    def _normal(text: str) -> str:
+        return _normalize(text)
 
     def report(self, captions: Iterable[str]) -> VocabularyReport:
         """Return how the vocabulary fits these captions: its pieces are all known."""
@@ -246,14 +253,46 @@ class SubwordTokenizer:
             raise UserError(f"This subword tokenizer is damaged: {error}.") from error
 
 
+class PretrainedTokenizer(SubwordTokenizer):
+    """The tokenizer of a pretrained language model, with the case of the captions as it is.
+
+    Its ids stand 4 higher than the model's own, behind pad, bos, eos and unk.
+    """
+
+    kind: ClassVar[str] = "pretrained"
+
+    @classmethod
+    def fit(cls, captions: Iterable[str], *, name: str = "gpt2") -> Self:  # type: ignore[override]
+        """Return the tokenizer of a Hugging Face model, by its name or the path of a folder.
+
+        It was trained before: the captions do not change it.
+
+        Raises:
+            UserError: if transformers is missing, or the tokenizer cannot be had.
+        """
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        library = transformers("data/tokenizer=pretrained")
+        with looking_for("data.tokenizer", name):
+            return cls(library.AutoTokenizer.from_pretrained(name).backend_tokenizer)
+
+    @staticmethod
+    def _normal(text: str) -> str:
+        return _clean(text)
+
+
 def _normalize(text: str) -> str:
     """Return the text in lower case with single spaces, without what UTF-8 cannot hold."""
-    clean = text.lower().replace("\ufffd", "").encode("utf-8", "ignore").decode("utf-8")
-    return " ".join(clean.split())
+    return _clean(text.lower())
+
+
+def _clean(text: str) -> str:
+    utf8 = text.replace("\ufffd", "").encode("utf-8", "ignore").decode("utf-8")
+    return " ".join(utf8.split())
 
 
 _KINDS: dict[str, type[WordTokenizer] | type[SubwordTokenizer]] = {
-    cls.kind: cls for cls in (WordTokenizer, CharacterTokenizer, SubwordTokenizer)
+    cls.kind: cls
+    for cls in (WordTokenizer, CharacterTokenizer, SubwordTokenizer, PretrainedTokenizer)
 }
 
 

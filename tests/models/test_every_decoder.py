@@ -14,6 +14,12 @@ from tests_support import PRESETS, tiny_preset
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0}
 WORDS = (4, 5, 6, 7)  # with pad, bos, eos and the unknown one: 8
 LENGTH = 3
+# every caption of one to three words, with eos where there is room
+ALL = [
+    (*words, 2) if count < LENGTH else words
+    for count in range(1, LENGTH + 1)
+    for words in itertools.product(WORDS, repeat=count)
+]
 
 
 def memories(width: int) -> Memory:
@@ -87,12 +93,7 @@ def test_an_image_alone_equals_itself_among_images_with_more_slots(model):
 
 
 def test_beam_equals_exhaustive_search(model):
-    memory = memories(model.encoder.dim)
-    every = [
-        (*words, 2) if count < LENGTH else words
-        for count in range(1, LENGTH + 1)
-        for words in itertools.product(WORDS, repeat=count)
-    ]
+    memory, every = memories(model.encoder.dim), ALL
     beam = Beam(beam_size=64, length_penalty=0.7, num_captions=3, max_length=LENGTH)
     found = beam(model, memory, banned_ids=(3,), **IDS)
     padded = torch.tensor([[*c, *[0] * (LENGTH - len(c))] for c in every]).expand(3, -1, -1)
@@ -103,6 +104,16 @@ def test_beam_equals_exhaustive_search(model):
     torch.testing.assert_close(found.scores, best, atol=1e-5, rtol=1e-5)
     expected = padded.gather(1, order[..., None].expand(-1, -1, LENGTH))
     assert found.tokens.tolist() == expected[..., : found.tokens.shape[-1]].tolist()
+
+
+def test_forced_words_are_in_the_best_caption_that_holds_them(model):
+    memory = memories(model.encoder.dim)
+    beam = Beam(beam_size=64, length_penalty=0.0, max_length=LENGTH, forced_words=["6", "4"])
+    found = beam(model, memory, encode=lambda word: [int(word)], banned_ids=(3,), **IDS)
+    every = [c for c in ALL if {4, 6} <= set(c)]
+    padded = torch.tensor([[*c, *[0] * (LENGTH - len(c))] for c in every]).expand(3, -1, -1)
+    scores = (replay(model, memory, padded) * (padded > 0)).sum(-1)
+    torch.testing.assert_close(found.scores[:, 0], scores.amax(1), atol=1e-5, rtol=1e-5)
 
 
 def test_padding_and_neighbors_change_no_caption(model):

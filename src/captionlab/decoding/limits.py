@@ -56,8 +56,8 @@ class Limits:
         Raises:
             UserError: for a word that the vocabulary does not have, or that is several tokens.
         """
-        forbidden = _ids("forbidden_words", self.forbidden_words, encode, banned_ids)
-        endings = _ids("bad_endings", self.bad_endings, encode, banned_ids)
+        forbidden = word_ids("forbidden_words", self.forbidden_words, encode, banned_ids)
+        endings = word_ids("bad_endings", self.bad_endings, encode, banned_ids)
         never = never_ids(
             bos_id=bos_id,
             eos_id=eos_id,
@@ -132,9 +132,10 @@ def no_bad_ending(logits: Tensor, history: Tensor, words: Tensor, eos_id: int) -
     return held
 
 
-def _ids(
+def word_ids(
     key: str, words: Sequence[str], encode: Encode | None, unknown: Sequence[int]
 ) -> list[int]:
+    """Return the ids of words; UserError, naming ``decoding.<key>``, for one that has no id."""
     if not words:
         return []
     if encode is None:

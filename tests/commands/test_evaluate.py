@@ -22,6 +22,15 @@ def test_evaluation_repeats_the_scores_of_the_run(finished_run: Path, tmp_path: 
     assert (tmp_path / "scores" / "captions.json").read_text() == same
 
 
+def test_an_ensemble_of_a_model_with_itself_scores_as_the_model(finished_run: Path, tmp_path: Path):
+    twice = tmp_path / "twice"
+    evaluate(best(finished_run), [], out=str(twice), others=[best(finished_run)])
+    before = json.loads((finished_run / "results.json").read_text())
+    after = json.loads((twice / "results.json").read_text())
+    for name in ("test/cider", "test/loss"):
+        assert after[name] == pytest.approx(before[name], abs=1e-5)
+
+
 def test_another_split_and_another_decoding(finished_run: Path, tmp_path: Path):
     overrides = ["split=val", "decoding=beam", "decoding.beam_size=3", "data.batch_size=3"]
     assert evaluate(best(finished_run), overrides, out=str(tmp_path / "scores")) == 0

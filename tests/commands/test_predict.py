@@ -34,6 +34,30 @@ def test_every_photo_of_a_folder_gets_a_line(finished_run: Path, photos: Path, t
     assert all(line["caption"] and line["score"] < 0 for line in lines)
 
 
+def test_several_captions_of_a_photo_come_with_their_scores(
+    finished_run: Path, photos: Path, tmp_path: Path, capsys
+):
+    several = ["decoding=beam", "decoding.beam_size=4", "decoding.num_captions=3"]
+    paths, out = [str(photos / "a.jpg")], tmp_path / "captions.jsonl"
+    predict(best(finished_run), paths, out=str(out), overrides=several)
+    line = json.loads(out.read_text())
+    assert line["captions"][0] == {"caption": line["caption"], "score": line["score"]}
+    scores = [one["score"] for one in line["captions"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len({one["caption"] for one in line["captions"]}) == 3
+    predict(best(finished_run), paths, overrides=several)
+    printed = [row.split("\t")[1] for row in capsys.readouterr().out.splitlines()]
+    assert printed == [one["caption"] for one in line["captions"]]
+
+
+def test_forced_words_are_said(finished_run: Path, photos: Path, capsys):
+    words = ["decoding=beam", "decoding.forced_words=[red,[star,stars]]"]
+    predict(best(finished_run), [str(photos)], overrides=words)
+    for row in capsys.readouterr().out.splitlines():
+        assert "red" in row.split("\t")[1].split()
+        assert "star" in row
+
+
 def test_one_bad_file_does_not_stop_the_rest(finished_run: Path, photos: Path, capsys):
     (photos / "a2.jpg").write_bytes(b"")
     assert predict(best(finished_run), [str(photos)]) == 1

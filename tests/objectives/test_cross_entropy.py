@@ -77,7 +77,7 @@ def test_image_nll_adds_up_to_the_loss():
     example = batch()
     captioner = tiny_captioner(vocabulary=11).eval()
     loss, _ = CrossEntropy()(captioner, example)
-    totals, counts = caption_nll(captioner, captioner.encode(example.images), example)
+    totals, counts = caption_nll([captioner], [captioner.encode(example.images)], example)
     assert (totals.sum() / counts.sum()).item() == pytest.approx(loss.item(), abs=1e-5)
     assert counts.tolist() == [10, 6]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -88,8 +88,9 @@ def build_module(
     data: CaptionDataModule,
     captioner: Captioner,
     portable: dict[str, Any],
+    others: Sequence[Captioner] = (),
 ) -> CaptioningModule:
-    """Return the LightningModule of a checked configuration around a captioner."""
+    """Return the LightningModule of a checked configuration around a captioner, or several."""
     return CaptioningModule(
         captioner=captioner,
         objective=build(config["objective"], "objective"),
@@ -99,6 +100,7 @@ def build_module(
         optimizer=build(config["optimizer"], "optimizer"),
         schedule=build(config["scheduler"], "scheduler") if config["scheduler"] else None,
         portable=portable,
+        others=others,
     )
 
 

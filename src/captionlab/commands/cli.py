@@ -36,7 +36,7 @@ def run(known: argparse.Namespace) -> int:
     if known.command == "evaluate":
         from captionlab.commands.evaluate import evaluate
 
-        return evaluate(known.checkpoint, known.overrides, out=known.out)
+        return evaluate(known.checkpoint, known.overrides, out=known.out, others=known.others)
     from captionlab.commands.predict import predict
 
     return predict(
@@ -107,16 +107,19 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     predict.add_argument(
-        "--out", metavar="FILE.jsonl", help="write {image, caption, score} lines here"
+        "--out",
+        metavar="FILE.jsonl",
+        help="write {image, caption, score} lines here, with captions where several are asked for",
     )
-    predict.add_argument(
-        "--with",
-        nargs="+",
-        default=[],
-        dest="others",
-        metavar="CKPT",
-        help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
-    )
+    for command in (evaluate, predict):
+        command.add_argument(
+            "--with",
+            nargs="+",
+            default=[],
+            dest="others",
+            metavar="CKPT",
+            help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+        )
     predict.add_argument("--batch-size", type=int, default=32, metavar="N")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     predict.add_argument(
@@ -124,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="decoding=beam decoding.beam_size=5",
+        help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
     )
     return top
 

@@ -23,6 +23,7 @@ from captionlab.commands.report import (
 )
 from captionlab.configuration import build_data, override
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.inference import require_alike
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
@@ -32,16 +33,26 @@ SETTINGS = ("meteor",)
 GALLERY_IMAGES = 200
 
 
-def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = None) -> int:
+def evaluate(
+    checkpoint: str,
+    overrides: Sequence[str],
+    *,
+    out: str | None = None,
+    others: Sequence[str] = (),
+) -> int:
     """Score a checkpoint, print the table, write results.json and captions.json; return the status.
 
     Args:
         checkpoint: its path.
         overrides: ``split=val``, ``data=...``, ``data.root=...``, ``decoding=beam`` and the like.
         out: the folder to write; by default one named after data and split beside the checkpoints.
+        others: more checkpoints, which write together with it (an ensemble).
     """
     quiet_lightning()
     stored = read_checkpoint(checkpoint)
+    more = [read_checkpoint(path) for path in others]
+    for other in more:
+        require_alike(stored, other)
     split, rest = _take(overrides, "split", "test")
     config = override(stored.config, rest, GROUPS, SETTINGS)
     check(
@@ -52,9 +63,10 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     data.tokenizer = stored.tokenizer
     data.evaluation_split = split
     records = data.records(split)
-    captioner = captioner_of(stored)
-    check_features(config, data, captioner.encoder)
-    module = build_module(config, data, captioner, portable(config, stored.tokenizer))
+    captioner, *members = (captioner_of(each) for each in (stored, *more))
+    for each, member in zip((stored, *more), (captioner, *members), strict=True):
+        check_features({**config, "model": each.config["model"]}, data, member.encoder)
+    module = build_module(config, data, captioner, portable(config, stored.tokenizer), members)
     module.evaluation_split = split
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     trainer.test(module, datamodule=data, verbose=False)
@@ -62,13 +74,16 @@ def evaluate(checkpoint: str, overrides: Sequence[str], *, out: str | None = Non
     if not trainer.is_global_zero:
         return 0
     scores = module.scores[split]
-    folder = Path(out) if out else Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}"
+    together = "-ensemble" if others else ""
+    beside = Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}{together}"
+    folder = Path(out) if out else beside
     write_json(folder / "captions.json", coco_result(scores.captions))
     write_json(folder / "references.json", coco_annotations(records))
     results = {split: module.results[split]}
     write_json(folder / "results.json", named_by_split(results))
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
     title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
+    title += f", with {len(others)} more" if others else ""
     write_gallery(folder / "gallery.html", examples, title=title, summary=scores.corpus)
     print_scores(results)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)

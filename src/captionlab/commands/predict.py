@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from captionlab.data.image_files import BrokenImage
+from captionlab.decoding.captions import all_captions
 from captionlab.errors import UserError
 from captionlab.files import replacing
 from captionlab.inference import LoadedCaptioner, load_captioner
@@ -106,12 +107,10 @@ def _caption(
             paths = images[start : start + batch_size]
             readable = list(_read(captioner, paths, broken))
             if readable:
-                captions, generated = captioner.generate(
-                    torch.stack([image for _, image in readable])
-                )
-                scores = generated.scores[:, 0].tolist()
-                for (path, _), caption, score in zip(readable, captions, scores, strict=True):
-                    _write(file, path, caption, score)
+                _, generated = captioner.generate(torch.stack([image for _, image in readable]))
+                found = all_captions(generated, captioner.tokenizer)
+                for (path, _), captions in zip(readable, found, strict=True):
+                    _write(file, path, captions)
             bar.update(task, advance=len(paths))
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
@@ -130,9 +129,13 @@ def _read(
             broken.append(error)
 
 
-def _write(file: TextIO | None, path: Path, caption: str, score: float) -> None:
+def _write(file: TextIO | None, path: Path, captions: list[tuple[str, float]]) -> None:
     if file is None:
-        print(f"{path}\t{caption}", flush=True)
-    else:
-        line = {"image": str(path), "caption": caption, "score": round(score, 4)}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for caption, _ in captions:
+            print(f"{path}\t{caption}", flush=True)
+        return
+    scored = [{"caption": caption, "score": round(score, 4)} for caption, score in captions]
+    line: dict[str, Any] = {"image": str(path), **scored[0]}
+    if len(scored) > 1:
+        line["captions"] = scored
+    file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -71,3 +71,20 @@ def generate(
         encode=tokenizer.encode,
     )
     return [tokenizer.decode(ids) for ids in generated.tokens[:, 0].tolist()], generated
+
+
+def all_captions(generated: Generated, tokenizer: TokenIds) -> list[list[tuple[str, float]]]:
+    """Return every caption of each image with its score, best first."""
+    return [
+        [
+            (tokenizer.decode(ids), score)
+            for ids, length, score in zip(*image, strict=True)
+            if length > 0
+        ]
+        for image in zip(
+            generated.tokens.tolist(),
+            generated.lengths.tolist(),
+            generated.scores.tolist(),
+            strict=True,
+        )
+    ]

@@ -5,6 +5,8 @@ B images, K captions an image, T tokens, M real tokens of a batch, H hidden widt
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -105,10 +107,19 @@ def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> Teache
 
 
 @torch.no_grad()
-def caption_nll(captioner: Captioner, memory: Memory, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return each image's summed negative log-likelihood in nats (B,) and its number of tokens (B,)."""
-    logits, targets, _, real, _ = teacher_forced(captioner, memory, batch)
-    token_nll = F.cross_entropy(logits.float(), targets, reduction="none")
+def caption_nll(
+    captioners: Sequence[Captioner], memories: Sequence[Memory], batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """Return each image's summed negative log-likelihood in nats (B,) and its number of tokens (B,).
+
+    Several captioners, each with its memory of the images, predict with the mean of their
+    probabilities.
+    """
+    log_probs = []
+    for captioner, memory in zip(captioners, memories, strict=True):
+        logits, targets, _, real, _ = teacher_forced(captioner, memory, batch)
+        log_probs.append(-F.cross_entropy(logits.float(), targets, reduction="none"))
+    token_nll = math.log(len(log_probs)) - torch.stack(log_probs).logsumexp(0)
     images = torch.arange(len(real), device=token_nll.device)
     owner = images[:, None, None].expand_as(real)[real]
     total = token_nll.new_zeros(len(images)).index_add_(0, owner, token_nll)

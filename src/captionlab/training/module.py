@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from captionlab.checkpoints import KEY
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, generate
+from captionlab.decoding.ensemble import Ensemble
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
@@ -30,6 +31,7 @@ class CaptioningModule(pl.LightningModule):
         captioner, objective, decoding, tokenizer, metrics: built parts.
         optimizer: called with parameter groups. schedule: completed with the optimizer, or None.
         portable: what makes a checkpoint self-contained beside the weights: plain dicts only.
+        others: captioners that write together with it when it is scored (an ensemble).
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class CaptioningModule(pl.LightningModule):
         optimizer: Callable[[Iterable[Any]], Optimizer],
         schedule: Schedule | None = None,
         portable: dict[str, Any] | None = None,
+        others: Sequence[Captioner] = (),
     ):
         super().__init__()
         self.captioner = captioner
+        self.others = torch.nn.ModuleList(others)
         self.objective = objective
         self.decoding = decoding
         self.tokenizer = tokenizer
@@ -92,10 +96,17 @@ class CaptioningModule(pl.LightningModule):
         self._evaluate(batch)
 
     def _evaluate(self, batch: CaptionBatch) -> None:
-        memory = self.captioner.encode(batch.images)
-        captions, _ = generate(self.captioner, memory, self.decoding, self.tokenizer)
+        members: list[Any] = [self.captioner, *self.others]
+        ensemble = Ensemble(members)
+        memories = ensemble.encode(batch.images)
+        memory = memories.members[0]
+        captions, _ = (
+            generate(ensemble, memories, self.decoding, self.tokenizer)
+            if self.others
+            else generate(self.captioner, memory, self.decoding, self.tokenizer)
+        )
         self.metrics.update(batch.image_ids, captions, batch.references)
-        nll, tokens = caption_nll(self.captioner, memory, batch)
+        nll, tokens = caption_nll(members, memories.members, batch)
         for image_id, total, count in zip(
             batch.image_ids, nll.tolist(), tokens.tolist(), strict=True
         ):

@@ -1,4 +1,4 @@
-"""Writes the study's table (table.md) and figure (families.png) from the runs' results.json."""
+"""Writes the study's table (table.md beside the runs) and, here, results.json and families.png."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORES = ("test/truth", "test_unseen/truth", "test/cider", "test/meteor")
 
 
 def main() -> None:
-    """Read every finished run of the study; write table.md, results.json and families.png here."""
+    """Read every finished run of the study."""
     out = Path(sys.argv[1])
     families: dict[str, list[dict[str, float]]] = {}
     for file in sorted(out.glob("*-[0-9]/results.json")):
@@ -22,7 +22,7 @@ def main() -> None:
         families.setdefault(preset, []).append(json.loads(file.read_text()))
     speeds = json.loads((out / "speed.json").read_text())
     rows = sorted(families.items(), key=lambda row: -mean(row[1], "test_unseen/truth"))
-    (HERE / "table.md").write_text(table(rows, speeds))
+    (out / "table.md").write_text(table(rows, speeds))
     kept = {name: [{s: run.get(s) for s in SCORES} for run in runs] for name, runs in rows}
     (HERE / "results.json").write_text(json.dumps({"scores": kept, "speed": speeds}, indent=1))
     draw(rows, speeds)
@@ -72,18 +72,13 @@ def draw(rows: list, speeds: dict) -> None:
     ):
         for place, name in enumerate(names):
             values = [100 * run[score] for run in dict(rows)[name]]
-            left.plot(values, [place] * len(values), "o", color=color, alpha=0.4, markersize=5)
-            left.plot(
-                statistics.fmean(values),
-                place,
-                "|",
-                color=color,
-                markersize=16,
-                label=label if not place else None,
-            )
+            label = label if not place else None
+            dots = {"color": color, "alpha": 0.4, "markersize": 5, "label": label}
+            left.plot(values, [place] * len(values), "o", **dots)
+            left.plot(statistics.fmean(values), place, "|", color=color, markersize=16)
     left.set_yticks(range(len(names)), names)
     left.set_xlabel("captions of which every word is true, % (each dot a seed)")
-    left.legend(loc="lower left", frameon=False)
+    left.legend(loc="lower right", frameon=False)
     left.grid(axis="x", alpha=0.3)
     right.barh(
         range(len(names)),

@@ -6,9 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from captionlab import __version__
 from captionlab.commands.door import answers, debugging
+
+# what argparse adds commands to, a class of its own without a public name
+Commands = Any
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,6 +75,20 @@ def parser() -> argparse.ArgumentParser:
         "models", help="list every preset: its parts, size, paper, published result"
     )
 
+    _extract(commands)
+    for command in (_evaluate(commands), _predict(commands)):
+        command.add_argument(
+            "--with",
+            nargs="+",
+            default=[],
+            dest="others",
+            metavar="CKPT",
+            help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+        )
+    return top
+
+
+def _extract(commands: Commands) -> None:
     extract = commands.add_parser(
         "extract",
         help="store what an encoder sees, to train from it",
@@ -83,6 +101,8 @@ def parser() -> argparse.ArgumentParser:
         help="model/encoder=resnet101 data=coco data.root=PATH out=FOLDER dtype=float16 splits=train,val",
     )
 
+
+def _evaluate(commands: Commands) -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate",
         help="score a checkpoint on a split",
@@ -98,7 +118,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--out", metavar="FOLDER", help="where to write; beside the checkpoint by default"
     )
+    return evaluate
 
+
+def _predict(commands: Commands) -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
         help="caption photos",
@@ -111,15 +134,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE.jsonl",
         help="write {image, caption, score} lines here, with captions where several are asked for",
     )
-    for command in (evaluate, predict):
-        command.add_argument(
-            "--with",
-            nargs="+",
-            default=[],
-            dest="others",
-            metavar="CKPT",
-            help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
-        )
     predict.add_argument("--batch-size", type=int, default=32, metavar="N")
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     predict.add_argument(
@@ -129,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
     )
-    return top
+    return predict
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def main() -> None:
         torch.manual_seed(0)
         start = time.perf_counter()
         store = f"{folder}/store"
-        extract([*overrides, f"out={store}", f"device={known.device}"])
+        # the activations of a deep network of random weights do not fit half precision
+        extract([*overrides, f"out={store}", f"device={known.device}", "dtype=float32"])
         print(f"extracting once         {time.perf_counter() - start:7.2f} s")
         images = Training(overrides, known.device)
         stored = Training([*overrides, f"data.features={store}"], known.device)

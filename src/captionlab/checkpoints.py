@@ -44,7 +44,10 @@ def portable(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A read checkpoint: resolved configuration, tokenizer, captioner weights, finished epochs."""
+    """A read checkpoint: resolved configuration, tokenizer, captioner weights, finished epochs.
+
+    ``scores`` are those of its validation, by name; empty where it had none.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -52,6 +55,7 @@ class Checkpoint:
     overrides: list[str]
     weights: dict[str, Tensor]
     epochs: int
+    scores: dict[str, float]
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -85,6 +89,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         list(entry["overrides"]),
         weights,
         _epochs_done(stored),
+        dict(entry.get("scores", {})),
     )
 
 

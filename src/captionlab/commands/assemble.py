@@ -15,6 +15,7 @@ from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.models.captioner import Captioner
+from captionlab.objectives.rewards import TrainingText
 from captionlab.signatures import describe_type
 from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
@@ -101,6 +102,16 @@ def build_module(
         schedule=build(config["scheduler"], "scheduler") if config["scheduler"] else None,
         portable=portable,
         others=others,
+    )
+
+
+def training_text(data: CaptionDataModule) -> TrainingText:
+    """Return the training captions as rewards read them."""
+    return TrainingText(
+        references=data.training_ids(),
+        decode=data.tokenizer.decode,
+        tokenize=scoring_tokenizer(data.source.language),
+        truth=data.truth,
     )
 
 

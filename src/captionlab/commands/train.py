@@ -26,6 +26,7 @@ from captionlab.commands.assemble import (
     build_trainer,
     check_devices,
     check_settings,
+    training_text,
 )
 from captionlab.commands.extract import check_features
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
@@ -48,6 +49,8 @@ from captionlab.configuration import (
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
+from captionlab.objectives.base import Objective, Prepared
+from captionlab.objectives.self_critical import SelfCritical
 from captionlab.signatures import check
 from captionlab.training.module import CaptioningModule
 
@@ -88,6 +91,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         load_weights(captioner, start)
     check_features(config, data, captioner.encoder)
     module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
+    prepare(module.objective, data, start)
     trainer = build_trainer(
         config,
         loggers=[build(node, f"logger.{name}") for name, node in config["logger"].items()],
@@ -110,6 +114,22 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     module.metrics.close()
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return None if score is None else float(score)
+
+
+def prepare(objective: Objective, data: CaptionDataModule, start: Checkpoint | None) -> None:
+    """Give an objective that rewards captions the training captions.
+
+    Raises:
+        UserError: if it has nothing to start from, or a reward cannot be had.
+    """
+    if not isinstance(objective, Prepared):
+        return
+    if start is None and isinstance(objective, SelfCritical):
+        raise UserError(
+            f"objective={objective.name} makes good captions likelier, and random weights write "
+            "none: give init_from=CKPT, or train both stages in one run with objective=staged"
+        )
+    objective.prepare(training_text(data), {} if start is None else start.scores)
 
 
 def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:

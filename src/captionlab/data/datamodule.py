@@ -194,6 +194,14 @@ class CaptionDataModule(pl.LightningDataModule):
             )
         return self._datasets[split]
 
+    def training_ids(self) -> dict[int | str, list[list[int]]]:
+        """Return the token ids of each training image's captions, each with its end token."""
+        dataset = self.dataset("train")
+        return {
+            record.image_id: [caption[1:].tolist() for caption in dataset.encoded(index)]
+            for index, record in enumerate(dataset.records)
+        }
+
     def setup(self, stage: str | None = None) -> None:
         """Read and check the splits before the first step, not at the first validation."""
         if stage == "fit":

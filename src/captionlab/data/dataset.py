@@ -120,7 +120,7 @@ class CaptionDataset(Dataset[CaptionExample]):
 
     def __getitem__(self, index: int) -> CaptionExample:
         record = self.records[index]
-        captions = self._encoded(index, record)
+        captions = self.encoded(index)
         keep = self.captions_per_image
         if keep is not None and len(captions) > keep:
             captions = [captions[i] for i in torch.randperm(len(captions))[:keep].tolist()]
@@ -143,12 +143,13 @@ class CaptionDataset(Dataset[CaptionExample]):
                 raise
             return self._gray()
 
-    def _encoded(self, index: int, record: CaptionRecord) -> list[Tensor]:
+    def encoded(self, index: int) -> list[Tensor]:
+        """Return all captions of an item as ids: bos, words, eos."""
         if index not in self._captions:
             bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
             self._captions[index] = [
                 torch.tensor([bos, *self.tokenizer.encode(caption)[: self.max_length], eos])
-                for caption in record.captions
+                for caption in self.records[index].captions
             ]
         return self._captions[index]
 

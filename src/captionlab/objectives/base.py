@@ -6,7 +6,7 @@ B images, K captions an image, T tokens, M real tokens of a batch, H hidden widt
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -66,6 +66,14 @@ class Timed(Protocol):
 
     def at(self, epoch: float) -> None:
         """Set the time: epochs done so far, with the part of the present one."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An objective that must know the training captions before it begins."""
+
+    def prepare(self, text: Any, scores: Mapping[str, float]) -> None:
+        """Read a ``rewards.TrainingText`` and the starting model's validation scores, if any."""
 
 
 class Shifted(NamedTuple):

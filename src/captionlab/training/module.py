@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from captionlab.checkpoints import KEY
+from captionlab.checkpoints import KEY, load_weights, read_checkpoint
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, generate
 from captionlab.decoding.ensemble import Ensemble
@@ -20,6 +21,7 @@ from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
 from captionlab.models.tags import mean_average_precision
 from captionlab.objectives.base import Objective, Timed, caption_nll, with_tags
+from captionlab.objectives.staged import Staged, restart
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
 
@@ -81,6 +83,24 @@ class CaptioningModule(pl.LightningModule):
             log[f"train/{self.objective.name}/{name}"] = value
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the second stage of a staged objective, from the best weights so far."""
+        staged = self.objective
+        if not isinstance(staged, Staged) or self.current_epoch != staged.switch_epoch:
+            return
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        if best and Path(best).exists():
+            load_weights(self.captioner, read_checkpoint(best))
+        restart(self.optimizers(use_pl_optimizer=False), staged.learning_rate)  # type: ignore[arg-type]
+        staged.begin_check(self.results.get("val", {}))
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Move the schedule on, unless a second stage has a rate of its own."""
+        staged = self.objective
+        if isinstance(staged, Staged) and staged.second and staged.learning_rate is not None:
+            return
+        super().lr_scheduler_step(scheduler, metric)
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rate that the epoch ended with."""
@@ -172,7 +192,8 @@ class CaptioningModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what makes the file self-contained beside the weights (plain types only)."""
-        checkpoint[KEY] = self._portable
+        scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
+        checkpoint[KEY] = {**self._portable, "scores": scores}
 
 
 def of_all_ranks(per_image: dict[int | str, Any]) -> list[Any]:

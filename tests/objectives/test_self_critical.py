@@ -1,0 +1,153 @@
+"""Self-critical training: its gradient, its baselines, its check of the start."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from captionlab.decoding.sampling import Sampling
+from captionlab.errors import UserError
+from captionlab.objectives.rewards import Reward, TrainingText
+from captionlab.objectives.self_critical import (
+    Fixed,
+    SelfCritical,
+    sequence_log_probs,
+    without_dropout,
+)
+from tests_support import PRESETS, tiny_captioner, tiny_preset
+
+IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0, "banned_ids": (3,)}
+
+
+class Counting(Reward):
+    """A caption's reward is how many of its words are word 5."""
+
+    def __init__(self) -> None:
+        self.weights = {"cider": 1.0}
+
+    def prepare(self, text: TrainingText) -> None:
+        self.text = text
+
+    def __call__(self, image_ids, captions):
+        found = np.array([float(ids.count(5)) for ids in captions])
+        return {"cider": found, "reward": found}
+
+
+def batch(images: int = 4) -> SimpleNamespace:
+    tokens = torch.tensor([[1, 5, 6, 2]]).expand(images, 1, 4)
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (images, 3, 32, 32), generator=generator)
+    return SimpleNamespace(
+        images=pixels.byte(),
+        tokens=tokens,
+        lengths=torch.full((images, 1), 4),
+        image_ids=list(range(images)),
+        references=[["a"]] * images,
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_log_probabilities_are_those_of_the_sampling_policy(name):
+    captioner = tiny_preset(name).train()
+    with torch.no_grad():
+        memory = captioner.encode(batch().images)
+    with without_dropout(captioner.decoder):
+        drawn = Sampling(num_samples=3, max_length=6, seed=3)(Fixed(captioner), memory, **IDS)
+        found, lengths = sequence_log_probs(captioner, memory, drawn)
+    assert captioner.decoder.training
+    torch.testing.assert_close(found.detach(), drawn.log_probs, atol=1e-4, rtol=1e-4)
+    assert torch.equal(lengths, drawn.lengths)
+    found.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())
+
+
+@pytest.mark.parametrize("baseline", ["greedy", "leave_one_out", "moving_average"])
+def test_it_makes_what_is_rewarded_likelier(baseline):
+    torch.manual_seed(0)
+    captioner = tiny_captioner(vocabulary=9).train()
+    objective = SelfCritical(reward=Counting(), baseline=baseline, max_length=6, check_steps=0)
+    optimizer = torch.optim.Adam(captioner.parameters(), lr=3e-3)
+    rewards = []
+    for _ in range(12):
+        loss, diagnostics = objective(captioner, batch())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rewards.append(float(diagnostics["reward"]))
+    assert max(rewards[6:]) > rewards[0] + 3.0
+
+
+def test_the_loss_is_minus_advantage_times_log_probability(monkeypatch):
+    captioner = tiny_captioner(vocabulary=9).eval()
+    objective = SelfCritical(reward=Counting(), num_samples=3, max_length=5, check_steps=0)
+    kept = {}
+    sampling = Sampling.__call__
+
+    def keep(self, *args, **more):
+        kept["drawn"] = sampling(self, *args, **more)
+        return kept["drawn"]
+
+    monkeypatch.setattr(Sampling, "__call__", keep)
+    example = batch()
+    loss, diagnostics = objective(captioner, example)
+    drawn = kept["drawn"]
+    total = 0.0
+    for row in range(4):
+        rewards = [ids.count(5) for ids in drawn.tokens[row].tolist()]
+        for k in range(3):
+            others = (sum(rewards) - rewards[k]) / 2
+            total -= (rewards[k] - others) * float(drawn.log_probs[row, k])
+    assert loss.item() == pytest.approx(total / int(drawn.lengths.sum()), abs=1e-4)
+    assert 0 <= diagnostics["ended"] <= 1
+
+
+def test_only_words_that_were_said_reach_the_vocabulary(monkeypatch):
+    captioner = tiny_captioner(vocabulary=9).eval()
+    rows = []
+    logits = captioner.logits
+    monkeypatch.setattr(captioner, "logits", lambda hidden: rows.append(hidden) or logits(hidden))
+    objective = SelfCritical(reward=Counting(), num_samples=4, max_length=8, check_steps=0)
+    _, diagnostics = objective(captioner, batch())
+    assert [hidden.ndim for hidden in rows] == [2]
+    assert len(rows[0]) == round(float(diagnostics["length"]) * 16)
+
+
+def test_the_moving_average_follows_and_is_kept():
+    captioner = tiny_captioner(vocabulary=9).eval()
+    objective = SelfCritical(
+        reward=Counting(), baseline="moving_average", decay=0.5, check_steps=0, max_length=4
+    )
+    first = objective(captioner, batch())[1]
+    second = objective(captioner, batch())[1]
+    assert second["baseline"].item() == pytest.approx(first["reward"].item())
+    expected = 0.5 * (first["reward"] + second["reward"])
+    assert objective.state_dict()["average"].item() == pytest.approx(expected.item())
+
+
+def test_a_start_that_does_not_fit_is_found_out():
+    captioner = tiny_captioner(vocabulary=9).eval()
+    objective = SelfCritical(reward=Counting(), check_steps=2, max_length=4)
+    objective.begin_check({"cider": 90.0})
+    objective(captioner, batch())
+    with pytest.raises(UserError, match=r"mean cider is .* the starting model's val/cider was 90"):
+        objective(captioner, batch())
+    fits = SelfCritical(reward=Counting(), check_steps=1, max_length=4)
+    fits.begin_check({"cider": 0.5})
+    fits(captioner, batch())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"baseline": "greddy"}, "did you mean 'greedy'"),
+        ({"num_samples": 1}, "at least 2 for objective.baseline=leave_one_out"),
+        ({"decay": 1.0}, r"decay=1.0 is not in \[0, 1\)"),
+        ({"likelihood": -1.0}, "must not be negative"),
+    ],
+)
+def test_values_that_cannot_be_are_said(settings, message):
+    with pytest.raises(UserError, match=message):
+        SelfCritical(reward=Counting(), **settings)

@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "ckpt": str | None,
     "init_from": str | None,
     "meteor": bool,
+    "samples": int,
     "test": bool,
     "examples": int,
 }
@@ -81,7 +82,29 @@ def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> Caption
     """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
     meteor = Meteor() if config["meteor"] and language == "en" else None
-    return CaptionMetrics(scoring_tokenizer(language), meteor=meteor, truth=data.truth)
+    return CaptionMetrics(
+        scoring_tokenizer(language),
+        meteor=meteor,
+        truth=data.truth,
+        known=KnownCaptions(data) if "train" in data.source.splits else None,
+    )
+
+
+class KnownCaptions:
+    """Tells whether a training image has a caption, by its token ids; reads them when first asked."""
+
+    def __init__(self, data: CaptionDataModule) -> None:
+        self._data = data
+        self._known: set[tuple[int, ...]] | None = None
+
+    def __call__(self, caption: str) -> bool:
+        """Return whether a training image has this caption, word for word."""
+        encode = self._data.tokenizer.encode
+        if self._known is None:
+            # the images need not be there: the data set's own list is enough
+            records = self._data.source.records("train")
+            self._known = {tuple(encode(text)) for record in records for text in record.captions}
+        return tuple(encode(caption)) in self._known
 
 
 def build_module(
@@ -102,6 +125,7 @@ def build_module(
         schedule=build(config["scheduler"], "scheduler") if config["scheduler"] else None,
         portable=portable,
         others=others,
+        samples=config["samples"],
     )
 
 

@@ -24,13 +24,15 @@ from captionlab.commands.report import (
 from captionlab.configuration import build_data, override
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.inference import require_alike
+from captionlab.metrics.bootstrap import intervals
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
 
 GROUPS = ("data", "decoding", "trainer")
-SETTINGS = ("meteor",)
+SETTINGS = ("meteor", "samples")
 GALLERY_IMAGES = 200
+SAMPLES = 5  # for checkpoints that are older than this setting
 
 
 def evaluate(
@@ -54,7 +56,7 @@ def evaluate(
     for other in more:
         require_alike(stored, other)
     split, rest = _take(overrides, "split", "test")
-    config = override(stored.config, rest, GROUPS, SETTINGS)
+    config = override({"samples": SAMPLES, **stored.config}, rest, GROUPS, SETTINGS)
     check(
         {name: config[name] for name in ("model", "objective", "optimizer", "scheduler", *GROUPS)}
     )
@@ -80,12 +82,15 @@ def evaluate(
     write_json(folder / "captions.json", coco_result(scores.captions))
     write_json(folder / "references.json", coco_annotations(records))
     results = {split: module.results[split]}
-    write_json(folder / "results.json", named_by_split(results))
+    certain = {split: intervals(scores.statistics)}
+    write_json(
+        folder / "results.json", {**named_by_split(results), "intervals": named_by_split(certain)}
+    )
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
     title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
     title += f", with {len(others)} more" if others else ""
     write_gallery(folder / "gallery.html", examples, title=title, summary=scores.corpus)
-    print_scores(results)
+    print_scores(results, certain)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     print(f"written    {folder}")
     return 0

@@ -15,7 +15,11 @@ from captionlab.data.records import CaptionRecord
 from captionlab.files import replacing
 from captionlab.metrics.caption_metrics import Scores
 
-SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss")
+SCORES = (
+    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss"),
+    *("div_1", "div_2", "mbleu", "self_cider", "oracle_cider", "average_cider"),
+    *("vocabulary", "novel", "length"),
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,24 +54,42 @@ def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, Any]:
     }
 
 
-def named_by_split(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def named_by_split(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return scores under their names on the outside: ``{"test/cider": ...}``."""
     return {f"{split}/{name}": value for split in results for name, value in results[split].items()}
 
 
 def print_scores(
-    columns: Mapping[str, Mapping[str, float]], console: Console | None = None
+    columns: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+    console: Console | None = None,
 ) -> None:
-    """Print a table with one column a split; CIDEr on coco-caption's scale (1.0 is its 100)."""
-    table = Table(title="Scores")
+    """Print a table with one column a split; CIDEr on coco-caption's scale (1.0 is its 100).
+
+    ``intervals`` of the scores, 95 % over images, stand beside them.
+    """
+    title = "Scores" if intervals is None else "Scores and their 95 % intervals over images"
+    table = Table(title=title)
     table.add_column("")
     for split in columns:
         table.add_column(split, justify="right")
     for name in SCORES:
-        values = [scores.get(name) for scores in columns.values()]
-        if any(value is not None for value in values):
-            table.add_row(name, *("-" if value is None else f"{value:.3f}" for value in values))
+        if any(name in scores for scores in columns.values()):
+            cells = [
+                _scored(name, scores.get(name), (intervals or {}).get(split, {}).get(name))
+                for split, scores in columns.items()
+            ]
+            table.add_row(name, *cells)
     (console or Console()).print(table)
+
+
+def _scored(name: str, value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "-"
+    if name == "vocabulary":
+        return f"{value:.0f}"
+    around = "" if interval is None else f"  {interval[0]:.3f} to {interval[1]:.3f}"
+    return f"{value:.3f}{around}"
 
 
 def print_examples(

@@ -281,7 +281,7 @@ def present(
 ) -> None:
     """Print the table of scores, some captions, and where everything lies."""
     console = Console(record=True)
-    print_scores(results, console)
+    print_scores(results, console=console)
     split = next(iter(results))
     references = {record.image_id: record.captions for record in data.records(split)}
     print_examples(module.scores[split], references, examples, console)

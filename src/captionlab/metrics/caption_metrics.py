@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum
 from typing import Any
 
@@ -12,12 +12,18 @@ import numpy as np
 import torch.distributed as dist
 
 from captionlab.errors import Notice, UserError
+from captionlab.metrics.bootstrap import Kind, Statistic
 from captionlab.metrics.cider import CiderD
+from captionlab.metrics.diversity import score_sets
 from captionlab.metrics.meteor import Meteor
-from captionlab.metrics.ngrams import RougeL, bleu
-from captionlab.metrics.references import ImageId, PreparedReferences, Tokenize
+from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
+from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
 
 Truth = Callable[[Any, str], bool]
+Known = Callable[[str], bool]
+# of each image: its caption, its references, a set of captions (empty where none was made)
+Collected = dict[ImageId, tuple[str, tuple[str, ...], tuple[str, ...]]]
+_BLEU: tuple[Kind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,21 @@ class Scores:
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
     ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1) that the corpus has.
-    ``captions``: what was scored. Both are sorted by image id.
+    ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
+    scores are made of, image by image, for ``bootstrap.intervals``.
+
+    Beside these the corpus has ``vocabulary`` (different words of all captions), ``length`` and
+    ``length_deviation`` (words), ``novel`` (share of captions that no training image has, where
+    that is known), and where there are sets of captions: ``div_1`` and ``div_2`` (different words
+    and word pairs of a set over its words), ``mbleu`` (BLEU-4 of a set's captions against each
+    other, of all sets together), ``self_cider``, ``oracle_cider`` and ``average_cider`` (the best
+    and the mean CIDEr of a set); all means over images.
     """
 
     corpus: dict[str, float]
     per_image: dict[ImageId, dict[str, float]]
     captions: dict[ImageId, str]
+    statistics: dict[str, Statistic] = field(default_factory=dict)
 
 
 class SplitScorer:
@@ -42,6 +57,7 @@ class SplitScorer:
         tokenize: caption -> tokens, for references and candidates alike.
         meteor: a METEOR process; None leaves METEOR out.
         truth: (image id, caption) -> whether all that the caption says holds; None leaves it out.
+        known: caption -> whether a training image has it; None leaves ``novel`` out.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -53,7 +69,9 @@ class SplitScorer:
         *,
         meteor: Meteor | None = None,
         truth: Truth | None = None,
+        known: Known | None = None,
     ) -> None:
+        self._known = known
         self._references = PreparedReferences(references, tokenize)
         self._meteor, self._truth = meteor, truth
         self._rouge = RougeL(self._references)
@@ -63,8 +81,15 @@ class SplitScorer:
         except UserError as reason:
             warnings.warn(f"CIDEr is left out: {reason}", Notice, stacklevel=3)
 
-    def __call__(self, captions: Mapping[ImageId, str]) -> Scores:
-        """Return the scores of one caption for each image; UserError unless each image has one."""
+    def __call__(
+        self,
+        captions: Mapping[ImageId, str],
+        sets: Mapping[ImageId, Sequence[str]] | None = None,
+    ) -> Scores:
+        """Return the scores of one caption for each image, and of ``sets`` of them where given.
+
+        UserError unless each image has a caption.
+        """
         missing = [i for i in self._references.image_ids if i not in captions]
         if missing:
             raise UserError(
@@ -74,26 +99,46 @@ class SplitScorer:
         ids = _in_order(captions)
         texts = [captions[i] for i in ids]
         candidates = self._references.candidates(ids, texts)
-        corpus_bleu, image_bleu = bleu(self._references, candidates)
-        corpus = {f"bleu_{n}": float(value) for n, value in enumerate(corpus_bleu, 1)}
-        columns = {"bleu_4": image_bleu[:, 3], "rouge_l": self._rouge(candidates)}
+        counts = bleu_counts(self._references, candidates)
+        corpus = {f"bleu_{n}": float(v) for n, v in enumerate(bleu_of(counts.sum(0)[None])[0], 1)}
+        statistics = {f"bleu_{n}": Statistic(counts, _BLEU[n - 1]) for n in range(1, 5)}
+        columns = {"bleu_4": bleu_of(counts)[:, 3], "rouge_l": self._rouge(candidates)}
         if self._cider is not None:
             columns["cider"] = self._cider(candidates)
         if self._truth is not None:
             columns["truth"] = np.array(
                 [float(self._truth(i, text)) for i, text in zip(ids, texts, strict=True)]
             )
+        means = {name: values for name, values in columns.items() if name not in corpus}
+        means |= self._more(texts, candidates)
+        if sets is not None and self._cider is not None:
+            of_sets = score_sets(self._references, self._cider, ids, sets)
+            means |= of_sets.means
+            corpus["mbleu"] = float(bleu_of(of_sets.mutual.sum(0)[None])[0, 3])
+            statistics["mbleu"] = Statistic(of_sets.mutual, "bleu_4")
         # fsum: the mean does not depend on the order of summation
-        corpus.update((k, fsum(v) / len(ids)) for k, v in columns.items() if k not in corpus)
+        corpus.update((name, fsum(values) / len(ids)) for name, values in means.items())
+        corpus["vocabulary"] = float(len({word for t in candidates.texts for word in t.split()}))
+        corpus["length_deviation"] = float(np.std(candidates.lengths))
+        statistics.update((name, Statistic(values[:, None])) for name, values in means.items())
         if self._meteor is not None:
             references = [self._references.texts[row] for row in candidates.rows]
             if (scores := self._meteor.score(candidates.texts, references)) is not None:
                 corpus["meteor"], columns["meteor"] = scores
+                shift = corpus["meteor"] - float(np.mean(columns["meteor"]))
+                statistics["meteor"] = Statistic(columns["meteor"][:, None], shift=shift)
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         per_image = {
             i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
         }
-        return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)))
+        return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)), statistics)
+
+    def _more(self, texts: list[str], candidates: Candidates) -> dict[str, np.ndarray]:
+        """Return what else is a mean over images."""
+        more = {"length": candidates.lengths.astype(np.float64)}
+        if self._known is not None:
+            more["novel"] = np.array([float(not self._known(text)) for text in texts])
+        return more
 
 
 class CaptionMetrics:
@@ -106,10 +151,15 @@ class CaptionMetrics:
     """
 
     def __init__(
-        self, tokenize: Tokenize, *, meteor: Meteor | None = None, truth: Truth | None = None
+        self,
+        tokenize: Tokenize,
+        *,
+        meteor: Meteor | None = None,
+        truth: Truth | None = None,
+        known: Known | None = None,
     ) -> None:
-        self._tokenize, self._meteor, self._truth = tokenize, meteor, truth
-        self._collected: dict[ImageId, tuple[str, tuple[str, ...]]] = {}
+        self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
+        self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
     def update(
@@ -117,12 +167,16 @@ class CaptionMetrics:
         image_ids: Sequence[ImageId],
         captions: Sequence[str],
         references: Sequence[Sequence[str]],
+        sets: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        """Add a batch: one caption and the references of each image."""
+        """Add a batch: one caption, the references and, for diversity, several captions an image."""
         if self._meteor is not None and _rank() == 0:
             self._meteor.start()
-        for image_id, caption, texts in zip(image_ids, captions, references, strict=True):
-            self._collected.setdefault(image_id, (caption, tuple(texts)))
+        several = [()] * len(captions) if sets is None else [tuple(one) for one in sets]
+        for image_id, caption, texts, own in zip(
+            image_ids, captions, references, several, strict=True
+        ):
+            self._collected.setdefault(image_id, (caption, tuple(texts), own))
 
     def compute(self) -> Scores:
         """Return the scores of all captions since ``reset``, on every rank.
@@ -170,16 +224,23 @@ class CaptionMetrics:
             dist.broadcast_object_list([message], src=0)
         return scores
 
-    def _score(self, gathered: list[dict[ImageId, tuple[str, tuple[str, ...]]]]) -> Scores:
-        merged: dict[ImageId, tuple[str, tuple[str, ...]]] = {}
+    def _score(self, gathered: list[Collected]) -> Scores:
+        merged: Collected = {}
         for collected in reversed(gathered):
             merged.update(collected)
         ids = _in_order(merged)
         references = {i: merged[i][1] for i in ids}
         if self._prepared is None or self._prepared[0] != references:
-            scorer = SplitScorer(references, self._tokenize, meteor=self._meteor, truth=self._truth)
+            scorer = SplitScorer(
+                references,
+                self._tokenize,
+                meteor=self._meteor,
+                truth=self._truth,
+                known=self._known,
+            )
             self._prepared = (references, scorer)
-        return self._prepared[1]({i: merged[i][0] for i in ids})
+        sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None
+        return self._prepared[1]({i: merged[i][0] for i in ids}, sets)
 
 
 def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:

@@ -51,15 +51,21 @@ class CiderD:
         references = np.diff(self._references.first)[candidates.rows]
         return total / MAX_ORDER / references * 10.0
 
+    def weights(self, candidates: Candidates, order: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weight of each (candidate, gram) of an order, and each vector's length (C,)."""
+        idf, counts = self._idf[order], candidates.orders[order]
+        known = counts.gram < len(idf)
+        weight = counts.count * self._log_images
+        weight[known] = counts.count[known] * idf[counts.gram[known]]
+        norm = np.sqrt(np.bincount(counts.candidate, weight**2, minlength=len(candidates)))
+        return weight, norm
+
     def _similarities(self, candidates: Candidates, order: int) -> np.ndarray:
         """Return the penalized clipped cosine (C,), summed over the references of the image."""
         index, idf = self._references.orders[order], self._idf[order]
         counts = candidates.orders[order]
         size = len(candidates)
-        known = counts.gram < len(idf)
-        weight = counts.count * self._log_images
-        weight[known] = counts.count[known] * idf[counts.gram[known]]
-        norm = np.sqrt(np.bincount(counts.candidate, weight**2, minlength=size))
+        weight, norm = self.weights(candidates, order)
         # one item for each (candidate, gram, reference of its image that has the gram)
         found = np.flatnonzero(counts.pair >= 0)
         first = index.pair_first[counts.pair[found]]

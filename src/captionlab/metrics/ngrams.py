@@ -24,6 +24,16 @@ def bleu(references: PreparedReferences, candidates: Candidates) -> tuple[np.nda
     Source: Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation",
     with the smoothing constants of coco-caption.
     """
+    counts = bleu_counts(references, candidates)
+    return bleu_of(counts.sum(0, keepdims=True))[0], bleu_of(counts)
+
+
+def bleu_counts(references: PreparedReferences, candidates: Candidates) -> np.ndarray:
+    """Return what BLEU is made of, for each candidate (C, 10).
+
+    Matches of orders 1 to 4, n-grams of orders 1 to 4, words, and words of the closest reference;
+    sums over candidates give the BLEU of them all (``bleu_of``).
+    """
     size = len(candidates)
     correct = np.zeros((size, MAX_ORDER))
     for order, (index, counts) in enumerate(zip(references.orders, candidates.orders, strict=True)):
@@ -32,14 +42,16 @@ def bleu(references: PreparedReferences, candidates: Candidates) -> tuple[np.nda
         correct[:, order] = np.bincount(counts.candidate[found], clipped, minlength=size)
     guesses = np.maximum(candidates.lengths[:, None] - np.arange(MAX_ORDER), 0)
     closest = _closest_lengths(references, candidates)
-    each = _bleu(correct, guesses, candidates.lengths, closest)
-    corpus = _bleu(
-        correct.sum(0, keepdims=True),
-        guesses.sum(0, keepdims=True),
-        candidates.lengths.sum(keepdims=True),
-        closest.sum(keepdims=True),
-    )[0]
-    return corpus, each
+    return np.column_stack([correct, guesses, candidates.lengths, closest])
+
+
+def bleu_of(counts: np.ndarray) -> np.ndarray:
+    """Return BLEU-1 to BLEU-4 (C, 4) of ``bleu_counts`` (C, 10)."""
+    correct, guesses = counts[:, :MAX_ORDER], counts[:, MAX_ORDER : 2 * MAX_ORDER]
+    precision = np.cumprod((correct + _TINY) / (guesses + _SMALL), axis=1)
+    score = precision ** (1 / np.arange(1, MAX_ORDER + 1))
+    ratio = (counts[:, -2] + _TINY) / (counts[:, -1] + _SMALL)
+    return score * np.exp(1 - 1 / np.minimum(ratio, 1))[:, None]
 
 
 def _closest_lengths(references: PreparedReferences, candidates: Candidates) -> np.ndarray:
@@ -55,16 +67,6 @@ def _closest_lengths(references: PreparedReferences, candidates: Candidates) -> 
     if not len(sizes):
         return sizes
     return np.minimum.reduceat(distance * bound + lengths, starts) % bound
-
-
-def _bleu(
-    correct: np.ndarray, guesses: np.ndarray, lengths: np.ndarray, closest: np.ndarray
-) -> np.ndarray:
-    precision = np.cumprod((correct + _TINY) / (guesses + _SMALL), axis=1)
-    score = precision ** (1 / np.arange(1, MAX_ORDER + 1))
-    ratio = (lengths + _TINY) / (closest + _SMALL)
-    brevity = np.exp(1 - 1 / np.minimum(ratio, 1))
-    return score * brevity[:, None]
 
 
 class RougeL:

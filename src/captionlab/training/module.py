@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -14,9 +15,12 @@ from torch.optim import Optimizer
 
 from captionlab.checkpoints import KEY, load_weights, read_checkpoint
 from captionlab.data.dataset import CaptionBatch
-from captionlab.decoding.captions import Decoding, generate
+from captionlab.decoding.captions import Decoding, all_captions, generate
 from captionlab.decoding.ensemble import Ensemble
+from captionlab.decoding.generated import Generated
+from captionlab.decoding.sampling import Sampling
 from captionlab.errors import UserError
+from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
 from captionlab.models.tags import mean_average_precision
@@ -34,6 +38,8 @@ class CaptioningModule(pl.LightningModule):
         optimizer: called with parameter groups. schedule: completed with the optimizer, or None.
         portable: what makes a checkpoint self-contained beside the weights: plain dicts only.
         others: captioners that write together with it when it is scored (an ensemble).
+        samples: captions drawn an image to tell how diverse they are, where decoding gives one; 0
+            for none.
     """
 
     def __init__(
@@ -48,10 +54,12 @@ class CaptioningModule(pl.LightningModule):
         schedule: Schedule | None = None,
         portable: dict[str, Any] | None = None,
         others: Sequence[Captioner] = (),
+        samples: int = 0,
     ):
         super().__init__()
         self.captioner = captioner
         self.others = torch.nn.ModuleList(others)
+        self.samples = samples
         self.objective = objective
         self.decoding = decoding
         self.tokenizer = tokenizer
@@ -120,12 +128,11 @@ class CaptioningModule(pl.LightningModule):
         ensemble = Ensemble(members)
         memories = ensemble.encode(batch.images)
         memory = memories.members[0]
-        captions, _ = (
-            generate(ensemble, memories, self.decoding, self.tokenizer)
-            if self.others
-            else generate(self.captioner, memory, self.decoding, self.tokenizer)
-        )
-        self.metrics.update(batch.image_ids, captions, batch.references)
+        model: Any = ensemble if self.others else self.captioner
+        seen: Any = memories if self.others else memory
+        captions, generated = generate(model, seen, self.decoding, self.tokenizer)
+        sets = self._sets(model, seen, generated)
+        self.metrics.update(batch.image_ids, captions, batch.references, sets)
         nll, tokens = caption_nll(members, memories.members, batch)
         for image_id, total, count in zip(
             batch.image_ids, nll.tolist(), tokens.tolist(), strict=True
@@ -135,6 +142,20 @@ class CaptioningModule(pl.LightningModule):
             scores = self.captioner.tags(memory).float().cpu()
             there = self.captioner.tags.targets(batch.tokens).cpu()
             self._tags.update(zip(batch.image_ids, zip(scores, there, strict=True), strict=True))
+
+    def _sets(self, model: Any, memory: Any, generated: Generated) -> list[list[str]] | None:
+        """Return several captions of each image: those of the decoding, or else random ones."""
+        if generated.tokens.shape[1] == 1:
+            if self.samples < 2:
+                return None
+            # one seed for all batches: the same model draws the same captions in every epoch
+            drawing = Sampling(
+                num_samples=self.samples,
+                max_length=getattr(self.decoding, "max_length", Sampling.max_length),
+                seed=0,
+            )
+            _, generated = generate(model, memory, drawing, self.tokenizer)
+        return [[text for text, _ in one] for one in all_captions(generated, self.tokenizer)]
 
     def on_validation_epoch_start(self) -> None:
         """Give every rank the same buffers."""
@@ -157,7 +178,9 @@ class CaptioningModule(pl.LightningModule):
 
     def _score(self, split: str) -> None:
         scores = self.metrics.compute()
-        results = {**scores.corpus, "loss": mean_nll(self._nll)}
+        nll = np.array(of_all_ranks(self._nll), dtype=np.float64)
+        results = {**scores.corpus, "loss": float(nll[:, 0].sum() / max(1.0, nll[:, 1].sum()))}
+        scores.statistics["loss"] = Statistic(nll, "ratio")
         if self.captioner.tags is not None:
             results["tags_map"] = tags_map(self._tags)
         self._forget()
@@ -211,12 +234,6 @@ def tags_map(per_image: dict[int | str, tuple[Tensor, Tensor]]) -> float:
     """Return the tags' mean average precision over all ranks' images."""
     scores, there = zip(*of_all_ranks(per_image), strict=True)
     return mean_average_precision(torch.stack(scores), torch.stack(there))
-
-
-def mean_nll(per_image: dict[int | str, tuple[float, int]]) -> float:
-    """Return nats a token over all ranks' images, each counted once whatever the number of ranks."""
-    ordered = of_all_ranks(per_image)
-    return sum(total for total, _ in ordered) / max(1, sum(count for _, count in ordered))
 
 
 def share_buffers(module: torch.nn.Module) -> None:

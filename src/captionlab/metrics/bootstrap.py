@@ -1,0 +1,65 @@
+"""How much a score would vary with other images: percentile intervals of the bootstrap.
+
+I images, S summed values of an image, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from captionlab.metrics.ngrams import bleu_of
+
+Kind = Literal["mean", "ratio", "bleu_1", "bleu_2", "bleu_3", "bleu_4"]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What a corpus score is made of, for each image (I, S).
+
+    ``kind`` says how sums over images become the score: mean (S=1), ratio of two sums (S=2), or
+    BLEU of ``ngrams.bleu_counts`` (S=10). ``shift`` is added: METEOR's corpus score is not quite
+    the mean of its images'.
+    """
+
+    values: np.ndarray
+    kind: Kind = "mean"
+    shift: float = 0.0
+
+    def score(self, sums: np.ndarray, images: int) -> np.ndarray:
+        """Return the scores (R,) of sums (R, S) over that many images."""
+        if self.kind == "mean":
+            return sums[:, 0] / images + self.shift
+        if self.kind == "ratio":
+            return sums[:, 0] / np.maximum(sums[:, 1], 1)
+        return bleu_of(sums)[:, int(self.kind[-1]) - 1]
+
+
+def intervals(
+    statistics: Mapping[str, Statistic],
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Return the interval of each score: percentiles over images drawn with replacement.
+
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3. All scores share
+    the draws, and no caption is scored again.
+    """
+    if not statistics:
+        return {}
+    images = len(next(iter(statistics.values())).values)
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(images, np.full(images, 1 / images), size=resamples)
+    tails = 100 * (1 - level) / 2, 100 * (1 + level) / 2
+    weights = drawn.astype(np.float64)
+    found = {}
+    for name, statistic in statistics.items():
+        low, high = np.percentile(statistic.score(weights @ statistic.values, images), tails)
+        found[name] = (float(low), float(high))
+    return found

@@ -48,7 +48,7 @@ def test_scores_hold_every_metric_for_split_and_image():
     )
     scores = metrics.compute()
     names = {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "meteor", "truth"}
-    assert set(scores.corpus) == names
+    assert set(scores.corpus) == names | {"vocabulary", "length", "length_deviation"}
     assert scores.corpus["truth"] == pytest.approx(2 / 7)
     assert scores.per_image[1]["truth"] == 1
     assert scores.per_image[1]["meteor"] == pytest.approx(0.6)

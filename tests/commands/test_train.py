@@ -59,7 +59,7 @@ def test_config_yaml_is_resolved_and_overrides_are_kept(finished_run: Path):
 def test_a_checkpoint_holds_plain_types_only(finished_run: Path):
     stored = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
     entry = stored["captionlab"]
-    assert set(entry) == {"format", "config", "tokenizer", "decoding", "overrides"}
+    assert set(entry) == {"format", "config", "tokenizer", "decoding", "overrides", "scores"}
     assert json.dumps(entry)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from captionlab.decoding import Greedy, Sampling
+from captionlab.decoding.sampling import noise_of
 from captionlab.errors import UserError
 
 PROBABILITIES = torch.tensor([0.05, 0.5, 0.1, 0.25, 0.1])
@@ -69,7 +70,7 @@ def test_top_p_counts_within_top_k():
     assert (frequencies(Sampling(top_p=0.6), PROBABILITIES) > 0).sum() == 2
 
 
-@pytest.mark.parametrize("number", [0, 2**29, 2**30 - 1, 2**62 - 1])
+@pytest.mark.parametrize("number", [0, 2**29, 2**30 - 1, 2**31 - 1])
 def test_no_random_number_draws_an_impossible_token(monkeypatch, number):
     monkeypatch.setattr(torch, "randint", lambda high, size, **_: torch.full(size, number))
     logits = torch.tensor([[[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]]])
@@ -166,3 +167,15 @@ def test_model_without_a_possible_token_ends_every_caption(make_model, options, 
 def test_bad_value_is_refused_by_its_key(values, key):
     with pytest.raises(UserError, match=key):
         Sampling(**values)
+
+
+def test_noise_of_an_image_draws_the_same_in_any_batch(make_model):
+    model = make_model(words=9, seed=4)
+    images, sampling = (11, 3, 8), Sampling(num_samples=4, max_length=7)
+    together = sampling(model, model.memory(*images), noise=noise_of(images, 4, 7), **model.SPECIAL)
+    for row, image in enumerate(images):
+        noise = noise_of([image], 4, 7)
+        alone = sampling(model, model.memory(image), noise=noise, **model.SPECIAL)
+        end = alone.tokens.shape[-1]
+        assert torch.equal(together.tokens[row, :, :end], alone.tokens[0])
+    assert len({tuple(row) for row in together.tokens[0].tolist()}) > 1

@@ -47,6 +47,10 @@ def test_two_processes_score_exactly_like_one(tmp_path: Path):
     again = json.loads((two / "results.json").read_text())
     # the loss is a sum of float32 values, whose last bits depend on the batch they came in
     assert again.pop("val/loss") == pytest.approx(results["val/loss"], abs=1e-6)
+    intervals, twice = results.pop("intervals"), again.pop("intervals")
+    assert intervals.keys() == twice.keys()
+    for name, interval in intervals.items():
+        assert twice[name] == pytest.approx(interval, abs=1e-6), name
     assert again == {name: value for name, value in results.items() if name != "val/loss"}
     with (tmp_path / "run" / "metrics.csv").open() as file:
         logged = list(csv.DictReader(file))[-1]

@@ -5,6 +5,7 @@ Legend: B images, W samples an image, V vocabulary.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from captionlab.errors import UserError
 # Probabilities are counted in whole units of 2^-30 before they are summed up: such sums do not
 # depend on the order of adding, and torch's deterministic mode refuses float ones on a GPU.
 UNITS = 2**30
+NOISE = 2**31  # places for a draw: times the units it still fits 64 bits
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -89,8 +91,13 @@ class Sampling(Limits):
         pad_id: int,
         banned_ids: Sequence[int] = (),
         encode: Encode | None = None,
+        noise: Tensor | None = None,
     ) -> Generated:
-        """Return W=num_captions or num_samples captions an image, without bos, pad or banned ids."""
+        """Return W=num_captions or num_samples captions an image, without bos, pad or banned ids.
+
+        ``noise`` (B,num_samples,max_length), int64 from 0 to 2^31, decides the draws where given;
+        ``noise_of`` makes it of the images themselves, whatever batch they come in.
+        """
         generator = None
         if self.seed is not None:
             generator = torch.Generator(memory.pooled.device).manual_seed(self.seed)
@@ -104,13 +111,14 @@ class Sampling(Limits):
             encode=encode,
             device=device,
         )
+        places = None if noise is None else iter(noise.to(device).unsqueeze(-1).unbind(2))
         start_drawn = getattr(model, "start_drawn", None)
         drawn = roll_out(
             model,
             model.start(memory, self.num_samples)
             if start_drawn is None
             else start_drawn(memory, self.num_samples, generator),
-            lambda logits: self.draw(logits, generator),
+            lambda logits: self.draw(logits, generator, None if places is None else next(places)),
             rules,
             first=torch.full((images, self.num_samples), bos_id, device=device),
             max_length=self.max_length,
@@ -119,8 +127,16 @@ class Sampling(Limits):
         drawn = best_first(drawn)
         return drawn if self.num_captions is None else distinct(drawn, self.num_captions, pad_id)
 
-    def draw(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return ids (B,W) drawn from float32 logits (B,W,V); -inf is never drawn."""
+    def draw(
+        self,
+        logits: Tensor,
+        generator: torch.Generator | None = None,
+        place: Tensor | None = None,
+    ) -> Tensor:
+        """Return ids (B,W) drawn from float32 logits (B,W,V); -inf is never drawn.
+
+        ``place`` (B,W,1), int64 from 0 to 2^31, is the draw itself where given.
+        """
         ids = None
         if self.typical_p is not None:
             logits = typical(logits / self.temperature, self.typical_p) * self.temperature
@@ -132,11 +148,23 @@ class Sampling(Limits):
         logits = (logits - logits.amax(-1, keepdim=True)) / max(self.temperature, SMALLEST)
         upto = (logits.softmax(-1).nan_to_num() * UNITS).long().cumsum(-1)
         within = upto[..., -1:] if self.top_p is None else nucleus(upto, self.top_p)
-        place = torch.randint(2**62, within.shape, generator=generator, device=logits.device)
+        if place is None:
+            place = torch.randint(NOISE, within.shape, generator=generator, device=logits.device)
         # a row of -inf or NaN has nothing within: any index will do, roll_out ends that caption
-        index = torch.searchsorted(upto, place % within.clamp_min(1), right=True)
+        # a share of the units, not a remainder: rounding of the logits moves the draw by a unit
+        index = torch.searchsorted(upto, (place * within) // NOISE, right=True)
         index = index.clamp_max(logits.shape[-1] - 1)
         return (index if ids is None else ids.gather(-1, index)).squeeze(-1)
+
+
+def noise_of(image_ids: Sequence[object], samples: int, length: int, seed: int = 0) -> Tensor:
+    """Return noise (B,samples,length) for ``Sampling`` that depends on each image's id alone."""
+    generator = torch.Generator()
+    rows = []
+    for image_id in image_ids:
+        generator.manual_seed(zlib.crc32(f"{seed} {image_id}".encode()))
+        rows.append(torch.randint(NOISE, (samples, length), generator=generator))
+    return torch.stack(rows)
 
 
 def nucleus(upto: Tensor, top_p: float) -> Tensor:

@@ -46,7 +46,7 @@ class Scores:
     corpus: dict[str, float]
     per_image: dict[ImageId, dict[str, float]]
     captions: dict[ImageId, str]
-    statistics: dict[str, Statistic] = field(default_factory=dict)
+    statistics: dict[str, Statistic] = field(default_factory=dict, compare=False)
 
 
 class SplitScorer:

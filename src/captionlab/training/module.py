@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, all_captions, generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
-from captionlab.decoding.sampling import Sampling
+from captionlab.decoding.sampling import Sampling, noise_of
 from captionlab.errors import UserError
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
@@ -131,7 +132,7 @@ class CaptioningModule(pl.LightningModule):
         model: Any = ensemble if self.others else self.captioner
         seen: Any = memories if self.others else memory
         captions, generated = generate(model, seen, self.decoding, self.tokenizer)
-        sets = self._sets(model, seen, generated)
+        sets = self._sets(model, seen, generated, batch.image_ids)
         self.metrics.update(batch.image_ids, captions, batch.references, sets)
         nll, tokens = caption_nll(members, memories.members, batch)
         for image_id, total, count in zip(
@@ -143,16 +144,18 @@ class CaptioningModule(pl.LightningModule):
             there = self.captioner.tags.targets(batch.tokens).cpu()
             self._tags.update(zip(batch.image_ids, zip(scores, there, strict=True), strict=True))
 
-    def _sets(self, model: Any, memory: Any, generated: Generated) -> list[list[str]] | None:
+    def _sets(
+        self, model: Any, memory: Any, generated: Generated, image_ids: Sequence[int | str]
+    ) -> list[list[str]] | None:
         """Return several captions of each image: those of the decoding, or else random ones."""
         if generated.tokens.shape[1] == 1:
             if self.samples < 2:
                 return None
-            # one seed for all batches: the same model draws the same captions in every epoch
-            drawing = Sampling(
-                num_samples=self.samples,
-                max_length=getattr(self.decoding, "max_length", Sampling.max_length),
-                seed=0,
+            length = getattr(self.decoding, "max_length", Sampling.max_length)
+            # an image's draws are its own: the same in every epoch, and on any number of devices
+            drawing = partial(
+                Sampling(num_samples=self.samples, max_length=length),
+                noise=noise_of(image_ids, self.samples, length),
             )
             _, generated = generate(model, memory, drawing, self.tokenizer)
         return [[text for text, _ in one] for one in all_captions(generated, self.tokenizer)]

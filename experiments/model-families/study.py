@@ -10,14 +10,15 @@ presets learn to speak from that store. At the end report.py writes the table an
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+sys.path.append(str(HERE.parent))
+
+from running import extract, train, train_all  # noqa: E402
+
 SEEDS = (1, 2, 3)
 EPOCHS = 2
 # one budget: about the same width everywhere, so that families differ, not sizes
@@ -77,42 +78,9 @@ def main() -> None:
         for preset, own in PRESETS.items()
     ]
     common = [f"data.features={store}", f"trainer.max_epochs={EPOCHS}", "callbacks.gallery=null"]
-    with ThreadPoolExecutor(known.jobs) as pool:
-        list(pool.map(lambda job: train(job[0], [*job[1], *common], threads=1), jobs))
+    train_all([(folder, [*overrides, *common]) for folder, overrides in jobs], known.jobs)
     for script in ("speed.py", "report.py"):
         subprocess.run([sys.executable, str(HERE / script), str(known.out)], check=True)
-
-
-def train(folder: Path, overrides: list[str], threads: int | None = None) -> None:
-    """Train one run into ``folder`` unless it is finished; go on with an interrupted one."""
-    if (folder / "results.json").exists():
-        return
-    last = folder / "checkpoints" / "last.ckpt"
-    again = [f"ckpt={last}"] if last.exists() else []
-    print("train", folder.name, *again, flush=True)
-    run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
-
-
-def extract(store: Path, overrides: list[str]) -> None:
-    """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
-    if not (store / "index.json").exists():
-        run(
-            ["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"],
-            "extract",
-            None,
-        )
-
-
-def run(command: list[str], name: str, threads: int | None) -> None:
-    """Run a Python command in the project's folder; a failing one is named and ends the study."""
-    environment = dict(os.environ)
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
 
 
 if __name__ == "__main__":

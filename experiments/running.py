@@ -1,0 +1,49 @@
+"""What the studies share: runs that are kept when finished, and go on when interrupted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def train_all(jobs: list[tuple[Path, list[str]]], at_a_time: int) -> None:
+    """Train runs (folder, overrides), some at a time, one core each."""
+    with ThreadPoolExecutor(at_a_time) as pool:
+        list(pool.map(lambda job: train(job[0], job[1], threads=1), jobs))
+
+
+def train(folder: Path, overrides: list[str], threads: int | None = None) -> None:
+    """Train one run into ``folder`` unless it is finished; go on with an interrupted one."""
+    if (folder / "results.json").exists():
+        return
+    last = folder / "checkpoints" / "last.ckpt"
+    again = [f"ckpt={last}"] if last.exists() else []
+    print("train", folder.name, *again, flush=True)
+    run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
+
+
+def extract(store: Path, overrides: list[str]) -> None:
+    """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
+    if not (store / "index.json").exists():
+        run(
+            ["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"],
+            "extract",
+            None,
+        )
+
+
+def run(command: list[str], name: str, threads: int | None) -> None:
+    """Run a Python command in the project's folder; a failing one is named and ends the study."""
+    environment = dict(os.environ)
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")

@@ -22,7 +22,11 @@ def train(folder: Path, overrides: list[str], threads: int | None = None) -> Non
     if (folder / "results.json").exists():
         return
     last = folder / "checkpoints" / "last.ckpt"
-    again = [f"ckpt={last}"] if last.exists() else []
+    again = []
+    if last.exists():
+        # an interrupted run has its own weights: it does not begin from another's
+        overrides = [o for o in overrides if not o.startswith("init_from=")]
+        again = [f"ckpt={last}"]
     print("train", folder.name, *again, flush=True)
     run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from running import extract, train, train_all  # noqa: E402
+from running import extract, train_all  # noqa: E402
 
 SEEDS = (1, 2, 3)
 EPOCHS = 2

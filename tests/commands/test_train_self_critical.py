@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands_support import SMALL, run_train
 
@@ -35,6 +36,12 @@ def test_the_second_stage_has_its_own_rate_and_its_own_diagnostics(staged: Path)
 def test_a_checkpoint_knows_its_validation_scores(staged: Path):
     scores = read_checkpoint(staged / "checkpoints/last.ckpt").scores
     assert scores["cider"] == pytest.approx(float(rows(staged)[-1]["val/cider"]), abs=1e-6)
+
+
+def test_the_frequencies_that_weigh_words_are_kept(staged: Path):
+    with np.load(staged / "document_frequencies.npz") as kept:
+        assert kept["images"] == 128
+        assert (kept["counts_1"] <= 128).all()
 
 
 def test_a_new_run_goes_on_from_a_checkpoint(staged: Path, tmp_path: Path):

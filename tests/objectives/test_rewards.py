@@ -99,6 +99,22 @@ def test_scores_are_added_by_their_weights():
     assert found["truth"].tolist() == [float(4 in caption) for caption in captions]
 
 
+def test_document_frequencies_are_those_of_pycocoevalcap():
+    texts = references()
+    corpus = CiderScorer()
+    for refs in texts.values():
+        corpus += (None, [text(r) for r in refs])
+    corpus.compute_doc_freq()
+    kept = prepared(texts, cider=1.0).document_frequencies()
+    found = {
+        tuple(map(str, gram)): count
+        for n in range(1, 5)
+        for gram, count in zip(kept[f"grams_{n}"].tolist(), kept[f"counts_{n}"], strict=True)
+    }
+    assert found == dict(corpus.document_frequency)
+    assert kept["images"] == len(texts)
+
+
 def test_captions_are_listed_up_to_their_length():
     tokens = torch.tensor([[[5, 2, 0], [5, 6, 7]], [[2, 0, 0], [0, 0, 0]]])
     lengths = torch.tensor([[2, 3], [1, 0]])

@@ -102,6 +102,11 @@ class PreparedReferences:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words of the references, by their number."""
+        return list(self._vocabulary)
+
     def rows(self, image_ids: Iterable[ImageId]) -> np.ndarray:
         """Return the row (C,) of each image; UserError for an image without references."""
         try:

@@ -123,6 +123,22 @@ class Reward:
         total = sum(self.weights[name] * scores for name, scores in found.items())
         return {**found, "reward": np.asarray(total)}
 
+    def document_frequencies(self) -> dict[str, np.ndarray]:
+        """Return in how many images' references each n-gram stands, as CIDEr-D weighs it.
+
+        ``images`` () is their number; ``grams_n`` (G,n) token ids and ``counts_n`` (G,) for n = 1
+        to 4.
+        """
+        prepared = self.text.prepared
+        words = np.array([int(word) for word in prepared.vocabulary], dtype=np.int32)
+        found: dict[str, np.ndarray] = {"images": np.array(len(prepared))}
+        grams = np.zeros((1, 0), dtype=np.int32)
+        for n, index in enumerate(prepared.orders, 1):
+            prefix, last = np.divmod(index.keys, max(len(words), 1))
+            grams = np.column_stack([grams[prefix], words[last]])
+            found |= {f"grams_{n}": grams, f"counts_{n}": index.document_frequency}
+        return found
+
     def _score(
         self,
         name: str,

@@ -103,6 +103,10 @@ class SelfCritical(nn.Module):
         """Compare the next rewards with these validation scores."""
         self.check.begin(self.reward, scores)
 
+    def to_keep(self) -> dict[str, Any]:
+        """Return the arrays that belong into the run folder: what the rewards are weighed by."""
+        return self.reward.document_frequencies()
+
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and diagnostics: rewards by name, ``baseline``, ``length``, ``ended``.
 

@@ -71,6 +71,11 @@ class Staged(nn.Module):
         if hasattr(self.then, "begin_check"):
             self.then.begin_check(scores)
 
+    def to_keep(self) -> dict[str, Any]:
+        """Return what the objectives leave in the run folder."""
+        parts = (getattr(objective, "to_keep", dict) for objective in (self.first, self.then))
+        return {name: array for part in parts for name, array in part().items()}
+
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return loss and diagnostics of the objective that trains now."""
         return self.now(captioner, batch)

@@ -21,9 +21,11 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 def check_whole(*overrides: str) -> None:
     config = compose([*overrides, "output_dir=unused"])
-    for key in ("root", "features"):
-        if OmegaConf.is_missing(config.data, key):
-            config.data[key] = "anywhere"  # only the user knows it
+    for key in ("data.root", "data.features", "data.extra.source.root"):
+        parent, _, leaf = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if node is not None and OmegaConf.is_missing(node, leaf):
+            node[leaf] = "anywhere"  # only the user knows it
     check(resolve(config))
 
 

@@ -67,6 +67,24 @@ def test_cached_images_are_read_once(tmp_path: Path):
         fresh[0]
 
 
+def test_a_mirror_image_has_captions_of_its_other_side():
+    half = np.zeros((8, 8, 3), dtype=np.uint8)
+    half[:, :4] = 255
+    caption = "a red light on the left not on the right"
+    record = CaptionRecord("a", lambda: half, (caption,))
+    words = WordTokenizer.fit([caption], threshold=1)
+    mild = Augment(min_scale=1.0, max_ratio=1.0)
+    data = CaptionDataset([record], words, image_size=8, augment=mild)
+    seen = set()
+    for _ in range(30):
+        example = data[0]
+        side = "left" if example.image[0, 4, 0] > 128 else "right"
+        seen.add(side)
+        assert example.references[0].split()[5] == side
+        assert words.decode(example.captions[0][1:].tolist()).split()[5] == side
+    assert seen == {"left", "right"}
+
+
 def test_augmented_images_are_never_cached():
     pixels = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
     record = CaptionRecord("x", lambda: pixels, ("a dog on the left",))

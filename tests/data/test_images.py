@@ -8,7 +8,7 @@ from data_support import color_at, photo
 
 from captionlab.data.image_check import find_broken
 from captionlab.data.image_files import load_image
-from captionlab.data.images import Augment, prepare
+from captionlab.data.images import Augment, prepare, swap_sides
 from captionlab.errors import UserError
 
 
@@ -67,12 +67,52 @@ def test_augmentation_without_strength_changes_nothing():
         (["一只狗在左边"], False),
     ],
 )
-def test_only_images_without_left_and_right_are_mirrored(captions: list[str], flips: bool):
-    image, vary = photograph(), Augment(min_scale=1.0, max_ratio=1.0)
+def test_to_keep_sides_is_to_mirror_no_image_that_has_them(captions: list[str], flips: bool):
+    image, vary = photograph(), Augment(sides="keep", min_scale=1.0, max_ratio=1.0)
     seen = [vary(image, captions) for _ in range(40)]
     mirrored = sum(torch.equal(variant, image.flip(-1)) for variant in seen)
     assert all(torch.equal(v, image) or torch.equal(v, image.flip(-1)) for v in seen)
     assert (8 <= mirrored <= 32) if flips else mirrored == 0
+
+
+@pytest.mark.parametrize(
+    ("caption", "other"),
+    [
+        ("A man on the Left of the rightmost car", "A man on the Right of the leftmost car"),
+        ("bright light upright", "bright light upright"),
+        ("左边的狗在右边", "右边的狗在左边"),
+    ],
+)
+def test_sides_are_swapped_and_swapped_back(caption: str, other: str):
+    assert swap_sides(caption) == other
+    assert swap_sides(other) == caption
+
+
+def test_a_mirror_image_says_that_its_sides_must_be_swapped():
+    image, vary = photograph(), Augment(min_scale=1.0, max_ratio=1.0).vary
+    for captions in (["a dog"], ["a dog on the left"]):
+        for _ in range(20):
+            variant, swapped = vary(image, captions)
+            mirrored = torch.equal(variant, image.flip(-1))
+            assert swapped == (mirrored and "left" in captions[0])
+
+
+def test_random_operations_change_the_image_by_their_magnitude():
+    image = photograph()
+    quiet = {"flip": False, "min_scale": 1.0, "max_ratio": 1.0}
+    torch.manual_seed(0)
+    weak, strong = (
+        sum(
+            float(
+                (Augment(random_operations=2, magnitude=m, **quiet)(image).float() - image)
+                .abs()
+                .mean()
+            )
+            for _ in range(20)
+        )
+        for m in (1, 20)
+    )
+    assert 0 < weak < strong
 
 
 def test_color_changes_are_the_textbook_ones():

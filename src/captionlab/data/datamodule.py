@@ -22,6 +22,7 @@ from captionlab.data.dataset import (
 from captionlab.data.features import FeatureStore, require_all
 from captionlab.data.image_check import drop_broken
 from captionlab.data.images import Augment, Fit
+from captionlab.data.mixing import Extra, MixedSampler
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
 from captionlab.data.regions import open_features
 from captionlab.errors import UserError, did_you_mean
@@ -51,6 +52,7 @@ class CaptionDataModule(pl.LightningDataModule):
         max_length: longest training caption in tokens.
         missing_images, broken_images: "error" or "skip".
         augment: changes training images; null for none.
+        extra: pairs of another source for the training split alone; null for none.
         cache_images: keep prepared images in memory; null decides by their size (1 GiB at most).
         num_workers: loading processes; null means none where images are cached, else one a core.
         blank_images: replace every image by gray (the ablation "what does the language model know?").
@@ -76,6 +78,7 @@ class CaptionDataModule(pl.LightningDataModule):
         missing_images: str = "error",
         broken_images: str = "error",
         augment: Augment | None = None,
+        extra: Extra | None = None,
         cache_images: bool | None = None,
         blank_images: bool = False,
         features: str | None = None,
@@ -101,23 +104,29 @@ class CaptionDataModule(pl.LightningDataModule):
         self.missing_images = missing_images
         self.broken_images = broken_images
         self.augment = augment
+        self.extra = extra
         self.cache_images = cache_images
         self.blank_images = blank_images
         self.features = None if features is None else open_features(features)
         if features is not None and (augment is not None or blank_images):
             what = "data.blank_images=true" if blank_images else "data.augment"
             raise UserError(f"{what} changes images, and data.features={features} reads none.")
+        if features is not None and extra is not None:
+            raise UserError(
+                f"data.features={features} holds the images of one data set: say data/extra=null"
+            )
         self.evaluation_split = "test"
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
         self._records: dict[str, Sequence[CaptionRecord]] = {}
+        self._added: list[CaptionRecord] | None = None
         self._datasets: dict[str, CaptionDataset] = {}
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
-            captions = [c for record in self.records("train") for c in record.captions]
+            captions = [c for record in self.training_records() for c in record.captions]
             self._tokenizer = self._tokenizer_of_language()(captions)
         return self._tokenizer
 
@@ -166,6 +175,23 @@ class CaptionDataModule(pl.LightningDataModule):
             self._records[split] = records
         return self._records[split]
 
+    def training_records(self) -> Sequence[CaptionRecord]:
+        """Return the training split's records, and behind them those of the extra source, if any.
+
+        Raises:
+            UserError: as ``records`` does.
+        """
+        own = self.records("train")
+        if self.extra is None:
+            return own
+        if self._added is None:
+            added = self.extra.records(self.source.language)
+            added = drop_missing(added, policy=self.missing_images, split="extra")
+            self._added = drop_broken(added, policy=self.broken_images, split="extra")
+            if not self._added:
+                raise UserError("data.extra is empty: no image is left.")
+        return [*own, *self._added]
+
     def _with_features(self, records: list[CaptionRecord], split: str) -> list[CaptionRecord]:
         assert self.features is not None
         if self.missing_images == "skip":
@@ -179,7 +205,7 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
         if split not in self._datasets:
             training = split == "train"
-            records = self.records(split)
+            records = self.training_records() if training else self.records(split)
             self._datasets[split] = CaptionDataset(
                 records,
                 self.tokenizer,
@@ -215,6 +241,17 @@ class CaptionDataModule(pl.LightningDataModule):
         dataset = self.dataset("train")
         rank, ranks = self._rank
         drop_last = len(dataset) >= 2 * self.batch_size * ranks
+        if self.extra is not None:
+            own = len(self.records("train"))
+            mixed = MixedSampler(
+                own,
+                len(dataset) - own,
+                self.extra.share,
+                rank=rank,
+                ranks=ranks,
+                seed=torch.initial_seed() % 2**31,
+            )
+            return self._loader(dataset, sampler=mixed, drop_last=drop_last)
         if ranks == 1:
             return self._loader(dataset, shuffle=True, drop_last=drop_last)
         sampler: DistributedSampler[CaptionExample] = DistributedSampler(dataset, ranks, rank)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from captionlab.data.features import Features, stack
 from captionlab.data.image_files import BrokenImage, load_image
-from captionlab.data.images import Augment, prepare
+from captionlab.data.images import Augment, prepare, swap_sides
 from captionlab.data.records import CaptionRecord
 from captionlab.errors import UserError
 from captionlab.memory import Memory
@@ -120,12 +120,26 @@ class CaptionDataset(Dataset[CaptionExample]):
 
     def __getitem__(self, index: int) -> CaptionExample:
         record = self.records[index]
-        captions = self.encoded(index)
+        captions = self._drawn(self.encoded(index))
+        references = list(record.captions)
+        if self.augment is None or self.blank:
+            seen = self._image(index) if self.features is None else self._stored(record)
+            return CaptionExample(seen, captions, record.image_id, references)
+        image, mirrored = self.augment.vary(
+            read_record_image(record, self.image_size), record.captions
+        )
+        if mirrored:
+            references = [swap_sides(caption) for caption in references]
+            captions = self._drawn([self._encode(caption) for caption in references])
+        image = prepare(image, self.image_size, self.fit)
+        return CaptionExample(image, captions, record.image_id, references)
+
+    def _drawn(self, captions: list[Tensor]) -> list[Tensor]:
+        """Return as many of an image's captions as are wanted, drawn anew."""
         keep = self.captions_per_image
-        if keep is not None and len(captions) > keep:
-            captions = [captions[i] for i in torch.randperm(len(captions))[:keep].tolist()]
-        seen = self._image(index, record) if self.features is None else self._stored(record)
-        return CaptionExample(seen, captions, record.image_id, list(record.captions))
+        if keep is None or len(captions) <= keep:
+            return captions
+        return [captions[i] for i in torch.randperm(len(captions))[:keep].tolist()]
 
     def _stored(self, record: CaptionRecord) -> Memory:
         assert self.features is not None
@@ -137,7 +151,7 @@ class CaptionDataset(Dataset[CaptionExample]):
         Where features are stored, images need not be there: a gray one stands for each missing one.
         """
         try:
-            return self._image(index, self.records[index])
+            return self._image(index)
         except (BrokenImage, UserError):
             if self.features is None:
                 raise
@@ -146,21 +160,19 @@ class CaptionDataset(Dataset[CaptionExample]):
     def encoded(self, index: int) -> list[Tensor]:
         """Return all captions of an item as ids: bos, words, eos."""
         if index not in self._captions:
-            bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
-            self._captions[index] = [
-                torch.tensor([bos, *self.tokenizer.encode(caption)[: self.max_length], eos])
-                for caption in self.records[index].captions
-            ]
+            self._captions[index] = [self._encode(text) for text in self.records[index].captions]
         return self._captions[index]
 
-    def _image(self, index: int, record: CaptionRecord) -> Tensor:
+    def _encode(self, caption: str) -> Tensor:
+        bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
+        return torch.tensor([bos, *self.tokenizer.encode(caption)[: self.max_length], eos])
+
+    def _image(self, index: int) -> Tensor:
         if self.blank:
             return self._gray()
         if self._images is not None and index in self._images:
             return self._images[index]
-        image = read_record_image(record, self.image_size)
-        if self.augment is not None:
-            image = self.augment(image, record.captions)
+        image = read_record_image(self.records[index], self.image_size)
         image = prepare(image, self.image_size, self.fit)
         if self._images is not None:
             self._images[index] = image

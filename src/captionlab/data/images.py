@@ -18,6 +18,8 @@ Fit = Literal["stretch", "crop", "pad"]
 # ImageNet's mean color, which the encoders' normalization turns into zeros
 PADDING = (124, 116, 104)
 SIDES = re.compile(r"\b(?:left|right)|左|右", re.IGNORECASE)
+OTHER_SIDE = {"left": "right", "right": "left", "左": "右", "右": "左"}
+Sides = Literal["swap", "keep"]
 
 
 def prepare(image: Tensor, size: int, fit: str = "stretch") -> Tensor:
@@ -60,21 +62,35 @@ class Augment:
     """Varies a training image: by default a mild random crop, and half the time a mirror image.
 
     Args:
-        flip: mirror with probability 1/2, but never an image with a caption that says left or right
-            (or 左, 右), because the caption would then be wrong.
+        flip: mirror with probability 1/2.
+        sides: what happens to captions that say left or right (or 左, 右) of a mirror image: swap
+            exchanges the words, keep never mirrors an image with such a caption.
         min_scale: the smallest part of the area that a random crop keeps, in (0, 1].
         max_ratio: how much a crop may change the proportions, at least 1.
         brightness, contrast, saturation: each is multiplied by a factor drawn from [1 - x, 1 + x].
+        random_operations: how many of RandAugment's operations are applied (Cubuk et al. 2020), 0
+            for none; magnitude: how strongly, from 0 to 30.
     """
 
     flip: bool = True
+    sides: Sides = "swap"
     min_scale: float = 0.7
     max_ratio: float = 1.2
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    random_operations: int = 0
+    magnitude: int = 9
 
     def __post_init__(self) -> None:
+        if self.sides not in get_args(Sides):
+            hint = did_you_mean(str(self.sides), get_args(Sides))
+            raise UserError(f"data.augment.sides={self.sides!r}: {hint}")
+        if self.random_operations < 0 or not 0 <= self.magnitude <= 30:
+            raise UserError(
+                f"data.augment.random_operations={self.random_operations} must not be negative, and "
+                f"data.augment.magnitude={self.magnitude} must be from 0 to 30"
+            )
         if not 0 < self.min_scale <= 1:
             raise UserError(f"data.augment.min_scale={self.min_scale} must be in (0, 1]")
         if self.max_ratio < 1:
@@ -87,16 +103,30 @@ class Augment:
         self, image: Tensor, captions: Sequence[str] = (), generator: torch.Generator | None = None
     ) -> Tensor:
         """Return a variant (3,h',w') uint8 of an image (3,h,w); no `generator`: torch's own."""
+        return self.vary(image, captions, generator)[0]
+
+    def vary(
+        self, image: Tensor, captions: Sequence[str] = (), generator: torch.Generator | None = None
+    ) -> tuple[Tensor, bool]:
+        """Return a variant of an image, and whether its captions' sides must be swapped."""
         # always eight draws, so that switching one change off leaves the others as they were
         draws = torch.rand(8, generator=generator).tolist()
         image = self._crop(image, draws[:4])
-        if self.flip and draws[4] < 0.5 and not any(map(SIDES.search, captions)):
+        sided = any(map(SIDES.search, captions))
+        mirrored = self.flip and draws[4] < 0.5 and (self.sides == "swap" or not sided)
+        if mirrored:
             image = image.flip(-1)
         strengths = (self.brightness, self.contrast, self.saturation)
-        if not any(strengths):
-            return image
-        factors = [1 + x * (2 * draw - 1) for x, draw in zip(strengths, draws[5:], strict=True)]
-        return _recolor(image, *factors)
+        if any(strengths):
+            factors = [1 + x * (2 * draw - 1) for x, draw in zip(strengths, draws[5:], strict=True)]
+            image = _recolor(image, *factors)
+        if self.random_operations:
+            # here, because it takes its time and few runs want it
+            from torchvision.transforms.v2 import RandAugment
+
+            operations = RandAugment(num_ops=self.random_operations, magnitude=self.magnitude)
+            image = operations(image.contiguous())
+        return image, mirrored and sided
 
     def _crop(self, image: Tensor, draws: list[float]) -> Tensor:
         scale = self.min_scale + (1 - self.min_scale) * draws[0]
@@ -106,6 +136,17 @@ class Augment:
         w = max(1, min(width, round(width * math.sqrt(scale) / stretch)))
         top, left = round((height - h) * draws[2]), round((width - w) * draws[3])
         return image[:, top : top + h, left : left + w]
+
+
+def swap_sides(caption: str) -> str:
+    """Return a caption as it would be said of the mirror image: left for right, with its case."""
+
+    def other(found: re.Match[str]) -> str:
+        side = found.group()
+        swapped = OTHER_SIDE[side.lower()]
+        return swapped.capitalize() if side[0].isupper() else swapped
+
+    return SIDES.sub(other, caption)
 
 
 def _recolor(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:

@@ -23,6 +23,7 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
     "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "attention"},
     "model.tags": {"words", "memory_dim"},
     "data.tokenizer": {"captions"},
+    "objective.discriminator": {"vocabulary_size", "memory_dim"},
     "optimizer": {"params"},
 }
 # Keys of a group that other keys refer to, and that are no arguments of the group's class.

@@ -15,7 +15,10 @@ GROUPS = sorted(
     if path.parent != CONF and path.parent.name != "experiment"
 )
 # groups that only some choices of their parent have
-NEEDS = {"objective/reward": ("objective=self_critical",)}
+NEEDS = {
+    "objective/reward": ("objective=self_critical",),
+    "objective/discriminator": ("objective=adversarial",),
+}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 

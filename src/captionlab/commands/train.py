@@ -50,6 +50,7 @@ from captionlab.configuration import (
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
+from captionlab.objectives.adversarial import Adversarial
 from captionlab.objectives.base import Objective, Prepared
 from captionlab.objectives.self_critical import SelfCritical
 from captionlab.signatures import check
@@ -132,7 +133,7 @@ def prepare(
     """
     if not isinstance(objective, Prepared):
         return {}
-    if start is None and isinstance(objective, SelfCritical):
+    if start is None and isinstance(objective, SelfCritical | Adversarial):
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"

@@ -114,12 +114,12 @@ class SelfCritical(nn.Module):
         rewards do not fit the starting model's validation score.
         """
         memory = captioner.encode(batch.images)
-        special = _special_ids(captioner)
+        special = special_ids(captioner)
         with without_dropout(captioner.decoder):
             fixed = Fixed(captioner)
             seen = memory.each(torch.Tensor.detach)
             sampled = self.sampling(fixed, seen, **special)
-            scores = self._scores(batch, sampled)
+            scores = score_samples(self.reward, batch, sampled)
             base = self._baseline(fixed, seen, batch, scores["reward"], special)
             log_probs, length = sequence_log_probs(captioner, memory, sampled)
         advantage = scores["reward"] - base
@@ -139,17 +139,6 @@ class SelfCritical(nn.Module):
             loss = loss + self.likelihood * nll
         return loss, diagnostics
 
-    def _scores(self, batch: Batch, captions: Generated) -> dict[str, Tensor]:
-        """Return each score (B,K) of captions, on their device."""
-        width = captions.tokens.shape[1]
-        ids = [image_id for image_id in batch.image_ids for _ in range(width)]
-        found = self.reward(ids, listed(captions.tokens, captions.lengths))
-        device = captions.tokens.device
-        return {
-            name: torch.as_tensor(values, dtype=torch.float32, device=device).view(-1, width)
-            for name, values in found.items()
-        }
-
     def _baseline(
         self,
         fixed: Fixed,
@@ -160,7 +149,9 @@ class SelfCritical(nn.Module):
     ) -> Tensor:
         """Return what a reward (B,K) is compared with, (B,K) or (B,1)."""
         if self.baseline == "greedy":
-            return self._scores(batch, self.greedy(fixed, memory, **special))["reward"]
+            return score_samples(self.reward, batch, self.greedy(fixed, memory, **special))[
+                "reward"
+            ]
         if self.baseline == "leave_one_out":
             return (reward.sum(1, keepdim=True) - reward) / (reward.shape[1] - 1)
         before = torch.where(self.average.isnan(), reward.mean(), self.average)
@@ -220,21 +211,41 @@ class Fixed:
         return self._captioner.step(token_ids, state)
 
 
-def sequence_log_probs(
+def score_samples(reward: Reward, batch: Batch, captions: Generated) -> dict[str, Tensor]:
+    """Return each score (B,K) of captions of a batch's images, on the captions' device."""
+    width = captions.tokens.shape[1]
+    ids = [image_id for image_id in batch.image_ids for _ in range(width)]
+    found = reward(ids, listed(captions.tokens, captions.lengths))
+    device = captions.tokens.device
+    return {
+        name: torch.as_tensor(values, dtype=torch.float32, device=device).view(-1, width)
+        for name, values in found.items()
+    }
+
+
+def sampled_logits(
     captioner: Captioner, memory: Memory, captions: Generated, bos_id: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K).
+    """Return the logits (M,V) of captions' own tokens, with gradient, and where these are (B,K,T).
 
     Computed teacher-forced in one pass: only the tokens that were said reach the vocabulary.
     """
-    tokens, lengths = captions.tokens, captions.lengths
+    tokens = captions.tokens
     steps = torch.arange(tokens.shape[-1], device=tokens.device)
-    real = steps < lengths[..., None]
+    real = steps < captions.lengths[..., None]
     inputs = F.pad(tokens[..., :-1], (1, 0), value=bos_id)
     inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
-    hidden = captioner.decoder(memory, inputs).hidden
-    nll = F.cross_entropy(captioner.logits(hidden[real]).float(), tokens[real], reduction="none")
-    owner = torch.arange(lengths.numel(), device=tokens.device).view_as(lengths)
+    return captioner.logits(captioner.decoder(memory, inputs).hidden[real]), real
+
+
+def sequence_log_probs(
+    captioner: Captioner, memory: Memory, captions: Generated, bos_id: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K)."""
+    logits, real = sampled_logits(captioner, memory, captions, bos_id)
+    lengths = captions.lengths
+    nll = F.cross_entropy(logits.float(), captions.tokens[real], reduction="none")
+    owner = torch.arange(lengths.numel(), device=nll.device).view_as(lengths)
     total = nll.new_zeros(lengths.numel()).index_add(0, owner[..., None].expand_as(real)[real], nll)
     return -total.view_as(lengths), lengths
 
@@ -262,7 +273,8 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
             part.dropout = dropout
 
 
-def _special_ids(captioner: Captioner) -> dict[str, Any]:
+def special_ids(captioner: Captioner) -> dict[str, Any]:
+    """Return the ids that decoding asks for."""
     # every tokenizer has them at these places (captionlab.text.tokenizers.Tokenizer)
     return {"bos_id": 1, "eos_id": 2, "pad_id": captioner.decoder.pad_id, "banned_ids": (3,)}
 

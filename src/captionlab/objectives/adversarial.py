@@ -53,7 +53,7 @@ class Adversarial(nn.Module):
     ``likelihood`` adds cross-entropy on the batch's captions. ``adversarial`` is lambda, reached in
     a straight line over ``ramp_epochs``; the temperature falls to ``final_temperature`` over
     ``anneal_epochs``. Where the accuracy is at most ``least_accuracy``, what the discriminator says
-    is noise, and lambda is 0 in that step. Raises UserError for values outside their range.
+    is noise, and it has no part in that step. Raises UserError for values outside their range.
     """
 
     name = "adversarial"
@@ -147,9 +147,7 @@ class Adversarial(nn.Module):
             seen = seen.each(lambda part: part.float() if part.is_floating_point() else part)
             persons = self._persons(batch, adversary)
             learned = adversary.learn(seen, persons, (drawn.tokens, real))
-            loss, share, judged = self._gain(
-                adversary, seen, drawn, real, logits.float(), scores, learned
-            )
+            loss, share, judged = self._gain(adversary, seen, drawn, real, logits.float(), scores)
         nll = self._nll(captioner, memory, batch)
         diagnostics = {name: value.mean() for name, value in scores.items()}
         diagnostics |= learned | {
@@ -168,11 +166,10 @@ class Adversarial(nn.Module):
         real: Tensor,
         logits: Tensor,
         scores: Mapping[str, Tensor],
-        learned: Mapping[str, Tensor],
     ) -> tuple[Tensor, float, Tensor]:
         """Return the captioner's loss, lambda in this step, and what D says of captions (B,K)."""
         early = adversary.steps <= self.warm_up_steps
-        lost = float(learned["d_accuracy"]) <= self.least_accuracy
+        lost = adversary.accuracy <= self.least_accuracy
         share = 0.0 if early or lost else self.share
         words = drawn.tokens[real]
         log_probs = logits.log_softmax(-1).gather(-1, words.unsqueeze(-1)).squeeze(-1)
@@ -182,7 +179,7 @@ class Adversarial(nn.Module):
         else:
             embedded = adversary.network.embed(drawn.tokens, real).detach()
         judged = adversary.judge(memory, embedded, real)
-        reward = (1 - share) * scores["reward"]
+        reward = (1 - self.share) * scores["reward"]
         loss = log_probs.new_zeros(())
         if self.estimator == "gumbel":
             loss = share * F.softplus(-judged).mean()

@@ -24,8 +24,8 @@ class Adversary:
     gradient clipping and DDP's bookkeeping never see its weights.
 
     It takes a step of its own in every batch, in single precision whatever the captioner's, with
-    its gradients averaged over all ranks. ``limit`` is the accuracy above which it waits for the
-    captioner (Shetty et al. 2017, supplement).
+    its gradients averaged over all ranks. ``limit`` is the accuracy on real and sampled captions above
+    which it waits for the captioner (Shetty et al. 2017, supplement).
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Adversary:
         self.loss = loss
         self.limit = limit
         self.steps = 0
+        self.accuracy = 0.5  # a moving average: one batch says little
         # little momentum: its opponent moves (Radford et al. 2016)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.9))
 
@@ -81,15 +82,15 @@ class Adversary:
         }
         # captions of other images may fit: how many of them it finds out says little of the match
         told = (accuracies["d_real"] + accuracies["d_fake"]) / 2
-        accuracy = averaged(told.detach())
-        if float(accuracy) < self.limit:
+        self.accuracy = 0.9 * self.accuracy + 0.1 * float(averaged(told.detach()))
+        if self.accuracy < self.limit:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self._average_gradients()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             self.optimizer.step()
         self.steps += 1
-        return {**accuracies, "d_loss": loss.detach(), "d_accuracy": accuracy}
+        return {**accuracies, "d_loss": loss.detach(), "d_accuracy": told.detach()}
 
     def _criterion(self, scores: Tensor, side: float) -> Tensor:
         if not scores.numel():
@@ -125,6 +126,7 @@ class Adversary:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
+            "accuracy": self.accuracy,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -132,6 +134,7 @@ class Adversary:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
+        self.accuracy = state["accuracy"]
 
 
 Build = Callable[..., Discriminator]

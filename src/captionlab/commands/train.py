@@ -96,7 +96,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         load_weights(captioner, start)
     check_features(config, data, captioner.encoder)
     module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
-    kept = prepare(module.objective, data, start)
+    prepare(module.objective, data, start)
     trainer = build_trainer(
         config,
         loggers=[build(node, f"logger.{name}") for name, node in config["logger"].items()],
@@ -112,6 +112,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         write_log(output / "train.log")
         write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        kept: dict[str, Any] = getattr(module.objective, "to_keep", dict)()
         if kept:
             write_arrays(output / FREQUENCIES, kept)
         introduce(config, data, module, trainer)
@@ -123,23 +124,20 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     return None if score is None else float(score)
 
 
-def prepare(
-    objective: Objective, data: CaptionDataModule, start: Checkpoint | None
-) -> dict[str, Any]:
-    """Give an objective that rewards captions the training captions; return what the run keeps.
+def prepare(objective: Objective, data: CaptionDataModule, start: Checkpoint | None) -> None:
+    """Give an objective that rewards captions the training captions.
 
     Raises:
         UserError: if it has nothing to start from, or a reward cannot be had.
     """
     if not isinstance(objective, Prepared):
-        return {}
+        return
     if start is None and isinstance(objective, SelfCritical | Adversarial):
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"
         )
     objective.prepare(training_text(data), {} if start is None else start.scores)
-    return getattr(objective, "to_keep", dict)()
 
 
 def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:

@@ -141,6 +141,7 @@ class LanguageModelDecoder(nn.Module):
                 "by which beams are told apart; choose another language model, such as gpt2"
             )
         self.architecture = entries_of(config)
+        self._new_cache = transformers(WHO).DynamicCache
         self.bos = _edge(config.bos_token_id, config.eos_token_id)
         self.eos = _edge(config.eos_token_id, config.bos_token_id)
         self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
@@ -219,7 +220,7 @@ class LanguageModelDecoder(nn.Module):
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
         images, width = token_ids.shape
         self._require_length(state.length + 1)
-        cache = transformers(WHO).DynamicCache()
+        cache = self._new_cache()
         for index, (keys, values) in enumerate(state.words):
             cache.update(keys.flatten(0, 1), values.flatten(0, 1), index)
         sight = _Sight(state.crossed, state.memory.mask)

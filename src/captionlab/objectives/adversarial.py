@@ -19,10 +19,11 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversary import Adversary, Build, Loss
-from captionlab.objectives.base import Batch, teacher_forced
+from captionlab.objectives.base import Batch, mean_nll
 from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.objectives.self_critical import (
     Fixed,
+    leave_one_out,
     sampled_logits,
     score_samples,
     special_ids,
@@ -148,7 +149,7 @@ class Adversarial(nn.Module):
             persons = self._persons(batch, adversary)
             learned = adversary.learn(seen, persons, (drawn.tokens, real))
             loss, share, judged = self._gain(adversary, seen, drawn, real, logits.float(), scores)
-        nll = self._nll(captioner, memory, batch)
+        nll = mean_nll(captioner, memory, batch)
         diagnostics = {name: value.mean() for name, value in scores.items()}
         diagnostics |= learned | {
             "lambda": loss.new_tensor(share),
@@ -185,7 +186,7 @@ class Adversarial(nn.Module):
             loss = share * F.softplus(-judged).mean()
         else:
             reward = reward + share * judged.detach().sigmoid()
-        advantage = reward - (reward.sum(1, keepdim=True) - reward) / (reward.shape[1] - 1)
+        advantage = reward - leave_one_out(reward)
         each = advantage.unsqueeze(-1).expand(real.shape)[real]
         return loss - (each * log_probs).mean(), share, judged.sigmoid()
 
@@ -201,10 +202,6 @@ class Adversarial(nn.Module):
                 f"objective.num_samples={max(2, tokens.shape[1])}"
             )
         return tokens, real
-
-    def _nll(self, captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
-        logits, targets, _, _, _ = teacher_forced(captioner, memory, batch)
-        return F.cross_entropy(logits.float(), targets)
 
     def _adversary(self, vocabulary_size: int, memory: Memory) -> Adversary:
         """Return the discriminator, built when the first batch tells its sizes."""

@@ -114,6 +114,12 @@ def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> Teache
     return TeacherForced(logits, targets[real], decoded.weights, real, decoded)
 
 
+def mean_nll(captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
+    """Return the mean negative log-likelihood of the batch's real tokens, in nats a token."""
+    answers = teacher_forced(captioner, memory, batch)
+    return F.cross_entropy(answers.logits.float(), answers.targets)
+
+
 @torch.no_grad()
 def caption_nll(
     captioners: Sequence[Captioner], memories: Sequence[Memory], batch: Batch

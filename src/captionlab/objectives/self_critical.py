@@ -21,7 +21,7 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.models.state import State
-from captionlab.objectives.base import Batch, teacher_forced
+from captionlab.objectives.base import Batch, mean_nll
 from captionlab.objectives.rewards import Reward, TrainingText, listed
 
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
@@ -133,8 +133,7 @@ class SelfCritical(nn.Module):
             "ended": _ended(sampled, special["eos_id"]).float().mean(),
         }
         if self.likelihood:
-            logits, targets, _, _, _ = teacher_forced(captioner, memory, batch)
-            nll = F.cross_entropy(logits.float(), targets)
+            nll = mean_nll(captioner, memory, batch)
             diagnostics["nll"] = nll.detach()
             loss = loss + self.likelihood * nll
         return loss, diagnostics
@@ -153,7 +152,7 @@ class SelfCritical(nn.Module):
                 "reward"
             ]
         if self.baseline == "leave_one_out":
-            return (reward.sum(1, keepdim=True) - reward) / (reward.shape[1] - 1)
+            return leave_one_out(reward)
         before = torch.where(self.average.isnan(), reward.mean(), self.average)
         self.average.copy_(self.decay * before + (1 - self.decay) * reward.mean())
         return before.expand(len(reward), 1)
@@ -209,6 +208,11 @@ class Fixed:
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B,W,V) and the next state."""
         return self._captioner.step(token_ids, state)
+
+
+def leave_one_out(reward: Tensor) -> Tensor:
+    """Return the mean reward (B,K) of an image's other samples (Luo 2020, equation 4)."""
+    return (reward.sum(1, keepdim=True) - reward) / (reward.shape[1] - 1)
 
 
 def score_samples(reward: Reward, batch: Batch, captions: Generated) -> dict[str, Tensor]:

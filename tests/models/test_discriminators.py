@@ -38,7 +38,7 @@ def captions(low: int, high: int, seed: int = 2) -> tuple[torch.Tensor, torch.Te
 
 
 def score(network: Discriminator, seen: Memory, ids: torch.Tensor, real: torch.Tensor):
-    return network(seen, network.embed(ids, real), real)
+    return network(seen, network.embed(ids, real), real).scores
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,10 +103,44 @@ def test_one_hot_words_are_words_and_what_follows_the_end_is_nothing(kind):
     changed = torch.where(real, ids, torch.randint(4, 11, ids.shape))
     torch.testing.assert_close(score(network, seen, changed, real), expected)
     soft = nn.functional.one_hot(ids[real], VOCABULARY).float().requires_grad_()
-    found = network(seen, network.embed_soft(soft, real), real)
+    found = network(seen, network.embed_soft(soft, real), real).scores
     torch.testing.assert_close(found, expected)
     found.sum().backward()
     assert soft.grad.abs().sum() > 0
+
+
+def test_what_a_caption_adds_to_its_set_is_the_set_with_it_and_without():
+    network, seen = build(SetDiscriminator).eval(), memory()
+    ids, real = captions(4, 11)
+    found = network(seen, network.embed(ids, real), real)
+    for k in range(3):
+        rest = [j for j in range(3) if j != k]
+        without = score(network, seen, ids[:, rest], real[:, rest])
+        torch.testing.assert_close(found.others[:, k], without[:, 0])
+        absent = real.clone()
+        absent[:, k] = False
+        torch.testing.assert_close(score(network, seen, ids, absent)[:, 0], without[:, 0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_captions_that_stand_in_for_others_are_judged_in_their_place(kind):
+    network, seen = build(kind).eval(), memory()
+    ids, _ = captions(4, 11)
+    new, _ = captions(4, 11, seed=5)
+    new = torch.cat([new, new.flip(1)], 1)  # two for each of the three
+    read, fresh = (
+        network.read(
+            network.embed(part, torch.ones_like(part).bool()), torch.ones_like(part).bool()
+        )
+        for part in (ids, new)
+    )
+    found = network.instead(seen, read, fresh, 2)
+    there = torch.ones(8, 3, 5, dtype=torch.bool)
+    for place in range(6):
+        changed = ids.clone()
+        changed[:, place // 2] = new[:, place]
+        expected = score(network, seen, changed, there)[:, place // 2]
+        torch.testing.assert_close(found[:, place], expected)
 
 
 def test_a_caption_shorter_than_a_window_is_judged():

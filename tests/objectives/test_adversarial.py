@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,10 +14,11 @@ from captionlab.errors import UserError
 from captionlab.memory import Memory
 from captionlab.models.discriminators import (
     CNNDiscriminator,
+    Judged,
     MatchingDiscriminator,
     SetDiscriminator,
 )
-from captionlab.objectives.adversarial import Adversarial, Variety, straight_through
+from captionlab.objectives.adversarial import Adversarial
 from captionlab.objectives.adversary import Adversary
 from captionlab.objectives.rewards import Reward
 from tests_support import tiny_captioner
@@ -77,19 +77,37 @@ class LikesFive(torch.nn.Module):
     def embed(self, ids, real):
         return self.worth[ids] * real.unsqueeze(-1)
 
+    def read(self, embedded, real):
+        return embedded.sum((-1, -2)).div(real.sum(-1).clamp_min(1)).unsqueeze(-1)
+
+    def match(self, memory, read, real):
+        return Judged(read.squeeze(-1), read)
+
+    def instead(self, memory, read, new, completions):
+        return new.squeeze(-1)
+
     def embed_soft(self, words, real):
         found = words @ self.worth
         return found.new_zeros(*real.shape, 1).masked_scatter(real.unsqueeze(-1), found)
 
     def forward(self, memory, embedded, real):
-        return embedded.sum((-1, -2)) / real.sum(-1).clamp_min(1)
+        return self.match(memory, self.read(embedded, real), real)
 
 
-@pytest.mark.parametrize("estimator", ["policy", "gumbel"])
-def test_the_captioner_comes_to_say_what_the_judge_likes(estimator, monkeypatch):
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"estimator": "policy"},
+        {"estimator": "policy", "rollouts": 2},
+        {"estimator": "policy", "signal": "probability"},
+        {"estimator": "gumbel"},
+    ],
+    ids=str,
+)
+def test_the_captioner_comes_to_say_what_the_judge_likes(how, monkeypatch):
     torch.manual_seed(1)
     captioner = tiny_captioner(vocabulary=9).train()
-    training = objective(estimator=estimator, warm_up_steps=0, least_accuracy=0.0)
+    training = objective(warm_up_steps=0, least_accuracy=0.0, sample_temperature=1.0, **how)
     training(captioner, batch())  # builds the discriminator
     training.adversary.network = LikesFive()
     known = {"d_accuracy": torch.tensor(0.9)}
@@ -97,18 +115,18 @@ def test_the_captioner_comes_to_say_what_the_judge_likes(estimator, monkeypatch)
     monkeypatch.setattr(training.adversary, "agree", lambda: None)
     optimizer = torch.optim.Adam(captioner.parameters(), lr=3e-3)
     judged = []
-    for _ in range(25):
+    for _ in range(40):
         loss, diagnostics = training(captioner, batch())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         judged.append(float(diagnostics["judged"]))
-    # sigmoid(share of fives): 0.53 at random, 0.73 for nothing else
-    assert judged[0] < 0.6
-    assert judged[-1] > 0.68
+    # the share of fives: a seventh at random
+    assert judged[0] < 0.4
+    assert judged[-1] > 0.7
 
 
-@pytest.mark.parametrize("loss", ["bce", "hinge"])
+@pytest.mark.parametrize("loss", ["bce", "hinge", "wgan"])
 def test_the_discriminator_learns_while_the_captioner_trains(loss):
     torch.manual_seed(1)
     captioner = tiny_captioner(vocabulary=9).train()
@@ -120,6 +138,7 @@ def test_the_discriminator_learns_while_the_captioner_trains(loss):
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
+        training.step()
         accuracies.append(float(diagnostics["d_accuracy"]))
         likelihoods.append(float(diagnostics["nll"]))
     assert max(accuracies) > 0.8
@@ -134,8 +153,9 @@ def test_the_discriminators_weights_are_nobody_elses():
     embedded = torch.randn(6, 4, 3, 16, requires_grad=True)
     real = torch.ones(6, 4, 3, dtype=torch.bool)
     memory = captioner.encode(batch().images).each(torch.Tensor.detach)
-    training.adversary.optimizer.zero_grad()
-    training.adversary.judge(memory, embedded, real).sum().backward()
+    training.step()
+    with training.adversary.judging() as network:
+        network(memory, embedded, real).scores.sum().backward()
     assert embedded.grad.abs().sum() > 0
     assert all(p.grad is None for p in training.adversary.network.parameters())
     assert all(p.requires_grad for p in training.adversary.network.parameters())
@@ -151,6 +171,7 @@ def test_a_discriminator_that_is_too_good_waits():
     for limit, learns in ((1.1, True), (0.3, False)):
         adversary = Adversary(copy.deepcopy(network), learning_rate=0.1, loss="bce", limit=limit)
         adversary.learn(memory, captions, captions)
+        adversary.step()
         before, after = network.state_dict(), adversary.network.state_dict()
         assert any(not torch.equal(before[k], after[k]) for k in before) == learns
 
@@ -158,7 +179,10 @@ def test_a_discriminator_that_is_too_good_waits():
 def test_during_the_warm_up_and_while_it_knows_nothing_it_is_not_listened_to():
     captioner = tiny_captioner(vocabulary=9).train()
     training = objective(warm_up_steps=2)
-    shares = [float(training(captioner, batch())[1]["lambda"]) for _ in range(3)]
+    shares = []
+    for _ in range(3):
+        shares.append(float(training(captioner, batch())[1]["lambda"]))
+        training.step()
     assert shares[:2] == [0.0, 0.0]
     deaf = objective(warm_up_steps=0, least_accuracy=1.0)
     assert float(deaf(captioner, batch())[1]["lambda"]) == 0.0
@@ -172,6 +196,7 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
     first = objective()
     for _ in range(3):
         first(captioner, batch())
+        first.step()
     state = copy.deepcopy(first.get_extra_state())
     again = objective()
     again.set_extra_state(state)
@@ -180,53 +205,77 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
         torch.manual_seed(7)
         for _ in range(2):
             _, diagnostics = training(captioner, batch())
+            training.step()
         losses.append({k: float(v) for k, v in diagnostics.items()})
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert again.adversary.steps == 5
 
 
-def test_words_are_hard_forward_and_soft_backward():
+def test_half_batches_that_are_gathered_are_one_batch():
+    """With accumulation both sides step once, along the mean of the batches' gradients."""
     torch.manual_seed(0)
-    logits = torch.randn(5, 7, requires_grad=True)
-    words = torch.multinomial(logits.detach().softmax(-1), 1).squeeze(1)
-    found = straight_through(logits, words, 0.7)
-    assert torch.equal(found.argmax(-1), words)
-    torch.testing.assert_close(found.sum(-1), torch.ones(5))
-    torch.testing.assert_close(found.detach().amax(-1), torch.ones(5))
-    found[:, 2].sum().backward()
-    assert logits.grad.abs().sum() > 0
-    # the gradient of a softmax sums to zero over a row
-    torch.testing.assert_close(logits.grad.sum(-1), torch.zeros(5), atol=1e-6, rtol=0)
+    network = CNNDiscriminator(embedding=8, hidden=8, dropout=0.0, vocabulary_size=9, memory_dim=4)
+    pooled = torch.randn(2, 4).repeat(2, 1)  # the other image is the same in a half and the whole
+    seen = Memory(pooled[:, None], pooled, torch.ones(4, 1, dtype=torch.bool))
+    captions = [torch.randint(4, 9, (4, 2, 4)) for _ in range(2)]
+    real = torch.ones(4, 2, 4, dtype=torch.bool)
+
+    def halves(part: slice):
+        return seen.each(lambda t: t[part]), *((c[part], real[part]) for c in captions)
+
+    weights = []
+    for parts in ([slice(0, 4)], [slice(0, 2), slice(2, 4)]):
+        adversary = Adversary(copy.deepcopy(network), learning_rate=0.1, loss="bce", limit=1.1)
+        for part in parts:
+            adversary.learn(*halves(part))
+        adversary.step()
+        assert adversary.steps == 1
+        weights.append(adversary.network.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value)
 
 
-def test_the_noise_behind_drawn_words_is_gumbel(monkeypatch):
-    torch.manual_seed(0)
-    logits = torch.tensor([1.0, 0.0, -1.0, 0.5]).expand(40_000, -1)
-    words = torch.multinomial(logits.softmax(-1), 1).squeeze(1)
-    kept = []
-    softmax = torch.Tensor.softmax
-    monkeypatch.setattr(
-        torch.Tensor, "softmax", lambda self, dim: kept.append(self) or softmax(self, dim)
+def test_the_gradient_penalty_is_least_where_the_slope_is_one():
+    """Equation 3 of Gulrajani et al. for a judge whose slope is known everywhere."""
+    adversary = Adversary(
+        MatchingDiscriminator(embedding=3, hidden=3, vocabulary_size=9, memory_dim=4),
+        learning_rate=0.1,
+        loss="wgan",
+        limit=1.1,
     )
-    straight_through(logits, words, 1.0)
-    noise = kept[0] - logits
-    assert torch.equal(kept[0].argmax(-1), words)
-    for column in noise.T:
-        assert float(column.mean()) == pytest.approx(0.5772, abs=0.03)
-        assert float(column.var()) == pytest.approx(math.pi**2 / 6, abs=0.06)
+    pooled = torch.randn(2, 4)
+    seen = Memory(pooled[:, None], pooled, torch.ones(2, 1, dtype=torch.bool))
+    short = (torch.randint(4, 9, (2, 2, 2)), torch.ones(2, 2, 2, dtype=torch.bool))
+    long = (torch.randint(4, 9, (2, 2, 3)), torch.ones(2, 2, 3, dtype=torch.bool))
+    for slope in (1.0, 3.0):
+        direction = torch.zeros(3, 3)
+        direction[1, 2] = slope
+
+        class Sloped(torch.nn.Module):
+            sets = False
+            embed = adversary.network.embed
+
+            def forward(self, memory, embedded, real, direction=direction):
+                return Judged((embedded * direction).sum((-1, -2)), embedded)
+
+        adversary.network = Sloped()
+        adversary.network.embed = lambda ids, real: torch.randn(*ids.shape, 3)
+        penalty = adversary._penalty(seen, short, long)
+        assert float(penalty) == pytest.approx((slope - 1) ** 2, abs=1e-5)
 
 
-def test_a_collapse_is_said_once(caplog):
-    variety = Variety(window=5)
-    generator = torch.Generator().manual_seed(0)
-    real = torch.ones(4, 3, 6, dtype=torch.bool)
-    for _ in range(6):
-        variety(torch.randint(4, 99, (4, 3, 6), generator=generator), real)
-    assert not caplog.records
-    for _ in range(80):
-        share = variety(torch.full((4, 3, 6), 7), real)
-    assert float(share) == pytest.approx(1 / 60)
-    assert [r.message.startswith("the captions collapse") for r in caplog.records] == [True]
+def test_gumbel_can_match_features():
+    torch.manual_seed(1)
+    captioner = tiny_captioner(vocabulary=9).train()
+    plain = objective(estimator="gumbel", warm_up_steps=0, least_accuracy=0.0)
+    matching = objective(
+        estimator="gumbel", warm_up_steps=0, least_accuracy=0.0, feature_matching=10.0
+    )
+    losses = []
+    for training in (plain, matching):
+        torch.manual_seed(3)
+        losses.append(training(captioner, batch())[0].detach())
+    assert float(losses[1]) > float(losses[0])
 
 
 def test_values_that_cannot_be_are_said():
@@ -234,6 +283,12 @@ def test_values_that_cannot_be_are_said():
         objective(estimator="polcy")
     with pytest.raises(UserError, match=r"adversarial=1\.5 is not between 0 and 1"):
         objective(adversarial=1.5)
+    with pytest.raises(UserError, match=r"rollouts=2 belongs to objective\.estimator=policy"):
+        objective(estimator="gumbel", rollouts=2)
+    with pytest.raises(UserError, match=r"feature_matching=1\.0 belongs to .*=gumbel"):
+        objective(feature_matching=1.0)
+    with pytest.raises(UserError, match=r"objective\.loss=wgan gives scores"):
+        objective(loss="wgan", signal="probability")
     sets = objective(discriminator=partial(SetDiscriminator, embedding=8, hidden=8), num_samples=3)
     with pytest.raises(UserError, match=r"objective\.num_samples=4"):
         sets(tiny_captioner(vocabulary=9).train(), batch())

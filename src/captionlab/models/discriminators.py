@@ -1,16 +1,18 @@
 """Who tells a person's caption from a machine's: given the image, three ways.
 
 Legend: B images, K captions an image, T tokens, M real tokens of all captions, D memory width,
-V vocabulary, E embedding width, H hidden width.
+V vocabulary, E embedding width, H hidden width, F features, R what is read of a caption.
 
 A discriminator is called with a memory, embedded captions (B,K,T,E) and ``real`` (B,K,T), True on
-words and end. It returns scores (B,K), high for captions it takes for a person's. It embeds ids, or,
-for a gradient through the words, distributions over them.
+words and end. It returns scores (B,K), high for captions it takes for a person's, and what they are
+made of: F features a caption. It embeds ids, or, for a gradient through the words, distributions
+over them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,18 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from captionlab.errors import UserError
 from captionlab.memory import Memory
+
+
+class Judged(NamedTuple):
+    """Scores (B,K), the features (B,K,F) that they are made of, and what a caption adds to its set.
+
+    ``others`` (B,K) is the score of an image's captions without each one, None for a discriminator
+    that judges every caption by itself.
+    """
+
+    scores: Tensor
+    features: Tensor
+    others: Tensor | None = None
 
 
 class Discriminator(nn.Module):
@@ -56,6 +70,26 @@ class Discriminator(nn.Module):
 
     # whether the captions of an image are judged together
     sets = False
+
+    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+        """Return what is known of captions (B,K,R) before an image is looked at."""
+        raise NotImplementedError
+
+    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+        """Judge captions that were read, as those of these images."""
+        raise NotImplementedError
+
+    def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
+        """Return scores (B,KC) of captions that stand in for those of an image, C for each of K.
+
+        ``read`` (B,K,R) and ``new`` (B,KC,R) are captions that were read, all of them there.
+        """
+        there = torch.ones(*new.shape[:2], 1, dtype=torch.bool, device=new.device)
+        return self.match(memory, new, there).scores
+
+    def forward(self, memory: Memory, embedded: Tensor, real: Tensor) -> Judged:
+        """Judge embedded captions."""
+        return self.match(memory, self.read(embedded, real), real)
 
     def embed(self, ids: Tensor, real: Tensor) -> Tensor:
         """Return embedded words (B,K,T,E) of ids (B,K,T), zero where there is no word."""
@@ -96,11 +130,15 @@ class MatchingDiscriminator(Discriminator):
         self.reader = nn.GRU(embedding, hidden, batch_first=True)
         self.caption = self.linear(hidden, hidden)
 
-    def forward(self, memory: Memory, embedded: Tensor, real: Tensor) -> Tensor:
-        """Return scores (B,K)."""
-        read = last_state(self.reader, self.dropout(embedded), real)
+    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+        """Return g(caption) (B,K,H)."""
+        return self.caption(last_state(self.reader, self.dropout(embedded), real))
+
+    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+        """Return scores (B,K) and features (B,K,H)."""
         image = self.image(memory.pooled.float()).unsqueeze(1)
-        return (image * self.caption(read)).sum(-1) / image.shape[-1] ** 0.5
+        features = image * read
+        return Judged(features.sum(-1) / image.shape[-1] ** 0.5, features)
 
 
 class CNNDiscriminator(Discriminator):
@@ -134,15 +172,18 @@ class CNNDiscriminator(Discriminator):
         self.join = self.linear(hidden * (len(self.windows) + 1), hidden)
         self.score = self.linear(hidden, 1)
 
-    def forward(self, memory: Memory, embedded: Tensor, real: Tensor) -> Tensor:
-        """Return scores (B,K)."""
+    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+        """Return each filter's largest answer (B,K,R)."""
         words = self.dropout(embedded).flatten(0, 1).transpose(1, 2)  # (BK,E,T)
         words = F.pad(words, (0, max(0, max(self.windows) - words.shape[-1])))
         found = [layer(words).relu().amax(-1) for layer in self.convolutions]
-        image = self.image(memory.pooled.float()).relu()
-        image = image.repeat_interleave(real.shape[1], 0)
-        joined = F.leaky_relu(self.join(torch.cat([*found, image], -1)), 0.2)
-        return self.score(joined).view(real.shape[:2])
+        return torch.cat(found, -1).view(*real.shape[:2], -1)
+
+    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+        """Return scores (B,K) and features (B,K,H)."""
+        image = self.image(memory.pooled.float()).relu().unsqueeze(1).expand(*real.shape[:2], -1)
+        features = F.leaky_relu(self.join(torch.cat([read, image], -1)), 0.2)
+        return Judged(self.score(features).squeeze(-1), features)
 
 
 class SetDiscriminator(Discriminator):
@@ -178,20 +219,49 @@ class SetDiscriminator(Discriminator):
         self.kernels = kernels
         self.reader = nn.GRU(embedding, hidden, batch_first=True)
         self.compare = self.linear(hidden, kernels * kernel_dim)
-        self.join = self.linear(2 * hidden + kernels, hidden)
+        self.join = self.linear(2 * hidden, hidden)
+        self.near = self.linear(kernels, hidden)
         self.score = self.linear(hidden, 1)
 
-    def forward(self, memory: Memory, embedded: Tensor, real: Tensor) -> Tensor:
-        """Return scores (B,K), the same for all captions of an image."""
-        read = last_state(self.reader, self.dropout(embedded), real)
-        count = real.shape[1]
+    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+        """Return the reader's last states (B,K,H)."""
+        return last_state(self.reader, self.dropout(embedded), real)
+
+    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+        """Return scores (B,K), the same for all captions of an image, and features (B,K,H)."""
+        there = real.any(-1)  # (B,K)
         places = self.compare(read).unflatten(-1, (self.kernels, -1))
         apart = (places.unsqueeze(1) - places.unsqueeze(2)).abs().sum(-1)  # (B,K,K,kernels)
-        # a caption is no neighbor of its own
-        near = ((-apart).exp().sum(2) - 1) / max(1, count - 1)
-        image = self.image(memory.pooled.float()).unsqueeze(1).expand(-1, count, -1)
-        joined = F.leaky_relu(self.join(torch.cat([read, image * read, near], -1)), 0.2)
-        return self.score(joined).squeeze(-1).mean(1, keepdim=True).expand(-1, count)
+        # a caption is no neighbor of its own, and an absent one nobody's
+        itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
+        alone = (itself | ~there.unsqueeze(1) | ~there.unsqueeze(2)).unsqueeze(-1)
+        near = (-apart).exp().masked_fill(alone, 0.0)
+        own = self.join(
+            torch.cat([read, self.image(memory.pooled.float()).unsqueeze(1) * read], -1)
+        )
+        count = there.sum(-1).view(-1, 1, 1)
+
+        def judge(own: Tensor, near: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+            """Return the mean score of these captions, and their features."""
+            features = F.leaky_relu(own + self.near(near), 0.2)
+            scores = self.score(features).squeeze(-1) * captions
+            return scores.sum(-1) / captions.sum(-1).clamp_min(1), features
+
+        scores, features = judge(own, near.sum(2) / (count - 1).clamp_min(1), there)
+        # [b, k, j]: caption j of image b, were caption k not there
+        left = (near.sum(2).unsqueeze(1) - near) / (count - 2).clamp_min(1).unsqueeze(-1)
+        others, _ = judge(own.unsqueeze(1), left, there.unsqueeze(1) & ~itself)
+        return Judged(scores.unsqueeze(1).expand_as(there), features, others)
+
+    def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
+        """Return the scores of the sets (B,KC) in which one caption is replaced."""
+        images, count = read.shape[:2]
+        place = torch.eye(count, dtype=torch.bool, device=read.device)
+        place = place.repeat_interleave(completions, 0).unsqueeze(-1)  # (KC,K,1)
+        sets = torch.where(place, new.unsqueeze(2), read.unsqueeze(1)).flatten(0, 1)
+        owner = torch.arange(images, device=read.device).repeat_interleave(count * completions)
+        there = torch.ones(*sets.shape[:2], 1, dtype=torch.bool, device=read.device)
+        return self.match(memory.take(owner), sets, there).scores[:, 0].view(images, -1)
 
 
 def last_state(reader: nn.GRU, words: Tensor, real: Tensor) -> Tensor:

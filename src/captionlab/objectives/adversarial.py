@@ -5,9 +5,8 @@ Legend: B images, K samples an image, T tokens, M real tokens of all samples, V 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,9 @@ from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversary import Adversary, Build, Loss
 from captionlab.objectives.base import Batch, mean_nll
+from captionlab.objectives.gumbel import straight_through
 from captionlab.objectives.rewards import Reward, TrainingText
+from captionlab.objectives.rollouts import values
 from captionlab.objectives.self_critical import (
     Fixed,
     leave_one_out,
@@ -29,11 +30,10 @@ from captionlab.objectives.self_critical import (
     special_ids,
     without_dropout,
 )
+from captionlab.objectives.variety import Variety
 
 Estimator = Literal["policy", "gumbel"]
-COLLAPSED = 0.3  # of the first steps' share of different word pairs
-
-log = logging.getLogger(__name__)
+Signal = Literal["log_odds", "probability"]
 
 
 class Adversarial(nn.Module):
@@ -69,7 +69,11 @@ class Adversarial(nn.Module):
         adversarial: float = 0.5,
         ramp_epochs: float = 0.0,
         likelihood: float = 0.5,
+        feature_matching: float = 0.0,
+        signal: Signal = "log_odds",
         num_samples: int = 5,
+        sample_temperature: float = 0.5,
+        rollouts: int = 0,
         max_length: int = 20,
         warm_up_steps: int = 100,
         discriminator_lr: float = 1e-3,
@@ -83,11 +87,27 @@ class Adversarial(nn.Module):
         for key, value, known in (
             ("estimator", estimator, get_args(Estimator)),
             ("loss", loss, get_args(Loss)),
+            ("signal", signal, get_args(Signal)),
         ):
             if value not in known:
                 raise UserError(f"objective.{key}={value!r}: {did_you_mean(str(value), known)}")
         if not 0 <= adversarial <= 1:
             raise UserError(f"objective.adversarial={adversarial} is not between 0 and 1")
+        for key, used, wanted in (
+            ("rollouts", rollouts, "policy"),
+            ("feature_matching", feature_matching, "gumbel"),
+        ):
+            if not used >= 0:
+                raise UserError(f"objective.{key}={used} must not be negative")
+            if used and estimator != wanted:
+                raise UserError(
+                    f"objective.{key}={used} belongs to objective.estimator={wanted}, not {estimator}"
+                )
+        if signal == "probability" and loss != "bce":
+            raise UserError(
+                f"objective.signal=probability: objective.loss={loss} gives scores, no "
+                "probabilities; say objective.signal=log_odds"
+            )
         if num_samples < 2:
             raise UserError(f"objective.num_samples={num_samples} must be at least 2")
         if not (temperature > 0 and final_temperature > 0):
@@ -102,7 +122,12 @@ class Adversarial(nn.Module):
         self.adversarial = adversarial
         self.ramp_epochs = ramp_epochs
         self.likelihood = likelihood
-        self.sampling = Sampling(num_samples=num_samples, max_length=max_length)
+        self.feature_matching = feature_matching
+        self.signal = signal
+        self.rollouts = rollouts
+        self.sampling = Sampling(
+            num_samples=num_samples, temperature=sample_temperature, max_length=max_length
+        )
         self.warm_up_steps = warm_up_steps
         self.least_accuracy = least_accuracy
         self.temperatures = (temperature, final_temperature, anneal_epochs)
@@ -137,58 +162,115 @@ class Adversarial(nn.Module):
         different word pairs among those of the batch's samples.
         """
         memory = captioner.encode(batch.images)
-        ids = special_ids(captioner)
+        special = special_ids(captioner)
         with without_dropout(captioner.decoder):
             seen = memory.each(torch.Tensor.detach)
-            drawn = self.sampling(Fixed(captioner), seen, **ids)
+            drawn = self.sampling(Fixed(captioner), seen, **special)
             logits, real = sampled_logits(captioner, memory, drawn)
-        adversary = self._adversary(logits.shape[-1], memory)
+            adversary = self._adversary(logits.shape[-1], memory)
+            share = self._share(adversary)
+            said = Said(drawn, real, logits.float() / self.sampling.temperature)
+            single = seen.each(lambda part: part.float() if part.is_floating_point() else part)
+            worth: Tensor | None = None
+            if self.estimator == "policy":
+                judged, worth, others = self._worth(captioner, adversary, seen, single, said)
+        persons = self._persons(batch, adversary)
         scores = score_samples(self.reward, batch, drawn)
+        metric = (1 - self.share) * scores["reward"]
+        advantage = (metric - leave_one_out(metric)).unsqueeze(-1)
+        loss = logits.new_zeros((), dtype=torch.float32)
         with torch.autocast(memory.pooled.device.type, enabled=False):
-            seen = seen.each(lambda part: part.float() if part.is_floating_point() else part)
-            persons = self._persons(batch, adversary)
-            learned = adversary.learn(seen, persons, (drawn.tokens, real))
-            loss, share, judged = self._gain(adversary, seen, drawn, real, logits.float(), scores)
+            learned = adversary.learn(single, persons, (drawn.tokens, real))
+            if worth is None:
+                fooling, judged = self._fooling(adversary, single, persons, said)
+                loss = share * fooling
+            else:
+                advantage = advantage + share * (worth - others)
+            words = drawn.tokens[real].unsqueeze(-1)
+            log_probs = said.logits.log_softmax(-1)
+            chosen = log_probs.gather(-1, words).squeeze(-1)
+            loss = loss - (advantage.expand(real.shape)[real] * chosen).mean()
         nll = mean_nll(captioner, memory, batch)
         diagnostics = {name: value.mean() for name, value in scores.items()}
         diagnostics |= learned | {
+            "d_gradient_norm": loss.new_tensor(adversary.gradient_norm),
             "lambda": loss.new_tensor(share),
             "judged": judged.detach().mean(),
+            "entropy": -(log_probs.exp() * log_probs).sum(-1).mean().detach(),
             "distinct_2": self.variety(drawn.tokens, real),
             "nll": nll.detach(),
         }
         return loss + self.likelihood * nll, diagnostics
 
-    def _gain(
-        self,
-        adversary: Adversary,
-        memory: Memory,
-        drawn: Generated,
-        real: Tensor,
-        logits: Tensor,
-        scores: Mapping[str, Tensor],
-    ) -> tuple[Tensor, float, Tensor]:
-        """Return the captioner's loss, lambda in this step, and what D says of captions (B,K)."""
-        early = adversary.steps <= self.warm_up_steps
-        lost = adversary.accuracy <= self.least_accuracy
-        share = 0.0 if early or lost else self.share
-        words = drawn.tokens[real]
-        log_probs = logits.log_softmax(-1).gather(-1, words.unsqueeze(-1)).squeeze(-1)
-        if self.estimator == "gumbel":
-            soft = straight_through(logits, words, self.temperature)
-            embedded = adversary.network.embed_soft(soft, real)
-        else:
-            embedded = adversary.network.embed(drawn.tokens, real).detach()
-        judged = adversary.judge(memory, embedded, real)
-        reward = (1 - self.share) * scores["reward"]
-        loss = log_probs.new_zeros(())
-        if self.estimator == "gumbel":
-            loss = share * F.softplus(-judged).mean()
-        else:
-            reward = reward + share * judged.detach().sigmoid()
-        advantage = reward - leave_one_out(reward)
-        each = advantage.unsqueeze(-1).expand(real.shape)[real]
-        return loss - (each * log_probs).mean(), share, judged.sigmoid()
+    def step(self) -> None:
+        """Let the discriminator take its step: called whenever the captioner takes one."""
+        if self.adversary is not None:
+            self.adversary.step()
+
+    def _share(self, adversary: Adversary) -> float:
+        """Return lambda in this step."""
+        early = adversary.steps < self.warm_up_steps
+        return 0.0 if early or adversary.accuracy <= self.least_accuracy else self.share
+
+    @torch.no_grad()
+    def _worth(
+        self, captioner: Captioner, adversary: Adversary, memory: Memory, single: Memory, said: Said
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D's scores of sampled captions (B,K), what each word earns and what is usual.
+
+        The latter are (B,K,T) or (B,K,1). ``single`` is the memory in single precision, in which D
+        judges.
+        """
+        device = memory.pooled.device.type
+        with adversary.judging() as network:
+            with torch.autocast(device, enabled=False):
+                read = network.read(network.embed(said.drawn.tokens, said.real), said.real)
+                judged = network.match(single, read, said.real)
+
+            def judge(captions: Generated) -> Tensor:
+                """Return D's word on completed captions (B,KR)."""
+                steps = torch.arange(captions.tokens.shape[-1], device=read.device)
+                real = steps < captions.lengths.unsqueeze(-1)
+                with torch.autocast(device, enabled=False):
+                    new = network.read(network.embed(captions.tokens, real), real)
+                    return self._signal(network.instead(single, read, new, self.rollouts))
+
+            worth = self._signal(judged.scores)
+            # of a set every caption has the same score: what it adds is the set with it and without
+            others = leave_one_out(worth) if judged.others is None else self._signal(judged.others)
+            if not self.rollouts:
+                return judged.scores, worth.unsqueeze(-1), others.unsqueeze(-1)
+            each = values(
+                Fixed(captioner),
+                memory,
+                said.drawn,
+                sampling=self.sampling,
+                completions=self.rollouts,
+                judge=judge,
+                whole=worth,
+                special=special_ids(captioner),
+            )
+        return judged.scores, each, others.unsqueeze(-1)
+
+    def _signal(self, scores: Tensor) -> Tensor:
+        return scores if self.signal == "log_odds" else scores.sigmoid()
+
+    def _fooling(
+        self, adversary: Adversary, memory: Memory, persons: tuple[Tensor, Tensor], said: Said
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss that makes D take the samples for a person's, and D's scores (B,K)."""
+        with adversary.judging() as network:
+            words = said.drawn.tokens[said.real]
+            soft = straight_through(said.logits, words, self.temperature)
+            judged = network(memory, network.embed_soft(soft, said.real), said.real)
+            loss = F.softplus(-judged.scores) if adversary.loss == "bce" else -judged.scores
+            if not self.feature_matching:
+                return loss.mean(), judged.scores
+            with torch.no_grad():
+                aim = network(memory, network.embed(*persons), persons[1]).features
+            # Salimans et al. 2016, section 3.1
+            gap = aim[persons[1].any(-1)].mean(0) - judged.features.mean((0, 1))
+        return loss.mean() + self.feature_matching * gap.square().sum(), judged.scores
 
     def _persons(self, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
         """Return the batch's captions without their beginning, and which tokens are real."""
@@ -231,55 +313,9 @@ class Adversarial(nn.Module):
             self.adversary.load(self._waiting)
 
 
-class Variety:
-    """How different the samples are; says so, once, where they collapse."""
+class Said(NamedTuple):
+    """Captions that were drawn, and the logits (M,V), divided by the temperature, of their words."""
 
-    def __init__(self, window: int = 50) -> None:
-        self.window = window
-        self.seen: list[float] = []  # the first steps' values, then a moving average
-
-    def __call__(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Return the share of different pairs among all word pairs of captions (B,K,T)."""
-        pairs = torch.stack([tokens[..., :-1], tokens[..., 1:]], -1)[real[..., 1:]]
-        share = len(pairs.unique(dim=0)) / max(1, len(pairs))
-        if len(self.seen) < self.window:
-            self.seen.append(share)
-        else:
-            if len(self.seen) == self.window:
-                self.seen.append(share)
-            healthy = self.seen[-1] >= COLLAPSED * self._first
-            self.seen[-1] = 0.95 * self.seen[-1] + 0.05 * share
-            if healthy and self.seen[-1] < COLLAPSED * self._first:
-                log.warning(
-                    "the captions collapse: %.1f %% of their word pairs differ, %.1f %% did at "
-                    "first; lower objective.adversarial or raise objective.likelihood",
-                    100 * self.seen[-1],
-                    100 * self._first,
-                )
-        return torch.tensor(share)
-
-    @property
-    def _first(self) -> float:
-        return sum(self.seen[: self.window]) / self.window
-
-
-def straight_through(logits: Tensor, words: Tensor, temperature: float) -> Tensor:
-    """Return one-hot words (M,V) whose gradient is that of softmax((logits + g) / temperature).
-
-    ``logits`` (M,V), ``words`` (M,) drawn from them. g is Gumbel noise given that the drawn word is
-    the largest: its maximum is Gumbel with location logsumexp, the others are cut off below it
-    (Maddison et al. 2014, "A* Sampling", section 3).
-    """
-    tiny = torch.finfo(logits.dtype).tiny
-    noise = -torch.empty_like(logits).exponential_().clamp_min(tiny).log()
-    chosen = words.unsqueeze(-1)
-    with torch.no_grad():
-        total = logits.logsumexp(-1, keepdim=True)
-        largest = total + noise.gather(-1, chosen)
-        # -log(exp(-largest) + exp(-(logits + noise))), below the largest
-        below = -torch.logaddexp(-largest, -(logits + noise))
-        perturbed = below.scatter(-1, chosen, largest)
-        shift = perturbed - logits
-    soft = ((logits + shift) / temperature).softmax(-1)
-    hard = torch.zeros_like(soft).scatter(-1, chosen, 1.0)
-    return hard + soft - soft.detach()
+    drawn: Generated
+    real: Tensor  # (B,K,T)
+    logits: Tensor

@@ -76,6 +76,14 @@ class Prepared(Protocol):
         """Read a ``rewards.TrainingText`` and the starting model's validation scores, if any."""
 
 
+@runtime_checkable
+class Stepping(Protocol):
+    """An objective with weights of its own, which change when the captioner's do."""
+
+    def step(self) -> None:
+        """Take a step along what was gathered since the last one."""
+
+
 class Shifted(NamedTuple):
     """Teacher forcing: what the decoder reads, what it must say, and which positions are real."""
 

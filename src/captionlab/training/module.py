@@ -25,7 +25,7 @@ from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner
 from captionlab.models.tags import mean_average_precision
-from captionlab.objectives.base import Objective, Timed, caption_nll, with_tags
+from captionlab.objectives.base import Objective, Stepping, Timed, caption_nll, with_tags
 from captionlab.objectives.staged import Staged, restart
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
@@ -92,6 +92,11 @@ class CaptioningModule(pl.LightningModule):
             log[f"train/{self.objective.name}/{name}"] = value
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Let an objective that learns itself take its step too."""
+        if isinstance(self.objective, Stepping):
+            self.objective.step()
 
     def on_train_epoch_start(self) -> None:
         """Begin the second stage of a staged objective, from the best weights so far."""

@@ -47,7 +47,7 @@ def test_completions_begin_as_their_caption_does_and_end_properly(sampled):
 
 def test_a_word_is_worth_what_the_captions_that_begin_so_are_worth(sampled):
     """Against the exact value: all ends of a beginning, weighed by the model's probabilities."""
-    captioner, memory, sampling, special, _ = sampled
+    captioner, memory, _, special, _ = sampled
     short = Sampling(num_samples=4, max_length=3)
     model = Fixed(captioner)
     with torch.no_grad():

@@ -31,6 +31,19 @@ def train(folder: Path, overrides: list[str], threads: int | None = None) -> Non
     run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
 
 
+def evaluate_all(jobs: list[tuple[Path, Path, list[str]]], at_a_time: int) -> None:
+    """Score checkpoints on the test split (checkpoint, folder of the scores, overrides), one core each."""
+
+    def evaluate(job: tuple[Path, Path, list[str]]) -> None:
+        checkpoint, out, overrides = job
+        if not (out / "results.json").exists():
+            command = ["-m", "captionlab.commands.cli", "evaluate", str(checkpoint)]
+            run([*command, "meteor=false", *overrides, "--out", str(out)], f"evaluate {out}", 1)
+
+    with ThreadPoolExecutor(at_a_time) as pool:
+        list(pool.map(evaluate, jobs))
+
+
 def extract(store: Path, overrides: list[str]) -> None:
     """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
     if not (store / "index.json").exists():

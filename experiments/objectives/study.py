@@ -3,7 +3,10 @@
     python experiments/objectives/study.py [--out runs/objectives] [--jobs 2]
 
 For each seed one default run (cross-entropy) is the start; its encoder's memory is stored, and each
-objective goes on from its weights with the same budget. At the end report.py writes table and figure.
+objective goes on from its weights with the same budget. A conditional variational captioner, which has
+other weights, learns to speak anew on the same memory, as many epochs as start and continuation
+together. At the end every model is scored twice by ``captionlab evaluate``, as usual and with five
+captions drawn at temperature 0.5, and report.py writes table and figure.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from running import extract, train_all  # noqa: E402
+from running import evaluate_all, extract, train_all  # noqa: E402
 
 SEEDS = (1, 2, 3)
-EPOCHS = 2
+START_EPOCHS, EPOCHS = 5, 2
+POLICY = ["objective=adversarial", "objective.adversarial=1.0"]
+GUMBEL = [*POLICY, "objective.estimator=gumbel"]
+SET = ["objective/discriminator=set", "data.captions_per_image=5"]
 OBJECTIVES: dict[str, list[str]] = {
     "longer": ["objective=cross_entropy"],
     "scst_greedy": ["objective=self_critical", "objective.baseline=greedy"],
@@ -27,6 +33,33 @@ OBJECTIVES: dict[str, list[str]] = {
     "scst_moving_average": ["objective=self_critical", "objective.baseline=moving_average"],
     "scst_truth": ["objective=self_critical", "objective/reward=truth"],
     "scst_and_likelihood": ["objective=self_critical", "objective.likelihood=1.0"],
+    "gan_gumbel_matching": [*GUMBEL, "objective/discriminator=matching"],
+    # at likelihood 0.5 these two lose a fifth of the truth
+    "gan_gumbel_cnn": [*GUMBEL, "objective/discriminator=cnn", "objective.likelihood=2.0"],
+    "gan_gumbel_set": [*GUMBEL, *SET, "objective.likelihood=5.0"],
+    "gan_policy_cnn": [*POLICY, "objective/discriminator=cnn"],
+    "gan_policy_set": [*POLICY, *SET],
+    "gan_policy_set_cider": [*POLICY, *SET, "objective.adversarial=0.8"],
+}
+CVAE = [
+    "model=cvae",
+    "model/encoder=small_cnn",
+    "model.decoder.hidden=192",
+    "model.decoder.embedding=128",
+    "model.decoder.dropout=0.1",
+    "objective=variational",
+    "objective.anneal_epochs=1",
+    f"trainer.max_epochs={START_EPOCHS + EPOCHS}",
+]
+SCORINGS: dict[str, list[str]] = {
+    "scores": [],
+    "sharper": [
+        "decoding=sampling",
+        "decoding.num_samples=5",
+        "decoding.num_captions=5",
+        "decoding.temperature=0.5",
+        "decoding.seed=1",
+    ],
 }
 
 
@@ -45,19 +78,25 @@ def main() -> None:
         store = known.out / f"features-{seed}"
         frozen = [f"model.encoder.weights={weights}", "model.encoder.trainable=none"]
         extract(store, frozen)
-        shared = [
-            *frozen,
+        shared = [*frozen, f"data.features={store}", f"seed={seed}", "callbacks.gallery=null"]
+        further = [
             f"init_from={weights}",
-            f"data.features={store}",
-            f"seed={seed}",
             f"trainer.max_epochs={EPOCHS}",
             "optimizer.lr=2e-4",
             "scheduler=constant",
-            "callbacks.gallery=null",
         ]
         for name, own in OBJECTIVES.items():
-            jobs.append((known.out / f"{name}-{seed}", [*own, *shared]))
+            jobs.append((known.out / f"{name}-{seed}", [*own, *shared, *further]))
+        jobs.append((known.out / f"cvae-{seed}", [*CVAE, *shared]))
     train_all(jobs, known.jobs)
+    evaluate_all(
+        [
+            (folder / "checkpoints" / "best.ckpt", folder / name, how)
+            for folder in (*starts.values(), *(folder for folder, _ in jobs))
+            for name, how in SCORINGS.items()
+        ],
+        known.jobs,
+    )
     subprocess.run([sys.executable, str(HERE / "report.py"), str(known.out)], check=True)
 
 

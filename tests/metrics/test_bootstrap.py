@@ -38,6 +38,32 @@ def test_every_score_lies_within_its_interval():
     assert found["cider"][0] < found["cider"][1]
 
 
+def test_deviations_and_geometric_means_are_those_of_the_resample():
+    values = RANDOM.normal(5.0, 2.0, size=400)
+    deviation = Statistic(np.stack([values, values**2], 1), "deviation")
+    assert deviation.score(deviation.values.sum(0, keepdims=True), 400)[0] == pytest.approx(
+        values.std()
+    )
+    low, high = intervals({"x": deviation})["x"]
+    assert low < values.std() < high
+    # the standard error of a normal sample's deviation
+    assert high - low == pytest.approx(2 * 1.96 * 2.0 / np.sqrt(800), rel=0.15)
+    both = Statistic(np.tile([[4.0, 9.0]], (10, 1)), "geometric")
+    assert intervals({"x": both})["x"] == pytest.approx((6.0, 6.0))
+
+
+def test_the_words_in_use_are_counted_and_their_interval_holds_that_count():
+    scorer = SplitScorer(REFERENCES, str.split)
+    scores = scorer(CAPTIONS)
+    words = {word for caption in CAPTIONS.values() for word in caption.split()}
+    assert scores.corpus["vocabulary"] == len(words)
+    low, high = intervals(scores.statistics)["vocabulary"]
+    assert low < len(words) < high
+    # many words that stand in every other image: a new sample would hold them all again
+    common = Statistic(RANDOM.integers(0, 2, size=(200, 50)).astype(np.float32), "different")
+    assert intervals({"x": common})["x"] == pytest.approx((50, 50), abs=0.1)
+
+
 def test_bleu_of_a_resample_is_that_of_its_captions():
     scorer = SplitScorer(REFERENCES, str.split)
     statistic = scorer(CAPTIONS).statistics["bleu_2"]

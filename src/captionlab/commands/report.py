@@ -19,7 +19,7 @@ from captionlab.metrics.caption_metrics import Scores
 SCORES = (
     *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss"),
     *("div_1", "div_2", "mbleu", "self_cider", "oracle_cider", "average_cider"),
-    *("vocabulary", "novel", "length"),
+    *("balance", "vocabulary", "novel", "length", "length_deviation"),
 )
 
 
@@ -93,10 +93,9 @@ def print_scores(
 def _scored(name: str, value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None:
         return "-"
-    if name == "vocabulary":
-        return f"{value:.0f}"
-    around = "" if interval is None else f"  {interval[0]:.3f} to {interval[1]:.3f}"
-    return f"{value:.3f}{around}"
+    digits = 0 if name == "vocabulary" else 3
+    around = "" if interval is None else f"  {interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+    return f"{value:.{digits}f}{around}"
 
 
 def print_examples(

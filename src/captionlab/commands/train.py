@@ -96,6 +96,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         load_weights(captioner, start)
     check_features(config, data, captioner.encoder)
     module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
+    module.start_scores = {} if start is None else start.scores
     prepare(module.objective, data, start)
     trainer = build_trainer(
         config,

@@ -70,14 +70,18 @@ class Ensemble:
         return EnsembleState(tuple(member.start(own, width) for member, own in pairs))
 
     def start_drawn(
-        self, memory: EnsembleMemory, width: int, generator: torch.Generator | None = None
+        self,
+        memory: EnsembleMemory,
+        width: int,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> EnsembleState:
         """Return the same, with what is random about a member drawn for each hypothesis."""
         states = []
         for member, own in zip(self.members, memory.members, strict=True):
             drawn = getattr(member, "start_drawn", None)
             states.append(
-                member.start(own, width) if drawn is None else drawn(own, width, generator)
+                member.start(own, width) if drawn is None else drawn(own, width, generator, seeds)
             )
         return EnsembleState(tuple(states))
 

@@ -95,8 +95,8 @@ class Sampling(Limits):
     ) -> Generated:
         """Return W=num_captions or num_samples captions an image, without bos, pad or banned ids.
 
-        ``noise`` (B,num_samples,max_length), int64 from 0 to 2^31, decides the draws where given;
-        ``noise_of`` makes it of the images themselves, whatever batch they come in.
+        ``noise`` (B,num_samples,max_length), int64 from 0 to 2^31, decides the draws where given,
+        those of a latent too; ``noise_of`` makes it of the images themselves, whatever batch they come in.
         """
         generator = None
         if self.seed is not None:
@@ -117,7 +117,12 @@ class Sampling(Limits):
             model,
             model.start(memory, self.num_samples)
             if start_drawn is None
-            else start_drawn(memory, self.num_samples, generator),
+            else start_drawn(
+                memory,
+                self.num_samples,
+                generator,
+                None if noise is None else noise[:, 0, 0].tolist(),
+            ),
             lambda logits: self.draw(logits, generator, None if places is None else next(places)),
             rules,
             first=torch.full((images, self.num_samples), bos_id, device=device),

@@ -40,7 +40,8 @@ class Scores:
     that is known), and where there are sets of captions: ``div_1`` and ``div_2`` (different words
     and word pairs of a set over its words), ``mbleu`` (BLEU-4 of a set's captions against each
     other, of all sets together), ``self_cider``, ``oracle_cider`` and ``average_cider`` (the best
-    and the mean CIDEr of a set); all means over images.
+    and the mean CIDEr of a set), all means over images, and ``balance``, the geometric mean of CIDEr
+    and div_2: a model that gains one by losing the other does not gain.
     """
 
     corpus: dict[str, float]
@@ -116,10 +117,17 @@ class SplitScorer:
             means |= of_sets.means
             corpus["mbleu"] = float(bleu_of(of_sets.mutual.sum(0)[None])[0, 3])
             statistics["mbleu"] = Statistic(of_sets.mutual, "bleu_4")
+            both = np.column_stack([columns["cider"], of_sets.means["div_2"]])
+            statistics["balance"] = Statistic(both, "geometric")
         # fsum: the mean does not depend on the order of summation
         corpus.update((name, fsum(values) / len(ids)) for name, values in means.items())
-        corpus["vocabulary"] = float(len({word for t in candidates.texts for word in t.split()}))
-        corpus["length_deviation"] = float(np.std(candidates.lengths))
+        lengths = candidates.lengths.astype(np.float64)
+        statistics["vocabulary"] = Statistic(_words_of(candidates), "different")
+        statistics["length_deviation"] = Statistic(np.stack([lengths, lengths**2], 1), "deviation")
+        for name in ("vocabulary", "length_deviation", "balance"):
+            if name in statistics:
+                sums = statistics[name].values.sum(0, keepdims=True)
+                corpus[name] = float(statistics[name].score(sums, len(ids))[0])
         statistics.update((name, Statistic(values[:, None])) for name, values in means.items())
         if self._meteor is not None:
             references = [self._references.texts[row] for row in candidates.rows]
@@ -241,6 +249,15 @@ class CaptionMetrics:
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None
         return self._prepared[1]({i: merged[i][0] for i in ids}, sets)
+
+
+def _words_of(candidates: Candidates) -> np.ndarray:
+    """Return which of the captions' words each caption holds (C, words)."""
+    counts = candidates.orders[0]
+    words, column = np.unique(counts.gram, return_inverse=True)
+    found = np.zeros((len(candidates.texts), len(words)), dtype=np.float32)
+    found[counts.candidate, column] = 1.0
+    return found
 
 
 def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:

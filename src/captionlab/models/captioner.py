@@ -6,6 +6,7 @@ V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -104,14 +105,19 @@ class Captioner(nn.Module):
         return self._decoder.start(memory, width)
 
     def start_drawn(
-        self, memory: Memory, width: int, generator: torch.Generator | None = None
+        self,
+        memory: Memory,
+        width: int,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> State:
         """Return the state before the first token, for ``width`` random captions an image.
 
         A latent decoder draws what each is about from its prior; to any other this is ``start``.
+        ``seeds``, one an image, decide the draws where given.
         """
         draw = getattr(self.decoder, "start_drawn", None)
-        return self.start(memory, width) if draw is None else draw(memory, width, generator)
+        return self.start(memory, width) if draw is None else draw(memory, width, generator, seeds)
 
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""

@@ -6,6 +6,7 @@ H width of ``hidden``, Z latent width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -143,22 +144,33 @@ class LatentRNNDecoder(RNNDecoder):
         return self._begin(memory, latent)
 
     def start_drawn(
-        self, memory: Memory, width: int, generator: torch.Generator | None = None
+        self,
+        memory: Memory,
+        width: int,
+        generator: torch.Generator | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> LatentState:
         """Return the state before the first token, every beam with a latent drawn from the prior.
 
-        ``generator`` belongs to the memory's device; None is torch's global one. Raises UserError
-        as ``start`` does.
+        ``generator`` belongs to the memory's device; None is torch's global one. ``seeds``, one an
+        image, decide the draws where given, whatever the batch. Raises UserError as ``start`` does.
         """
         memory.require_width(self.memory_dim, "decoder")
         prior = Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))
         mean = prior.mean
-        noise = torch.randn(
-            (len(mean), width, mean.shape[-1]),
-            generator=generator,
-            device=mean.device,
-            dtype=mean.dtype,
-        )
+        if seeds is None:
+            noise = torch.randn(
+                (len(mean), width, mean.shape[-1]),
+                generator=generator,
+                device=mean.device,
+                dtype=mean.dtype,
+            )
+        else:
+            drawn = [
+                torch.randn(width, mean.shape[-1], generator=torch.Generator().manual_seed(seed))
+                for seed in seeds
+            ]
+            noise = torch.stack(drawn).to(mean)
         return self._begin(memory, prior.draw(noise))
 
     def step(self, token_ids: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:

@@ -154,6 +154,10 @@ class Adversarial(nn.Module):
         """Count the training references."""
         self.reward.prepare(text)
 
+    def to_keep(self) -> dict[str, Any]:
+        """Return the arrays that belong into the run folder: what the metric's part is weighed by."""
+        return self.reward.document_frequencies()
+
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss; the discriminator takes its own step on the way.
 

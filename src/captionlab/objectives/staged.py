@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, Prepared, Timed
+from captionlab.objectives.base import Batch, Objective, Prepared, Stepping, Timed
 from captionlab.objectives.rewards import TrainingText
 
 
@@ -75,6 +75,11 @@ class Staged(nn.Module):
         """Return what the objectives leave in the run folder."""
         parts = (getattr(objective, "to_keep", dict) for objective in (self.first, self.then))
         return {name: array for part in parts for name, array in part().items()}
+
+    def step(self) -> None:
+        """Let the objective that trains now take a step of its own, if it takes any."""
+        if isinstance(self.now, Stepping):
+            self.now.step()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return loss and diagnostics of the objective that trains now."""

@@ -1,8 +1,11 @@
-"""What happens beside training: saving on Ctrl-C, and the gallery of each epoch."""
+"""What happens beside training: saving on Ctrl-C, the watch on collapse, the gallery of each epoch."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -13,6 +16,8 @@ from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
+
+log = logging.getLogger(__name__)
 
 
 class SaveOnInterrupt(Callback):
@@ -29,6 +34,68 @@ class SaveOnInterrupt(Callback):
             return  # nothing learned yet, or a state that must not be kept, or ranks out of step
         with replacing(self._path) as temporary:
             trainer.save_checkpoint(temporary)
+
+
+class Collapse(Callback):
+    """Watches how different an image's captions are, and keeps the last model that was healthy.
+
+    A validation is healthy if ``monitor`` (of random captions of each image) is at least ``share`` of
+    what it was at the start: in the checkpoint that the run began from, or else in the first
+    validation. Its model is written to ``healthy.ckpt``. The first one that is not is said; ``stop``
+    ends the run there. Raises UserError where validation draws no captions to compare.
+    """
+
+    def __init__(
+        self, *, dirpath: str, monitor: str = "div_2", share: float = 0.5, stop: bool = False
+    ):
+        if not 0 < share < 1:
+            raise UserError(f"callbacks.collapse.share={share} is not between 0 and 1")
+        self.path = Path(dirpath) / "healthy.ckpt"
+        self.monitor = monitor
+        self.share = share
+        self.stop = stop
+        self.first: float | None = None
+        self.collapsed = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Judge the validation that was just scored."""
+        if trainer.sanity_checking or not isinstance(pl_module, CaptioningModule):
+            return
+        scores = pl_module.results["val"]
+        if self.monitor not in scores:
+            raise UserError(
+                f"callbacks.collapse.monitor={self.monitor}: validation has no such score. It "
+                "compares several captions of an image: say samples=5, or callbacks=default"
+            )
+        value = scores[self.monitor]
+        if self.first is None:
+            self.first = pl_module.start_scores.get(self.monitor, value)
+        if value >= self.share * self.first:
+            self.collapsed = False
+            with replacing(self.path) if trainer.is_global_zero else nullcontext() as temporary:
+                # every rank takes part in it, the first one writes
+                trainer.save_checkpoint(temporary or self.path)
+            return
+        if not self.collapsed:
+            kept = f"; the last healthy model is {self.path}" if self.path.exists() else ""
+            log.warning(
+                "the captions have collapsed: val/%s is %.3f, it was %.3f%s",
+                self.monitor,
+                value,
+                self.first,
+                kept,
+            )
+        self.collapsed = True
+        trainer.should_stop |= self.stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run compares with."""
+        return {"first": self.first, "collapsed": self.collapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the first validation of the run that is resumed."""
+        self.first = state_dict["first"]
+        self.collapsed = state_dict["collapsed"]
 
 
 class Gallery(Callback):

@@ -67,6 +67,7 @@ class CaptioningModule(pl.LightningModule):
         self.metrics = metrics
         self.evaluation_split = "test"
         self.scores: dict[str, Scores] = {}
+        self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
         self._optimizer = optimizer
         self._schedule = schedule

@@ -1,6 +1,8 @@
 """Runs in which a discriminator learns beside the captioner."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,99 @@ def test_both_sides_learn_and_a_resumed_run_keeps_both(start: Path, tmp_path: Pa
     assert steps_of_the_discriminator(tmp_path / "again/checkpoints/last.ckpt") == 16
     photo = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8)
     assert isinstance(load_captioner(tmp_path / "again/checkpoints/last.ckpt")(photo), str)
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    stored = torch.load(checkpoint, weights_only=True)
+    discriminator = stored["state_dict"].pop("objective._extra_state")["adversary"]
+    return {**stored["state_dict"], **discriminator["network"]}
+
+
+def test_a_stop_changes_nothing(start: Path, tmp_path: Path):
+    """Weights of both sides, to the last bit: optimizers, schedules and random state go on."""
+    kept = [*SMALL, *GAN, "test=false", "scheduler=constant"]
+    first = [*kept, f"init_from={start}"]
+    run_train(tmp_path, *first, "trainer.max_epochs=2", "hydra.run.dir=whole")
+    run_train(tmp_path, *first, "trainer.max_epochs=1", "hydra.run.dir=half")
+    half = tmp_path / "half/checkpoints/last.ckpt"
+    run_train(tmp_path, *kept, f"ckpt={half}", "trainer.max_epochs=2", "hydra.run.dir=rest")
+    expected = weights(tmp_path / "whole/checkpoints/last.ckpt")
+    found = weights(tmp_path / "rest/checkpoints/last.ckpt")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["trainer.precision=bf16-mixed", "objective.rollouts=1"],
+        ["objective.loss=wgan", "objective/discriminator=set", "objective.rollouts=1"],
+        ["objective.loss=hinge", "objective.estimator=gumbel", "objective.feature_matching=1.0"],
+    ],
+    ids=str,
+)
+def test_batches_that_are_gathered_are_one_step_of_both_sides(
+    start: Path, tmp_path: Path, how: list[str]
+):
+    kept = [*SMALL, *GAN, "test=false", f"init_from={start}", "trainer.max_epochs=1"]
+    gathered = ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.5"]
+    run_train(tmp_path, *kept, *gathered, *how, "hydra.run.dir=run")
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    assert steps_of_the_discriminator(last) == 4
+    assert all(torch.isfinite(value).all() for value in weights(last).values())
+    with (tmp_path / "run/metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    for name in ("adversarial/entropy", "adversarial/d_gradient_norm", "gradient_norm"):
+        assert float(row[f"train/{name}"]) > 0
+
+
+def test_a_collapse_is_said_and_the_last_healthy_model_stays(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Rewarded by the metric alone, at a high rate, samples become one and the same."""
+    kept = [*SMALL, *GAN, "test=false", f"init_from={start}", "trainer.max_epochs=9"]
+    collapse = ["objective.adversarial=0.0", "objective.likelihood=0.0", "optimizer.lr=2e-3"]
+    watch = ["callbacks.collapse.share=0.6", "callbacks.collapse.stop=true", "samples=5"]
+    run_train(tmp_path, *kept, *collapse, *watch, "scheduler=constant", "hydra.run.dir=run")
+    said = [line for line in capsys.readouterr().out.splitlines() if "have collapsed" in line]
+    assert len(said) == 1
+    folder = tmp_path / "run/checkpoints"
+    assert "healthy.ckpt" in said[0]
+    rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    assert len(rows) < 9
+    variety = [float(row["val/div_2"]) for row in rows]
+    first = torch.load(start, weights_only=True)["captionlab"]["scores"]["div_2"]
+    assert [value >= 0.6 * first for value in variety] == [True] * (len(rows) - 1) + [False]
+    # the file that stays is that of the last healthy epoch
+    assert torch.load(folder / "healthy.ckpt", weights_only=True)["epoch"] == len(rows) - 2
+    assert float(rows[-1]["val/balance"]) >= 0
+
+
+def test_a_run_that_draws_no_captions_cannot_watch_them(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = [*SMALL, *GAN, "samples=0", f"init_from={start}", "hydra.run.dir=run"]
+    with pytest.raises(SystemExit) as stop:
+        run_train(tmp_path, *kept)
+    assert stop.value.code == 2
+    assert "samples=5" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_discriminator(start: Path, tmp_path: Path):
+    more = ["trainer.devices=2", "test=false", "trainer.max_epochs=1", f"init_from={start}"]
+    small = [o for o in SMALL if not o.startswith(("trainer.devices", "trainer.max_epochs"))]
+    train = str(Path(__file__).parents[2] / "train.py")
+    done = subprocess.run(
+        [sys.executable, train, *small, *GAN, *more, "hydra.run.dir=run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert steps_of_the_discriminator(tmp_path / "run/checkpoints/last.ckpt") == 4
 
 
 @pytest.mark.parametrize("discriminator", ["cnn", "set"])

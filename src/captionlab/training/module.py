@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,10 @@ class CaptioningModule(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Let an objective that learns itself take its step too."""
+        """Log the gradient's norm, before it is clipped; an objective that learns steps too."""
+        gradients = [p.grad for p in self.captioner.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.log("train/gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
         if isinstance(self.objective, Stepping):
             self.objective.step()
 
@@ -225,7 +228,31 @@ class CaptioningModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what makes the file self-contained beside the weights (plain types only)."""
         scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
-        checkpoint[KEY] = {**self._portable, "scores": scores}
+        checkpoint[KEY] = {**self._portable, "scores": scores, "random": random_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on drawing where the run stopped, so that it ends as it would have without the stop.
+
+        Exact after a whole epoch on one device: a part of an epoch is shuffled anew, and other ranks
+        draw as the first one does.
+        """
+        set_random_state(checkpoint[KEY].get("random", {}))
+
+
+def random_state() -> dict[str, Tensor]:
+    """Return the state of torch's generators, the CPU's and this process's GPU's."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor]) -> None:
+    """Bring torch's generators into a state that ``random_state`` returned."""
+    if "cpu" in state:
+        torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
 def of_all_ranks(per_image: dict[int | str, Any]) -> list[Any]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captionlab.data.dataset import CaptionDataset, Collate, EvaluationSampler
+from captionlab.data.dataset import CaptionDataset, CaptionExample, Collate, EvaluationSampler
 from captionlab.data.images import Augment
 from captionlab.data.records import CaptionRecord
 from captionlab.text.tokenizers import WordTokenizer
@@ -90,6 +90,32 @@ def test_augmented_images_are_never_cached():
     record = CaptionRecord("x", lambda: pixels, ("a dog on the left",))
     data = dataset([record], cache=True, augment=Augment(min_scale=0.3))
     assert not torch.equal(data[0].image, data[0].image)
+
+
+def test_mixed_images_hold_both_and_their_captions_come_in_the_same_shares():
+    """Images of one value each: what a mixed one holds of its own tells its share."""
+    torch.manual_seed(0)
+    captions = [torch.tensor([1, 5, 2])] * 400, [torch.tensor([1, 6, 7, 2])] * 400
+    values = (200, 100)
+    examples = [
+        CaptionExample(torch.full((3, 4, 4), value, dtype=torch.uint8), own, value, ["a"])
+        for value, own in zip(values, captions, strict=True)
+    ]
+    shares = []
+    for _ in range(20):
+        batch = Collate(0, mixup=1.0)(examples)
+        assert batch.image_ids == [200, 100]
+        assert batch.images.dtype == torch.uint8
+        for image, own, tokens in zip(batch.images, values, batch.tokens, strict=True):
+            assert image.unique().numel() == 1
+            share = 1 - abs(float(image[0, 0, 0]) - own) / 100
+            of_itself = (tokens[:, 1] == (5 if own == 200 else 6)).float().mean()
+            assert float(of_itself) == pytest.approx(share, abs=0.1)
+            shares.append(share)
+    assert min(shares) >= 0.49
+    # Beta(1, 1) is uniform, and the larger part of a uniform cut is 3/4 on average
+    assert sum(shares) / len(shares) == pytest.approx(0.75, abs=0.07)
+    assert torch.equal(Collate(0)(examples).images[0], examples[0].image)
 
 
 def test_blank_images_show_nothing():

@@ -127,7 +127,7 @@ def test_color_changes_are_the_textbook_ones():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("min_scale", 0.0), ("max_ratio", 0.5), ("contrast", 2.0)]
+    ("key", "value"), [("min_scale", 0.0), ("max_ratio", 0.5), ("contrast", 2.0), ("mixup", -0.1)]
 )
 def test_an_impossible_augmentation_names_its_key(key: str, value: float):
     with pytest.raises(UserError, match=f"data.augment.{key}={value}"):

@@ -286,7 +286,9 @@ class CaptionDataModule(pl.LightningDataModule):
             examples,
             batch_size=self.batch_size,
             num_workers=workers,
-            collate_fn=Collate(self.tokenizer.pad_id),
+            collate_fn=Collate(
+                self.tokenizer.pad_id, dataset.augment.mixup if dataset.augment else 0.0
+            ),
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             **how,  # type: ignore[arg-type]

@@ -70,6 +70,8 @@ class Augment:
         brightness, contrast, saturation: each is multiplied by a factor drawn from [1 - x, 1 + x].
         random_operations: how many of RandAugment's operations are applied (Cubuk et al. 2020), 0
             for none; magnitude: how strongly, from 0 to 30.
+        mixup: mixes images of a batch, by shares drawn from Beta(mixup, mixup) (Zhang et al. 2018),
+            0 for none; 0.2 is usual.
     """
 
     flip: bool = True
@@ -81,6 +83,7 @@ class Augment:
     saturation: float = 0.0
     random_operations: int = 0
     magnitude: int = 9
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         if self.sides not in get_args(Sides):
@@ -91,6 +94,8 @@ class Augment:
                 f"data.augment.random_operations={self.random_operations} must not be negative, and "
                 f"data.augment.magnitude={self.magnitude} must be from 0 to 30"
             )
+        if not self.mixup >= 0:
+            raise UserError(f"data.augment.mixup={self.mixup} must not be negative")
         if not 0 < self.min_scale <= 1:
             raise UserError(f"data.augment.min_scale={self.min_scale} must be in (0, 1]")
         if self.max_ratio < 1:

@@ -1,4 +1,10 @@
-"""Writes the study's table (table.md beside the runs) and, here, results.json and objectives.png."""
+"""Writes the study's table (table.md beside the runs) and, here, results and figure.
+
+    python experiments/objectives/report.py RUNS [real]
+
+Of each run it reads what ``captionlab evaluate`` wrote: scores/results.json (the caption that is
+scored, and five drawn at temperature 1) and sharper/results.json (five drawn at temperature 0.5).
+"""
 
 from __future__ import annotations
 
@@ -6,66 +12,126 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
-SCORES = {
-    "test/cider": "CIDEr",
-    "test/truth": "truth",
-    "test_unseen/truth": "truth, unseen pairs",
-    "test/div_2": "div-2",
-    "test/mbleu": "mBLEU",
-    "test/self_cider": "self-CIDEr",
-    "test/oracle_cider": "oracle CIDEr of 5",
-    "test/vocabulary": "words in use",
-    "test/novel": "novel",
-}
+RUN = dict[str, float]
+
+
+class Column(NamedTuple):
+    """A score, the file it stands in, and how it is called and printed."""
+
+    file: str
+    score: str
+    title: str
+    digits: int
+
+
+COLUMNS = [
+    Column("scores", "cider", "CIDEr", 2),
+    Column("scores", "truth", "truth", 3),
+    Column("scores", "vocabulary", "words in use", 0),
+    Column("scores", "novel", "novel", 2),
+    Column("scores", "div_2", "div-2", 3),
+    Column("scores", "mbleu", "mBLEU", 3),
+    Column("scores", "average_cider", "mean CIDEr", 2),
+    Column("sharper", "div_2", "div-2, T = 0.5", 3),
+    Column("sharper", "average_cider", "mean CIDEr, T = 0.5", 2),
+]
+UNSEEN = "test_unseen/truth"
+
+
+class Score(NamedTuple):
+    """A score of one run, and its 95 % interval over images."""
+
+    value: float
+    low: float
+    high: float
 
 
 def main() -> None:
     """Read every finished run of the study."""
-    out = Path(sys.argv[1])
-    runs: dict[str, list[dict[str, float]]] = {}
-    for file in sorted(out.glob("*-[0-9]/results.json")):
-        runs.setdefault(file.parent.name.rpartition("-")[0], []).append(
-            json.loads(file.read_text())
-        )
-    rows = sorted(runs.items(), key=lambda row: row[0] != "start")
+    out, suffix = Path(sys.argv[1]), "-real" if "real" in sys.argv[2:] else ""
+    runs: dict[str, list[dict[Column, Score]]] = {}
+    unseen: dict[str, list[float]] = {}
+    for file in sorted(out.glob("*-[0-9]/sharper/results.json")):
+        run = file.parent.parent
+        name = run.name.rpartition("-")[0]
+        runs.setdefault(name, []).append(read(run))
+        whole = json.loads((run / "results.json").read_text())
+        unseen.setdefault(name, []).append(whole.get(UNSEEN, float("nan")))
+    names = sorted(runs, key=lambda name: (name != "start", name != "longer", name))
+    columns = [c for c in COLUMNS if c in runs["start"][0]]
     lines = [
-        f"| objective | {' | '.join(SCORES.values())} | runs |",
-        "|---" * (len(SCORES) + 2) + "|",
+        f"| objective | {' | '.join(c.title for c in columns)} | truth, unseen pairs | runs |",
+        "|---" * (len(columns) + 3) + "|",
     ]
-    for name, results in rows:
-        cells = [spread(results, score) for score in SCORES]
-        lines.append(f"| {name} | {' | '.join(cells)} | {len(results)} |")
+    for name in names:
+        cells = [cell([run[c] for run in runs[name]], runs["start"], c) for c in columns]
+        cells.append(f"{statistics.fmean(unseen[name]):.2f}")
+        lines.append(f"| {name} | {' | '.join(cells)} | {len(runs[name])} |")
+    if suffix:  # photographs have no unseen pairs
+        lines = [line.rsplit("|", 3)[0] + "|" for line in lines]
     (out / "table.md").write_text("\n".join(lines) + "\n")
-    kept = {name: [{s: run.get(s) for s in SCORES} for run in results] for name, results in rows}
-    (HERE / "results.json").write_text(json.dumps(kept, indent=1))
-    draw(rows)
+    kept = {
+        name: [{f"{c.file}/{c.score}": list(run[c]) for c in columns} for run in runs[name]]
+        for name in names
+    }
+    (HERE / f"results{suffix}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    draw({name: runs[name] for name in names}, HERE / f"objectives{suffix}.png")
 
 
-def spread(runs: list[dict[str, float]], score: str) -> str:
-    """Return mean ± standard deviation."""
-    values = [run.get(score, float("nan")) for run in runs]
-    digits = 0 if score.endswith("vocabulary") else 3 if "div" in score or "bleu" in score else 2
+def read(run: Path) -> dict[Column, Score]:
+    """Return the scores of a run."""
+    found = {}
+    for column in COLUMNS:
+        results = json.loads((run / column.file / "results.json").read_text())
+        name = f"test/{column.score}"
+        if name in results:
+            found[column] = Score(results[name], *results["intervals"][name])
+    return found
+
+
+def cell(scores: list[Score], start: list[dict[Column, Score]], column: Column) -> str:
+    """Return mean ± deviation over the runs, with an arrow where no interval touches the start's."""
+    values = [score.value for score in scores]
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+    text = f"{statistics.fmean(values):.{column.digits}f}"
+    if len(values) > 1:
+        text += f" ± {deviation:.{column.digits}f}"
+    first = [run[column] for run in start]
+    if min(score.low for score in scores) > max(score.high for score in first):
+        return f"{text} ▲"
+    if max(score.high for score in scores) < min(score.low for score in first):
+        return f"{text} ▼"
+    return text
 
 
-def draw(rows: list[tuple[str, list[dict[str, float]]]]) -> None:
-    """Draw quality against diversity: CIDEr of the best caption, div-2 of five random ones."""
-    figure, axis = plt.subplots(figsize=(7, 4.5))
-    for (name, runs), color in zip(rows, plt.get_cmap("tab10").colors, strict=False):
-        x, y = [run["test/div_2"] for run in runs], [run["test/cider"] for run in runs]
-        axis.plot(x, y, "o", color=color, alpha=0.7, label=name)
-    axis.set_xlabel("div-2 of five random captions of a picture")
-    axis.set_ylabel("CIDEr of the caption that is scored")
+def draw(runs: dict[str, list[dict[Column, Score]]], path: Path) -> None:
+    """Draw quality against diversity of drawn captions, at two temperatures."""
+    figure, axis = plt.subplots(figsize=(8.5, 5.5))
+    colors = plt.get_cmap("tab20").colors
+    points = [(COLUMNS[4], COLUMNS[6], "o"), (COLUMNS[7], COLUMNS[8], "D")]
+    for (name, several), color in zip(runs.items(), colors, strict=False):
+        means = []
+        for x, y, marker in points:
+            places = [[run[c].value for run in several] for c in (x, y)]
+            axis.plot(*places, marker, color=color, alpha=0.35, markersize=4)
+            means.append([statistics.fmean(place) for place in places])
+        across, up = zip(*means, strict=True)
+        axis.plot(across, up, "-", color=color, linewidth=2, label=name)
+        axis.plot(across[0], up[0], "o", color=color, markersize=8)
+        axis.plot(across[1], up[1], "D", color=color, markersize=7)
+    axis.set_xlabel("div-2 of five drawn captions of a picture")
+    axis.set_ylabel("their mean CIDEr")
+    axis.set_title("Circles: drawn at temperature 1; diamonds: at 0.5", fontsize=10)
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(HERE / "objectives.png", dpi=130)
+    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from captionlab.models.discriminators import (
 )
 from captionlab.objectives.adversarial import Adversarial
 from captionlab.objectives.adversary import Adversary
-from captionlab.objectives.rewards import Reward
+from captionlab.objectives.rewards import Reward, TrainingText
 from tests_support import tiny_captioner
 
 
@@ -289,6 +289,10 @@ def test_values_that_cannot_be_are_said():
         objective(feature_matching=1.0)
     with pytest.raises(UserError, match=r"objective\.loss=wgan gives scores"):
         objective(loss="wgan", signal="probability")
-    sets = objective(discriminator=partial(SetDiscriminator, embedding=8, hidden=8), num_samples=3)
-    with pytest.raises(UserError, match=r"objective\.num_samples=4"):
-        sets(tiny_captioner(vocabulary=9).train(), batch())
+    sets = partial(SetDiscriminator, embedding=8, hidden=8)
+    few = {"a": [[5, 2]] * 4, "b": [[6, 2]] * 2}
+    text = TrainingText(few, decode=str, tokenize=str.split)
+    with pytest.raises(UserError, match=r"image 'b' has 2: say objective\.num_samples=2"):
+        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
+    with pytest.raises(UserError, match=r"data\.captions_per_image=4"):
+        objective(discriminator=sets)(tiny_captioner(vocabulary=9).train(), batch(captions=3))

@@ -151,8 +151,23 @@ class Adversarial(nn.Module):
         self.temperature = first + (last - first) * done
 
     def prepare(self, text: TrainingText, scores: Mapping[str, float]) -> None:
-        """Count the training references."""
+        """Count the training references.
+
+        Raises:
+            UserError: if a score of the reward cannot be had, or sets of captions are judged and an
+                image has too few.
+        """
         self.reward.prepare(text)
+        if not getattr(getattr(self._build, "func", self._build), "sets", False):
+            return
+        wanted = self.sampling.num_samples
+        for image, captions in text.references.items():
+            if len(captions) < wanted:
+                raise UserError(
+                    f"objective/discriminator=set compares sets of objective.num_samples={wanted} "
+                    f"captions, and image {image!r} has {len(captions)}: say "
+                    f"objective.num_samples={max(2, len(captions))}, or objective/discriminator=cnn"
+                )
 
     def to_keep(self) -> dict[str, Any]:
         """Return the arrays that belong into the run folder: what the metric's part is weighed by."""
@@ -281,13 +296,15 @@ class Adversarial(nn.Module):
         tokens = batch.tokens[..., 1:]
         real = torch.arange(tokens.shape[-1], device=tokens.device) < batch.lengths[..., None] - 1
         wanted = self.sampling.num_samples
-        if adversary.network.sets and tokens.shape[1] != wanted:
+        if not adversary.network.sets:
+            return tokens, real
+        if tokens.shape[1] < wanted:
             raise UserError(
-                f"objective/discriminator=set compares sets of one size: images have up to "
-                f"{tokens.shape[1]} captions and objective.num_samples={wanted}; say "
-                f"objective.num_samples={max(2, tokens.shape[1])}"
+                f"objective/discriminator=set compares sets of objective.num_samples={wanted} "
+                f"captions, and an image has {tokens.shape[1]} in a batch: say "
+                f"data.captions_per_image={wanted}"
             )
-        return tokens, real
+        return tokens[:, :wanted], real[:, :wanted]
 
     def _adversary(self, vocabulary_size: int, memory: Memory) -> Adversary:
         """Return the discriminator, built when the first batch tells its sizes."""

@@ -140,6 +140,17 @@ def test_two_processes_train_one_discriminator(start: Path, tmp_path: Path):
     assert steps_of_the_discriminator(tmp_path / "run/checkpoints/last.ckpt") == 4
 
 
+def test_the_second_stage_of_a_run_may_be_adversarial(tmp_path: Path):
+    staged = ["objective=staged", "objective@objective.then=adversarial"]
+    settings = ["objective.switch_epoch=1", "objective.then.warm_up_steps=2", "test=false"]
+    run_train(tmp_path, *SMALL, *staged, *settings, "hydra.run.dir=run")
+    stored = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert stored["state_dict"]["objective.then._extra_state"]["adversary"]["steps"] == 8
+    with (tmp_path / "run/metrics.csv").open() as file:
+        _, second = csv.DictReader(file)
+    assert float(second["train/adversarial/d_loss"]) > 0
+
+
 @pytest.mark.parametrize("discriminator", ["cnn", "set"])
 def test_other_discriminators_and_gumbel_train(start: Path, tmp_path: Path, discriminator: str):
     more = [f"objective/discriminator={discriminator}", "objective.estimator=gumbel", "test=false"]

@@ -64,6 +64,25 @@ def test_log_probabilities_are_those_of_the_sampling_policy(name):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())
 
 
+def test_the_policy_is_the_one_that_drew_at_its_temperature():
+    """Word by word, from the steps that drew them."""
+    captioner = tiny_captioner(vocabulary=9).eval()
+    with torch.no_grad():
+        memory = captioner.encode(batch().images)
+        drawn = Sampling(num_samples=3, max_length=6, temperature=0.5)(
+            Fixed(captioner), memory, **IDS
+        )
+        found, lengths = sequence_log_probs(captioner, memory, drawn, 0.5)
+        state, token = captioner.start(memory, 3), torch.ones_like(lengths)
+        expected = torch.zeros_like(found)
+        for step in range(drawn.tokens.shape[-1]):
+            logits, state = captioner.step(token, state)
+            token = drawn.tokens[..., step]
+            log_prob = (logits / 0.5).log_softmax(-1).gather(-1, token[..., None])[..., 0]
+            expected += log_prob * (lengths > step)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("baseline", ["greedy", "leave_one_out", "moving_average"])
 def test_it_makes_what_is_rewarded_likelier(baseline):
     torch.manual_seed(0)

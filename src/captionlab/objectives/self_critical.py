@@ -121,7 +121,9 @@ class SelfCritical(nn.Module):
             sampled = self.sampling(fixed, seen, **special)
             scores = score_samples(self.reward, batch, sampled)
             base = self._baseline(fixed, seen, batch, scores["reward"], special)
-            log_probs, length = sequence_log_probs(captioner, memory, sampled)
+            log_probs, length = sequence_log_probs(
+                captioner, memory, sampled, self.sampling.temperature
+            )
         advantage = scores["reward"] - base
         loss = -(advantage * log_probs).sum() / length.sum().clamp_min(1)
         self.check(scores)
@@ -243,10 +245,14 @@ def sampled_logits(
 
 
 def sequence_log_probs(
-    captioner: Captioner, memory: Memory, captions: Generated, bos_id: int = 1
+    captioner: Captioner, memory: Memory, captions: Generated, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K)."""
-    logits, real = sampled_logits(captioner, memory, captions, bos_id)
+    """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K).
+
+    The logits are divided by ``temperature``, as they were when the captions were drawn.
+    """
+    logits, real = sampled_logits(captioner, memory, captions)
+    logits = logits / temperature
     lengths = captions.lengths
     nll = F.cross_entropy(logits.float(), captions.tokens[real], reduction="none")
     owner = torch.arange(lengths.numel(), device=nll.device).view_as(lengths)

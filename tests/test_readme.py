@@ -3,6 +3,7 @@
 import re
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import yaml
 from captionlab.configuration import Sizes, build_captioner, config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
+from captionlab.objectives.adversarial import Adversarial
+from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.signatures import RUNTIME_ARGUMENTS, check
 from tests_support import tiny_captioner, tiny_config
 
@@ -94,6 +97,32 @@ def test_own_decoder_steps_like_it_trains(modules):
     for t in range(3):
         logits, state = captioner.step(tokens[:, :, t], state)
         torch.testing.assert_close(logits, captioner.logits(hidden[:, :, t]))
+
+
+@pytest.mark.parametrize("how", [{"rollouts": 1}, {"estimator": "gumbel"}], ids=str)
+def test_an_own_discriminator_is_learned_and_listened_to(modules, how: dict):
+    from captionlab.models.my_discriminator import BagDiscriminator
+
+    config = node("objective/discriminator/bag")
+    assert config.pop("_partial_")
+    assert config.pop("_target_") == "captionlab.models.my_discriminator.BagDiscriminator"
+    reward = Reward(cider=1.0)
+    text = {i: [[5, 6, 2], [7, 2]] for i in range(2)}
+    reward.prepare(TrainingText(text, decode=str, tokenize=str.split))
+    objective = Adversarial(
+        discriminator=partial(BagDiscriminator, **config),
+        reward=reward,
+        warm_up_steps=0,
+        least_accuracy=0.0,
+        **how,
+    )
+    captioner = tiny_captioner(vocabulary=9).train()
+    loss, diagnostics = objective(captioner, batch(32))
+    loss.backward()
+    objective.step()
+    assert diagnostics["lambda"] > 0
+    assert objective.adversary.gradient_norm > 0
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())
 
 
 def test_own_data_are_read(modules, tmp_path: Path):

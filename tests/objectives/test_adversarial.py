@@ -289,6 +289,10 @@ def test_values_that_cannot_be_are_said():
         objective(feature_matching=1.0)
     with pytest.raises(UserError, match=r"objective\.loss=wgan gives scores"):
         objective(loss="wgan", signal="probability")
+    with pytest.raises(UserError, match=r"objective\.sample_temperature=0 must be positive"):
+        objective(sample_temperature=0)
+    with pytest.raises(UserError, match=r"objective\.warm_up_steps=-1 must not be negative"):
+        objective(warm_up_steps=-1)
     sets = partial(SetDiscriminator, embedding=8, hidden=8)
     few = {"a": [[5, 2]] * 4, "b": [[6, 2]] * 2}
     text = TrainingText(few, decode=str, tokenize=str.split)

@@ -39,17 +39,24 @@ Signal = Literal["log_odds", "probability"]
 class Adversarial(nn.Module):
     """Captions that a discriminator takes for a person's, by policy gradient or Gumbel-softmax.
 
-    ``num_samples`` captions an image are drawn. The discriminator learns to tell them from the
-    batch's own captions and from captions of other images (``Adversary``); for ``warm_up_steps`` it
-    learns alone. The captioner then gets
+    ``num_samples`` captions an image are drawn at ``sample_temperature``: sharper than the model is,
+    as captions are when it is used (Shetty et al. 2017 scale logits by 3), so what the discriminator
+    finds wanting is their variety, not the slips of a wide distribution. It learns to tell them from
+    the batch's own captions and from captions of other images (``Adversary``), for ``warm_up_steps``
+    alone. The captioner then gets
 
-    - estimator=policy: the reward ``lambda sigmoid(D) + (1 - lambda) metric`` with the leave-one-out
-      baseline (Dai et al. 2017; the mix: Chen et al. 2019);
-    - estimator=gumbel: the gradient of ``-lambda log sigmoid(D)`` through the sampled words, each
-      straight-through: hard forward, softmax((logits + g) / temperature) backward, g being Gumbel
-      noise under which the drawn word is the largest (Jang et al. 2017; Shetty et al. 2017). A word
-      moves by what D says of it, not by what it changes in later words. The metric's part, if
-      lambda < 1, is a policy gradient as above.
+    - estimator=policy: the reward ``lambda D + (1 - lambda) metric`` with the leave-one-out baseline
+      (Dai et al. 2017; the mix: Chen et al. 2019). D is the discriminator's log-odds, which do not
+      fade where it is sure, or its probability (``signal``). A caption that is judged in a set earns
+      what it adds: the set's D less that of the set without it. With ``rollouts`` a word earns the
+      mean D of so many completions of the caption up to it (``rollouts.values``);
+    - estimator=gumbel: the gradient of ``-lambda log sigmoid(D)`` (of ``-lambda D`` with another loss
+      than bce) through the sampled words, each straight-through: hard forward, softmax((logits + g)
+      / temperature) backward, g being Gumbel noise under which the drawn word is the largest (Jang
+      et al. 2017; Shetty et al. 2017). A word moves by what D says of it, not by what it changes in
+      later words. ``feature_matching`` adds so many times the squared distance of the mean features
+      of real and drawn captions (Salimans et al. 2016). The metric's part, if lambda < 1, is a
+      policy gradient as above.
 
     ``likelihood`` adds cross-entropy on the batch's captions. ``adversarial`` is lambda, reached in
     a straight line over ``ramp_epochs``; the temperature falls to ``final_temperature`` over
@@ -66,7 +73,7 @@ class Adversarial(nn.Module):
         reward: Reward,
         estimator: Estimator = "policy",
         loss: Loss = "bce",
-        adversarial: float = 0.5,
+        adversarial: float = 0.8,
         ramp_epochs: float = 0.0,
         likelihood: float = 0.5,
         feature_matching: float = 0.0,
@@ -110,13 +117,17 @@ class Adversarial(nn.Module):
             )
         if num_samples < 2:
             raise UserError(f"objective.num_samples={num_samples} must be at least 2")
-        if not (temperature > 0 and final_temperature > 0):
-            raise UserError(
-                f"objective.temperature={temperature} and objective.final_temperature="
-                f"{final_temperature} must be positive"
-            )
-        if not likelihood >= 0:
-            raise UserError(f"objective.likelihood={likelihood} must not be negative")
+        for key, least in (
+            ("temperature", temperature),
+            ("final_temperature", final_temperature),
+            ("sample_temperature", sample_temperature),
+            ("discriminator_lr", discriminator_lr),
+        ):
+            if not least > 0:
+                raise UserError(f"objective.{key}={least} must be positive")
+        for key, least in (("likelihood", likelihood), ("warm_up_steps", warm_up_steps)):
+            if not least >= 0:
+                raise UserError(f"objective.{key}={least} must not be negative")
         self.reward = reward
         self.estimator = estimator
         self.adversarial = adversarial
@@ -174,11 +185,12 @@ class Adversarial(nn.Module):
         return self.reward.document_frequencies()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss; the discriminator takes its own step on the way.
+        """Return the loss; the discriminator's gradient waits for ``step``.
 
         Beside the rewards the diagnostics are its accuracies on real (``d_real``), sampled
-        (``d_fake``) and mismatched captions, its loss, ``lambda``, and ``distinct_2``, the share of
-        different word pairs among those of the batch's samples.
+        (``d_fake``) and mismatched captions, its loss and gradient's norm, ``lambda``, D of the
+        samples (``judged``), the ``entropy`` of a word in nats at the temperature of the draws, and
+        ``distinct_2``, the share of different word pairs among those of the batch's samples.
         """
         memory = captioner.encode(batch.images)
         special = special_ids(captioner)
@@ -207,6 +219,7 @@ class Adversarial(nn.Module):
                 advantage = advantage + share * (worth - others)
             words = drawn.tokens[real].unsqueeze(-1)
             log_probs = said.logits.log_softmax(-1)
+            sure = log_probs.detach()
             chosen = log_probs.gather(-1, words).squeeze(-1)
             loss = loss - (advantage.expand(real.shape)[real] * chosen).mean()
         nll = mean_nll(captioner, memory, batch)
@@ -215,7 +228,7 @@ class Adversarial(nn.Module):
             "d_gradient_norm": loss.new_tensor(adversary.gradient_norm),
             "lambda": loss.new_tensor(share),
             "judged": judged.detach().mean(),
-            "entropy": -(log_probs.exp() * log_probs).sum(-1).mean().detach(),
+            "entropy": -(sure.exp() * sure).sum(-1).mean(),
             "distinct_2": self.variety(drawn.tokens, real),
             "nll": nll.detach(),
         }

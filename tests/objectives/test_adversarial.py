@@ -298,5 +298,6 @@ def test_values_that_cannot_be_are_said():
     text = TrainingText(few, decode=str, tokenize=str.split)
     with pytest.raises(UserError, match=r"image 'b' has 2: say objective\.num_samples=2"):
         objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
-    with pytest.raises(UserError, match=r"data\.captions_per_image=4"):
-        objective(discriminator=sets)(tiny_captioner(vocabulary=9).train(), batch(captions=3))
+    text = TrainingText(few, str, str.split, captions_per_image=2)
+    with pytest.raises(UserError, match=r"say data\.captions_per_image=4"):
+        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})

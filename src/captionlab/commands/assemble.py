@@ -136,6 +136,7 @@ def training_text(data: CaptionDataModule) -> TrainingText:
         decode=data.tokenizer.decode,
         tokenize=scoring_tokenizer(data.source.language),
         truth=data.truth,
+        captions_per_image=data.captions_per_image,
     )
 
 

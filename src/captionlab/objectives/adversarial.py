@@ -172,11 +172,18 @@ class Adversarial(nn.Module):
         if not getattr(getattr(self._build, "func", self._build), "sets", False):
             return
         wanted = self.sampling.num_samples
+        sets = (
+            f"objective/discriminator=set compares sets of objective.num_samples={wanted} captions"
+        )
+        if text.captions_per_image is not None and text.captions_per_image < wanted:
+            raise UserError(
+                f"{sets}, and a batch has data.captions_per_image={text.captions_per_image} of an "
+                f"image: say data.captions_per_image={wanted}"
+            )
         for image, captions in text.references.items():
             if len(captions) < wanted:
                 raise UserError(
-                    f"objective/discriminator=set compares sets of objective.num_samples={wanted} "
-                    f"captions, and image {image!r} has {len(captions)}: say "
+                    f"{sets}, and image {image!r} has {len(captions)}: say "
                     f"objective.num_samples={max(2, len(captions))}, or objective/discriminator=cnn"
                 )
 
@@ -308,16 +315,10 @@ class Adversarial(nn.Module):
         """Return the batch's captions without their beginning, and which tokens are real."""
         tokens = batch.tokens[..., 1:]
         real = torch.arange(tokens.shape[-1], device=tokens.device) < batch.lengths[..., None] - 1
-        wanted = self.sampling.num_samples
-        if not adversary.network.sets:
-            return tokens, real
-        if tokens.shape[1] < wanted:
-            raise UserError(
-                f"objective/discriminator=set compares sets of objective.num_samples={wanted} "
-                f"captions, and an image has {tokens.shape[1]} in a batch: say "
-                f"data.captions_per_image={wanted}"
-            )
-        return tokens[:, :wanted], real[:, :wanted]
+        if adversary.network.sets:  # as many as it compares them with
+            wanted = self.sampling.num_samples
+            tokens, real = tokens[:, :wanted], real[:, :wanted]
+        return tokens, real
 
     def _adversary(self, vocabulary_size: int, memory: Memory) -> Adversary:
         """Return the discriminator, built when the first batch tells its sizes."""

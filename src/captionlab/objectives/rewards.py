@@ -28,12 +28,14 @@ class TrainingText:
         references: token ids of each image's captions, the end token included.
         decode: ids -> text. tokenize: text -> the words that are scored.
         truth: (image id, caption) -> whether all that it says holds, where the data can tell.
+        captions_per_image: how many of an image's captions a batch holds; None for all.
     """
 
     references: Mapping[ImageId, Sequence[Sequence[int]]]
     decode: Callable[[Sequence[int]], str]
     tokenize: Callable[[str], list[str]]
     truth: Callable[[Any, str], bool] | None = None
+    captions_per_image: int | None = None
 
     @cached_property
     def prepared(self) -> PreparedReferences:

@@ -53,7 +53,16 @@ def test_missing_weights_get_one_sentence_that_says_where_they_belong(store):
     assert socket.getdefaulttimeout() is None
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s}])
+def _as_checkpoint(state):
+    ours = {f"captioner.encoder.trunk.{name}": value for name, value in state.items()}
+    return {"state_dict": {**ours, "captioner.decoder.words.weight": torch.zeros(3)}}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s}, _as_checkpoint],
+    ids=["bare", "model", "state_dict", "captionlab"],
+)
 def test_local_file_is_loaded(tmp_path, wrap):
     state = _state()
     torch.save(wrap(state), tmp_path / "mine.pth")

@@ -21,12 +21,15 @@ _SECONDS_TO_ANSWER = 10.0
 # torchvision's DenseNet files are older than the rule that a module's name has no dot
 _OLD_DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
+# where a captionlab checkpoint holds a backbone
+_TRUNK = "captioner.encoder.trunk."
+
 
 def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
     """Load ``weights``, a torchvision name or a local file, into the trunk of backbone ``name``.
 
-    A local file holds a state dict, bare or under ``model`` or ``state_dict``; the classifier's
-    entries are ignored. Raises UserError for an unknown name, a missing or unreadable file, weights
+    A local file holds a state dict, bare or under ``model`` or ``state_dict``, or is a captionlab
+    checkpoint with such an encoder; the classifier's entries are ignored. Raises UserError for an unknown name, a missing or unreadable file, weights
     that cannot be downloaded, and entries that are missing or have another shape.
     """
     entries = models.get_model_weights(name).__members__
@@ -41,7 +44,9 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
                 f"model.encoder.weights={weights} is neither a file nor a name of torchvision's "
                 f"weights for {name}: {did_you_mean(weights, entries)}"
             )
-    _load(trunk, _read(path), f"the weights in {path} do not fit {name}", hint)
+    state = _read(path)
+    inside = {k.removeprefix(_TRUNK): v for k, v in state.items() if k.startswith(_TRUNK)}
+    _load(trunk, inside or state, f"the weights in {path} do not fit {name}", hint)
 
 
 def _torchvision_file(name: str, weights: str, url: str) -> Path:

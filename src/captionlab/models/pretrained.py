@@ -29,8 +29,9 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
     """Load ``weights``, a torchvision name or a local file, into the trunk of backbone ``name``.
 
     A local file holds a state dict, bare or under ``model`` or ``state_dict``, or is a captionlab
-    checkpoint with such an encoder; the classifier's entries are ignored. Raises UserError for an unknown name, a missing or unreadable file, weights
-    that cannot be downloaded, and entries that are missing or have another shape.
+    checkpoint with such an encoder; the classifier's entries are ignored. Raises UserError for an
+    unknown name, a missing or unreadable file, weights that cannot be downloaded, and entries that
+    are missing or have another shape.
     """
     entries = models.get_model_weights(name).__members__
     hint = ""

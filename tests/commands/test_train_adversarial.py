@@ -98,7 +98,8 @@ def test_a_collapse_is_said_and_the_last_healthy_model_stays(
     """Rewarded by the metric alone, at a high rate, samples become one and the same."""
     kept = [*SMALL, *GAN, "test=false", f"init_from={start}", "trainer.max_epochs=9"]
     collapse = ["objective.adversarial=0.0", "objective.likelihood=0.0", "optimizer.lr=2e-3"]
-    watch = ["callbacks.collapse.share=0.6", "callbacks.collapse.stop=true", "samples=5"]
+    watch = ["callbacks.collapse.share=0.6", "callbacks.collapse.stop=true"]
+    watch += ["callbacks.collapse.monitor=[div_2]"]
     run_train(tmp_path, *kept, *collapse, *watch, "scheduler=constant", "hydra.run.dir=run")
     said = [line for line in capsys.readouterr().out.splitlines() if "have collapsed" in line]
     assert len(said) == 1
@@ -112,6 +113,18 @@ def test_a_collapse_is_said_and_the_last_healthy_model_stays(
     # the file that stays is that of the last healthy epoch
     assert torch.load(folder / "healthy.ckpt", weights_only=True)["epoch"] == len(rows) - 2
     assert float(rows[-1]["val/balance"]) >= 0
+
+
+def test_captions_that_become_noise_have_collapsed_too(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = [*SMALL, *GAN, "test=false", f"init_from={start}", "trainer.max_epochs=9"]
+    spoil = ["optimizer.lr=1.0", "trainer.gradient_clip_val=null", "callbacks.collapse.stop=true"]
+    run_train(tmp_path, *kept, *spoil, "scheduler=constant", "hydra.run.dir=run")
+    said = capsys.readouterr().out
+    assert "have collapsed" in said
+    assert "val/cider is" in said
+    assert len(list(csv.DictReader((tmp_path / "run/metrics.csv").open()))) < 9
 
 
 def test_a_run_that_draws_no_captions_cannot_watch_them(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,24 +38,30 @@ class SaveOnInterrupt(Callback):
 
 
 class Collapse(Callback):
-    """Watches how different an image's captions are, and keeps the last model that was healthy.
+    """Watches what must not be lost while captions get better, and keeps the last healthy model.
 
-    A validation is healthy if ``monitor`` (of random captions of each image) is at least ``share`` of
-    what it was at the start: in the checkpoint that the run began from, or else in the first
-    validation. Its model is written to ``healthy.ckpt``. The first one that is not is said; ``stop``
-    ends the run there. Raises UserError where validation draws no captions to compare.
+    A validation is healthy if every score of ``monitor`` is at least ``share`` of what it was at the
+    start: in the checkpoint that the run began from, or else in the first validation. By default
+    these are div_2 (captions become one another) and cider (captions become noise). A healthy model
+    is written to ``healthy.ckpt``. The first validation that is not is said; ``stop`` ends the run
+    there. Raises UserError where validation has no such score.
     """
 
     def __init__(
-        self, *, dirpath: str, monitor: str = "div_2", share: float = 0.5, stop: bool = False
+        self,
+        *,
+        dirpath: str,
+        monitor: Sequence[str] = ("div_2", "cider"),
+        share: float = 0.5,
+        stop: bool = False,
     ):
         if not 0 < share < 1:
             raise UserError(f"callbacks.collapse.share={share} is not between 0 and 1")
         self.path = Path(dirpath) / "healthy.ckpt"
-        self.monitor = monitor
+        self.monitor = list(monitor)
         self.share = share
         self.stop = stop
-        self.first: float | None = None
+        self.first: dict[str, float] = {}
         self.collapsed = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -62,15 +69,15 @@ class Collapse(Callback):
         if trainer.sanity_checking or not isinstance(pl_module, CaptioningModule):
             return
         scores = pl_module.results["val"]
-        if self.monitor not in scores:
-            raise UserError(
-                f"callbacks.collapse.monitor={self.monitor}: validation has no such score. It "
-                "compares several captions of an image: say samples=5, or callbacks=default"
-            )
-        value = scores[self.monitor]
-        if self.first is None:
-            self.first = pl_module.start_scores.get(self.monitor, value)
-        if value >= self.share * self.first:
+        for name in self.monitor:
+            if name not in scores:
+                raise UserError(
+                    f"callbacks.collapse.monitor={name}: validation has no such score. div_2 "
+                    "compares several captions of an image: say samples=5, or callbacks=default"
+                )
+            self.first.setdefault(name, pl_module.start_scores.get(name, scores[name]))
+        lost = [n for n in self.monitor if scores[n] < self.share * self.first[n]]
+        if not lost:
             self.collapsed = False
             with replacing(self.path) if trainer.is_global_zero else nullcontext() as temporary:
                 # every rank takes part in it, the first one writes
@@ -79,10 +86,8 @@ class Collapse(Callback):
         if not self.collapsed:
             kept = f"; the last healthy model is {self.path}" if self.path.exists() else ""
             log.warning(
-                "the captions have collapsed: val/%s is %.3f, it was %.3f%s",
-                self.monitor,
-                value,
-                self.first,
+                "the captions have collapsed: %s%s",
+                ", ".join(f"val/{n} is {scores[n]:.3f}, it was {self.first[n]:.3f}" for n in lost),
                 kept,
             )
         self.collapsed = True
@@ -93,8 +98,8 @@ class Collapse(Callback):
         return {"first": self.first, "collapsed": self.collapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with the first validation of the run that is resumed."""
-        self.first = state_dict["first"]
+        """Go on comparing with the start of the run that is resumed."""
+        self.first = dict(state_dict["first"])
         self.collapsed = state_dict["collapsed"]
 
 

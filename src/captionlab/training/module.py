@@ -30,6 +30,8 @@ from captionlab.objectives.staged import Staged, restart
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
 
+RANDOM = "random_state"  # where a checkpoint holds the generators' state
+
 
 class CaptioningModule(pl.LightningModule):
     """Trains a captioner with an objective; validates and tests by generating and scoring.
@@ -228,7 +230,8 @@ class CaptioningModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what makes the file self-contained beside the weights (plain types only)."""
         scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
-        checkpoint[KEY] = {**self._portable, "scores": scores, "random": random_state()}
+        checkpoint[KEY] = {**self._portable, "scores": scores}
+        checkpoint[RANDOM] = random_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on drawing where the run stopped, so that it ends as it would have without the stop.
@@ -236,7 +239,7 @@ class CaptioningModule(pl.LightningModule):
         Exact after a whole epoch on one device: a part of an epoch is shuffled anew, and other ranks
         draw as the first one does.
         """
-        set_random_state(checkpoint[KEY].get("random", {}))
+        set_random_state(checkpoint.get(RANDOM, {}))
 
 
 def random_state() -> dict[str, Tensor]:

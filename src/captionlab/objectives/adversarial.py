@@ -207,7 +207,7 @@ class Adversarial(nn.Module):
             logits, real = sampled_logits(captioner, memory, drawn)
             adversary = self._adversary(logits.shape[-1], memory)
             share = self._share(adversary)
-            said = Said(drawn, real, logits.float() / self.sampling.temperature)
+            said = Said(drawn, real, logits / self.sampling.temperature)
             single = seen.each(lambda part: part.float() if part.is_floating_point() else part)
             worth: Tensor | None = None
             if self.estimator == "policy":
@@ -216,7 +216,7 @@ class Adversarial(nn.Module):
         scores = score_samples(self.reward, batch, drawn)
         metric = (1 - self.share) * scores["reward"]
         advantage = (metric - leave_one_out(metric)).unsqueeze(-1)
-        loss = logits.new_zeros((), dtype=torch.float32)
+        loss = logits.new_zeros(())
         with torch.autocast(memory.pooled.device.type, enabled=False):
             learned = adversary.learn(single, persons, (drawn.tokens, real))
             if worth is None:

@@ -27,6 +27,7 @@ from captionlab.objectives.rewards import Reward, TrainingText, listed
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
 # sampled captions score lower than searched ones, and training images higher than unseen ones
 LEAST, MOST = 0.2, 5.0
+NEVER = -1e9  # the logit of what cannot be drawn
 
 
 class SelfCritical(nn.Module):
@@ -230,18 +231,27 @@ def score_samples(reward: Reward, batch: Batch, captions: Generated) -> dict[str
 
 
 def sampled_logits(
-    captioner: Captioner, memory: Memory, captions: Generated, bos_id: int = 1
+    captioner: Captioner, memory: Memory, captions: Generated
 ) -> tuple[Tensor, Tensor]:
     """Return the logits (M,V) of captions' own tokens, with gradient, and where these are (B,K,T).
 
-    Computed teacher-forced in one pass: only the tokens that were said reach the vocabulary.
+    Computed teacher-forced in one pass: only the tokens that were said reach the vocabulary. What is
+    never drawn (bos, padding, the unknown word, the end of an empty caption) has no probability
+    here either: else what is rewarded less would raise a word that is never said.
     """
+    special = special_ids(captioner)
     tokens = captions.tokens
     steps = torch.arange(tokens.shape[-1], device=tokens.device)
     real = steps < captions.lengths[..., None]
-    inputs = F.pad(tokens[..., :-1], (1, 0), value=bos_id)
-    inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
-    return captioner.logits(captioner.decoder(memory, inputs).hidden[real]), real
+    inputs = F.pad(tokens[..., :-1], (1, 0), value=special["bos_id"])
+    inputs = inputs.masked_fill(~real, special["pad_id"])
+    logits = captioner.logits(captioner.decoder(memory, inputs).hidden[real]).float()
+    ids = torch.arange(logits.shape[-1], device=logits.device)
+    never = [special["bos_id"], special["pad_id"], *special["banned_ids"]]
+    banned = torch.isin(ids, torch.tensor(never, device=ids.device))
+    first = (steps == 0).expand(real.shape)[real].unsqueeze(-1)
+    # finite: the Gumbel noise of what cannot be drawn is a difference of such numbers
+    return logits.masked_fill(banned | (first & (ids == special["eos_id"])), NEVER), real
 
 
 def sequence_log_probs(
@@ -254,7 +264,7 @@ def sequence_log_probs(
     logits, real = sampled_logits(captioner, memory, captions)
     logits = logits / temperature
     lengths = captions.lengths
-    nll = F.cross_entropy(logits.float(), captions.tokens[real], reduction="none")
+    nll = F.cross_entropy(logits, captions.tokens[real], reduction="none")
     owner = torch.arange(lengths.numel(), device=nll.device).view_as(lengths)
     total = nll.new_zeros(lengths.numel()).index_add(0, owner[..., None].expand_as(real)[real], nll)
     return -total.view_as(lengths), lengths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ def train(folder: Path, overrides: list[str], threads: int | None = None) -> Non
         # an interrupted run has its own weights: it does not begin from another's
         overrides = [o for o in overrides if not o.startswith("init_from=")]
         again = [f"ckpt={last}"]
-    print("train", folder.name, *again, flush=True)
+    # one string: two runs may begin at once
+    print(f"{shlex.join(['train', folder.name, *again])}\n", end="", flush=True)
     run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
 
 

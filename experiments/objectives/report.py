@@ -4,6 +4,7 @@
 
 Of each run it reads what ``captionlab evaluate`` wrote: scores/results.json (the caption that is
 scored, and five drawn at temperature 1) and sharper/results.json (five drawn at temperature 0.5).
+speed.py's speed.json holds what a step takes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
-RUN = dict[str, float]
 
 
 class Column(NamedTuple):
@@ -29,16 +29,20 @@ class Column(NamedTuple):
     digits: int
 
 
+DIVERSITY = Column("scores", "div_2", "div-2", 3)
+QUALITY = Column("scores", "average_cider", "mean CIDEr", 2)
+SHARPER_DIVERSITY = Column("sharper", "div_2", "div-2, T = 0.5", 3)
+SHARPER_QUALITY = Column("sharper", "average_cider", "mean CIDEr, T = 0.5", 2)
 COLUMNS = [
     Column("scores", "cider", "CIDEr", 2),
     Column("scores", "truth", "truth", 3),
     Column("scores", "vocabulary", "words in use", 0),
     Column("scores", "novel", "novel", 2),
-    Column("scores", "div_2", "div-2", 3),
+    DIVERSITY,
     Column("scores", "mbleu", "mBLEU", 3),
-    Column("scores", "average_cider", "mean CIDEr", 2),
-    Column("sharper", "div_2", "div-2, T = 0.5", 3),
-    Column("sharper", "average_cider", "mean CIDEr, T = 0.5", 2),
+    QUALITY,
+    SHARPER_DIVERSITY,
+    SHARPER_QUALITY,
 ]
 UNSEEN = "test_unseen/truth"
 
@@ -61,26 +65,33 @@ def main() -> None:
         name = run.name.rpartition("-")[0]
         runs.setdefault(name, []).append(read(run))
         whole = json.loads((run / "results.json").read_text())
-        unseen.setdefault(name, []).append(whole.get(UNSEEN, float("nan")))
+        unseen.setdefault(name, []).extend([whole[UNSEEN]] if UNSEEN in whole else [])
     names = sorted(runs, key=lambda name: (name != "start", name != "longer", name))
     columns = [c for c in COLUMNS if c in runs["start"][0]]
-    lines = [
-        f"| objective | {' | '.join(c.title for c in columns)} | truth, unseen pairs | runs |",
-        "|---" * (len(columns) + 3) + "|",
-    ]
+    # photographs have no unseen pairs
+    unseen = {name: mean for name, mean in unseen.items() if mean}
+    more = ["truth, unseen pairs"] if unseen else []
+    titles = ["objective", *(c.title for c in columns), *more, "seconds a step", "runs"]
+    lines = [row(titles), "|---" * len(titles) + "|"]
+    speed = json.loads((out / "speed.json").read_text())
     for name in names:
         cells = [cell([run[c] for run in runs[name]], runs["start"], c) for c in columns]
-        cells.append(f"{statistics.fmean(unseen[name]):.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} | {len(runs[name])} |")
-    if suffix:  # photographs have no unseen pairs
-        lines = [line.rsplit("|", 3)[0] + "|" for line in lines]
+        cells += [f"{statistics.fmean(unseen[name]):.2f}"] if unseen else []
+        cells += [f"{speed[name][0]:.2f}" if name in speed else "", str(len(runs[name]))]
+        lines.append(row([name, *cells]))
     (out / "table.md").write_text("\n".join(lines) + "\n")
-    kept = {
+    kept: dict[str, Any] = {
         name: [{f"{c.file}/{c.score}": list(run[c]) for c in columns} for run in runs[name]]
         for name in names
     }
+    kept["seconds_a_step"] = speed  # median and quartiles
     (HERE / f"results{suffix}.json").write_text(json.dumps(kept, indent=1) + "\n")
     draw({name: runs[name] for name in names}, HERE / f"objectives{suffix}.png")
+
+
+def row(cells: list[str]) -> str:
+    """Return a line of the table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def read(run: Path) -> dict[Column, Score]:
@@ -113,7 +124,7 @@ def draw(runs: dict[str, list[dict[Column, Score]]], path: Path) -> None:
     """Draw quality against diversity of drawn captions, at two temperatures."""
     figure, axis = plt.subplots(figsize=(8.5, 5.5))
     colors = plt.get_cmap("tab20").colors
-    points = [(COLUMNS[4], COLUMNS[6], "o"), (COLUMNS[7], COLUMNS[8], "D")]
+    points = [(DIVERSITY, QUALITY, "o"), (SHARPER_DIVERSITY, SHARPER_QUALITY, "D")]
     for (name, several), color in zip(runs.items(), colors, strict=False):
         means = []
         for x, y, marker in points:

@@ -6,21 +6,21 @@ For each seed one default run (cross-entropy) is the start; its encoder's memory
 objective goes on from its weights with the same budget. A conditional variational captioner, which has
 other weights, learns to speak anew on the same memory, as many epochs as start and continuation
 together. At the end every model is scored twice by ``captionlab evaluate``, as usual and with five
-captions drawn at temperature 0.5, and report.py writes table and figure. ``--real`` does the same with
-one seed on a part of Flickr8k (experiments/flickr8k-sample).
+captions drawn at temperature 0.5, speed.py measures a step of each objective, and report.py writes
+table and figure. ``--real`` does the same with one seed on a part of Flickr8k
+(experiments/flickr8k-sample).
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from running import evaluate_all, extract, train_all  # noqa: E402
+from running import evaluate_all, extract, run, train_all  # noqa: E402
 
 SEEDS = (1, 2, 3)
 START_EPOCHS, EPOCHS = 5, 2
@@ -107,8 +107,9 @@ def main() -> None:
         ],
         known.jobs,
     )
-    report = [sys.executable, str(HERE / "report.py"), str(known.out)]
-    subprocess.run([*report, *(["real"] if known.real else [])], check=True)
+    run([str(HERE / "speed.py"), str(known.out)], "speed.py", 1)
+    report = [str(HERE / "report.py"), str(known.out), *(["real"] if known.real else [])]
+    run(report, "report.py", None)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from captionlab.errors import UserError
 from captionlab.memory import Memory
 from captionlab.models.discriminators import (
     CNNDiscriminator,
+    Discriminator,
     Judged,
     MatchingDiscriminator,
     SetDiscriminator,
@@ -63,35 +64,21 @@ def batch(images: int = 6, captions: int = 4) -> SimpleNamespace:
     )
 
 
-class LikesFive(torch.nn.Module):
+class LikesFive(Discriminator):
     """A judge that never learns: the share of a caption's words that are word 5."""
 
-    sets = False
-
     def __init__(self) -> None:
-        super().__init__()
-        self.worth = torch.nn.Parameter(
-            torch.nn.functional.one_hot(torch.tensor(5), 9).float()[:, None]
+        super().__init__(
+            embedding=1, hidden=1, dropout=0.0, spectral=False, vocabulary_size=9, memory_dim=1
         )
-
-    def embed(self, ids, real):
-        return self.worth[ids] * real.unsqueeze(-1)
+        five = torch.nn.functional.one_hot(torch.tensor(5), 9).float()
+        self.words.weight.data.copy_(five[:, None])
 
     def read(self, embedded, real):
         return embedded.sum((-1, -2)).div(real.sum(-1).clamp_min(1)).unsqueeze(-1)
 
     def match(self, memory, read, real):
         return Judged(read.squeeze(-1), read)
-
-    def instead(self, memory, read, new, completions):
-        return new.squeeze(-1)
-
-    def embed_soft(self, words, real):
-        found = words @ self.worth
-        return found.new_zeros(*real.shape, 1).masked_scatter(real.unsqueeze(-1), found)
-
-    def forward(self, memory, embedded, real):
-        return self.match(memory, self.read(embedded, real), real)
 
 
 @pytest.mark.parametrize(

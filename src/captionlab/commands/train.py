@@ -50,9 +50,7 @@ from captionlab.configuration import (
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
-from captionlab.objectives.adversarial import Adversarial
-from captionlab.objectives.base import Objective, Prepared
-from captionlab.objectives.self_critical import SelfCritical
+from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
 from captionlab.training.module import CaptioningModule
 
@@ -113,7 +111,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         write_log(output / "train.log")
         write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-        kept: dict[str, Any] = getattr(module.objective, "to_keep", dict)()
+        kept = module.objective.to_keep() if isinstance(module.objective, Rewarding) else {}
         if kept:
             write_arrays(output / FREQUENCIES, kept)
         introduce(config, data, module, trainer)
@@ -133,7 +131,7 @@ def prepare(objective: Objective, data: CaptionDataModule, start: Checkpoint | N
     """
     if not isinstance(objective, Prepared):
         return
-    if start is None and isinstance(objective, SelfCritical | Adversarial):
+    if start is None and isinstance(objective, Rewarding) and objective.needs_start:
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"

@@ -96,7 +96,8 @@ class Sampling(Limits):
         """Return W=num_captions or num_samples captions an image, without bos, pad or banned ids.
 
         ``noise`` (B,num_samples,max_length), int64 from 0 to 2^31, decides the draws where given,
-        those of a latent too; ``noise_of`` makes it of the images themselves, whatever batch they come in.
+        those of a latent too; ``noise_of`` makes it of the images themselves, whatever batch they
+        come in.
         """
         generator = None
         if self.seed is not None:

@@ -11,6 +11,7 @@ over them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,23 +25,21 @@ from captionlab.memory import Memory
 
 
 class Judged(NamedTuple):
-    """Scores (B,K), the features (B,K,F) that they are made of, and what a caption adds to its set.
-
-    ``others`` (B,K) is the score of an image's captions without each one, None for a discriminator
-    that judges every caption by itself.
-    """
+    """Scores (B,K), and the features (B,K,F) that they are made of."""
 
     scores: Tensor
     features: Tensor
-    others: Tensor | None = None
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """The base: embedded words, and the pooled image.
 
     At build time come ``vocabulary_size`` and ``memory_dim``. ``spectral`` bounds every linear
     layer (Miyato et al. 2018).
     """
+
+    # whether the captions of an image are judged together
+    sets = False
 
     def __init__(
         self,
@@ -68,16 +67,20 @@ class Discriminator(nn.Module):
         layer = nn.Linear(inputs, outputs)
         return spectral_norm(layer) if self.spectral else layer
 
-    # whether the captions of an image are judged together
-    sets = False
-
+    @abstractmethod
     def read(self, embedded: Tensor, real: Tensor) -> Tensor:
         """Return what is known of captions (B,K,R) before an image is looked at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
         """Judge captions that were read, as those of these images."""
-        raise NotImplementedError
+
+    def without(self, memory: Memory, read: Tensor, real: Tensor) -> Tensor | None:
+        """Return the score (B,K) of an image's captions without each one of them.
+
+        None where every caption is judged by itself.
+        """
+        return None
 
     def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
         """Return scores (B,KC) of captions that stand in for those of an image, C for each of K.
@@ -230,28 +233,42 @@ class SetDiscriminator(Discriminator):
     def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
         """Return scores (B,K), the same for all captions of an image, and features (B,K,H)."""
         there = real.any(-1)  # (B,K)
-        places = self.compare(read).unflatten(-1, (self.kernels, -1))
-        apart = (places.unsqueeze(1) - places.unsqueeze(2)).abs().sum(-1)  # (B,K,K,kernels)
-        # a caption is no neighbor of its own, and an absent one nobody's
-        itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        alone = (itself | ~there.unsqueeze(1) | ~there.unsqueeze(2)).unsqueeze(-1)
-        near = (-apart).exp().masked_fill(alone, 0.0)
-        own = self.join(
-            torch.cat([read, self.image(memory.pooled.float()).unsqueeze(1) * read], -1)
-        )
+        near = self._nearness(read, there).sum(2)
         count = there.sum(-1).view(-1, 1, 1)
+        own = self._own(memory, read)
+        scores, features = self._judge(own, near / (count - 1).clamp_min(1), there)
+        return Judged(scores.unsqueeze(1).expand_as(there), features)
 
-        def judge(own: Tensor, near: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
-            """Return the mean score of these captions, and their features."""
-            features = F.leaky_relu(own + self.near(near), 0.2)
-            scores = self.score(features).squeeze(-1) * captions
-            return scores.sum(-1) / captions.sum(-1).clamp_min(1), features
-
-        scores, features = judge(own, near.sum(2) / (count - 1).clamp_min(1), there)
+    def without(self, memory: Memory, read: Tensor, real: Tensor) -> Tensor:
+        """Return the score (B,K) of each image's set of captions, were one of them not there."""
+        there = real.any(-1)
+        near = self._nearness(read, there)
+        count = there.sum(-1).view(-1, 1, 1, 1)
         # [b, k, j]: caption j of image b, were caption k not there
-        left = (near.sum(2).unsqueeze(1) - near) / (count - 2).clamp_min(1).unsqueeze(-1)
-        others, _ = judge(own.unsqueeze(1), left, there.unsqueeze(1) & ~itself)
-        return Judged(scores.unsqueeze(1).expand_as(there), features, others)
+        left = (near.sum(2).unsqueeze(1) - near) / (count - 2).clamp_min(1)
+        itself = torch.eye(there.shape[1], dtype=torch.bool, device=there.device)
+        own = self._own(memory, read).unsqueeze(1)
+        return self._judge(own, left, there.unsqueeze(1) & ~itself)[0]
+
+    def _nearness(self, read: Tensor, there: Tensor) -> Tensor:
+        """Return how alike the captions of an image are by each kernel (B,K,K,kernels)."""
+        places = self.compare(read).unflatten(-1, (self.kernels, -1))
+        apart = (places.unsqueeze(1) - places.unsqueeze(2)).abs().sum(-1)
+        # a caption is no neighbor of its own, and an absent one nobody's
+        itself = torch.eye(there.shape[1], dtype=torch.bool, device=there.device)
+        alone = itself | ~there.unsqueeze(1) | ~there.unsqueeze(2)
+        return (-apart).exp().masked_fill(alone.unsqueeze(-1), 0.0)
+
+    def _own(self, memory: Memory, read: Tensor) -> Tensor:
+        """Return what each caption and its image say by themselves (B,K,H)."""
+        image = self.image(memory.pooled.float()).unsqueeze(1)
+        return self.join(torch.cat([read, image * read], -1))
+
+    def _judge(self, own: Tensor, near: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean score of these captions, and their features."""
+        features = F.leaky_relu(own + self.near(near), 0.2)
+        scores = self.score(features).squeeze(-1) * captions
+        return scores.sum(-1) / captions.sum(-1).clamp_min(1), features
 
     def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
         """Return the scores of the sets (B,KC) in which one caption is replaced."""

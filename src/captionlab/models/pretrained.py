@@ -21,8 +21,8 @@ _SECONDS_TO_ANSWER = 10.0
 # torchvision's DenseNet files are older than the rule that a module's name has no dot
 _OLD_DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
-# where a captionlab checkpoint holds a backbone
-_TRUNK = "captioner.encoder.trunk."
+# where a captionlab checkpoint holds an encoder
+_ENCODER = "captioner.encoder."
 
 
 def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
@@ -46,8 +46,12 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
                 f"weights for {name}: {did_you_mean(weights, entries)}"
             )
     state = _read(path)
-    inside = {k.removeprefix(_TRUNK): v for k, v in state.items() if k.startswith(_TRUNK)}
-    _load(trunk, inside or state, f"the weights in {path} do not fit {name}", hint)
+    _load(
+        trunk,
+        _below(f"{_ENCODER}trunk.", state) or state,
+        f"the weights in {path} do not fit {name}",
+        hint,
+    )
 
 
 def _torchvision_file(name: str, weights: str, url: str) -> Path:
@@ -125,12 +129,14 @@ def load_own_weights(encoder: nn.Module, path: str) -> None:
         raise UserError(f"weights={path}: there is no such file") from error
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise UserError(f"weights={path} is damaged or no file of weights") from error
-    prefix = "captioner.encoder."
     if "state_dict" in stored:
-        names = stored["state_dict"].items()
-        stored = {k.removeprefix(prefix): v for k, v in names if k.startswith(prefix)}
+        stored = _below(_ENCODER, stored["state_dict"])
     try:
         encoder.load_state_dict(stored)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise UserError(f"weights={path} are of another encoder: {reason}") from error
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -65,6 +65,7 @@ class Adversarial(nn.Module):
     """
 
     name = "adversarial"
+    needs_start = True
 
     def __init__(
         self,
@@ -211,7 +212,7 @@ class Adversarial(nn.Module):
             single = seen.each(lambda part: part.float() if part.is_floating_point() else part)
             worth: Tensor | None = None
             if self.estimator == "policy":
-                judged, worth, others = self._worth(captioner, adversary, seen, single, said)
+                judged, worth, usual = self._worth(captioner, adversary, seen, single, said)
         persons = self._persons(batch, adversary)
         scores = score_samples(self.reward, batch, drawn)
         metric = (1 - self.share) * scores["reward"]
@@ -223,7 +224,7 @@ class Adversarial(nn.Module):
                 fooling, judged = self._fooling(adversary, single, persons, said)
                 loss = share * fooling
             else:
-                advantage = advantage + share * (worth - others)
+                advantage = advantage + share * (worth - usual)
             words = drawn.tokens[real].unsqueeze(-1)
             log_probs = said.logits.log_softmax(-1)
             sure = log_probs.detach()
@@ -264,7 +265,8 @@ class Adversarial(nn.Module):
         with adversary.judging() as network:
             with torch.autocast(device, enabled=False):
                 read = network.read(network.embed(said.drawn.tokens, said.real), said.real)
-                judged = network.match(single, read, said.real)
+                judged = network.match(single, read, said.real).scores
+                rest = network.without(single, read, said.real)
 
             def judge(captions: Generated) -> Tensor:
                 """Return D's word on completed captions (B,KR)."""
@@ -274,11 +276,11 @@ class Adversarial(nn.Module):
                     new = network.read(network.embed(captions.tokens, real), real)
                     return self._signal(network.instead(single, read, new, self.rollouts))
 
-            worth = self._signal(judged.scores)
+            worth = self._signal(judged)
             # of a set every caption has the same score: what it adds is the set with it and without
-            others = leave_one_out(worth) if judged.others is None else self._signal(judged.others)
+            usual = leave_one_out(worth) if rest is None else self._signal(rest)
             if not self.rollouts:
-                return judged.scores, worth.unsqueeze(-1), others.unsqueeze(-1)
+                return judged, worth.unsqueeze(-1), usual.unsqueeze(-1)
             each = values(
                 Fixed(captioner),
                 memory,
@@ -289,7 +291,7 @@ class Adversarial(nn.Module):
                 whole=worth,
                 special=special_ids(captioner),
             )
-        return judged.scores, each, others.unsqueeze(-1)
+        return judged, each, usual.unsqueeze(-1)
 
     def _signal(self, scores: Tensor) -> Tensor:
         return scores if self.signal == "log_odds" else scores.sigmoid()

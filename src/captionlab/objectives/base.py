@@ -77,6 +77,21 @@ class Prepared(Protocol):
 
 
 @runtime_checkable
+class Rewarding(Prepared, Protocol):
+    """A prepared objective that makes likelier what a captioner says, where it is good.
+
+    ``needs_start``: random weights say nothing good, so a checkpoint must come first.
+    """
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether training cannot begin with random weights."""
+
+    def to_keep(self) -> dict[str, Any]:
+        """Return the arrays that belong into the run folder: what rewards are weighed by."""
+
+
+@runtime_checkable
 class Stepping(Protocol):
     """An objective with weights of its own, which change when the captioner's do."""
 

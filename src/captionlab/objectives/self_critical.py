@@ -50,6 +50,7 @@ class SelfCritical(nn.Module):
     """
 
     name = "self_critical"
+    needs_start = True
     average: Tensor
 
     def __init__(

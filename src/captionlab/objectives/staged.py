@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, Prepared, Stepping, Timed
+from captionlab.objectives.base import Batch, Objective, Prepared, Rewarding, Stepping, Timed
 from captionlab.objectives.rewards import TrainingText
 
 
@@ -54,6 +54,11 @@ class Staged(nn.Module):
         """The objective that trains now."""
         return self.then if self.second else self.first
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether the first objective cannot begin with random weights."""
+        return isinstance(self.first, Rewarding) and self.first.needs_start
+
     def at(self, epoch: float) -> None:
         """Set the time: epochs done so far, with the part of the present one."""
         self.second = epoch >= self.switch_epoch
@@ -73,8 +78,8 @@ class Staged(nn.Module):
 
     def to_keep(self) -> dict[str, Any]:
         """Return what the objectives leave in the run folder."""
-        parts = (getattr(objective, "to_keep", dict) for objective in (self.first, self.then))
-        return {name: array for part in parts for name, array in part().items()}
+        parts = [part.to_keep() for part in (self.first, self.then) if isinstance(part, Rewarding)]
+        return {name: array for part in parts for name, array in part.items()}
 
     def step(self) -> None:
         """Let the objective that trains now take a step of its own, if it takes any."""

@@ -82,6 +82,27 @@ def test_bleu_and_rouge_equal_pycocoevalcap():
     np.testing.assert_allclose(found["rouge_l"], Rouge().compute_score(gts, res)[1], atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.java
+def test_meteor_equals_pycocoevalcap():
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    words = ["a", "dog", "dogs", "runs", "running", "on", "the", "green", "grass", "quickly"]
+    spoken = lambda ids: " ".join(words[i % len(words)] for i in ids if i != EOS)  # noqa: E731
+    texts = references()
+    ids, captions = sampled(texts, count=20)
+    reward = Reward(meteor=1.0)
+    reward.prepare(TrainingText(texts, decode=spoken, tokenize=str.split))
+    places = [f"{place}" for place in range(len(ids))]
+    expected = Meteor().compute_score(
+        {place: [spoken(r) for r in texts[i]] for place, i in zip(places, ids, strict=True)},
+        {place: [spoken(c)] for place, c in zip(places, captions, strict=True)},
+    )[1]
+    found = reward(ids, captions)
+    np.testing.assert_allclose(found["meteor"], expected, atol=1e-6)
+    assert np.ptp(found["reward"]) > 0.1
+
+
 def test_a_caption_that_is_cut_short_is_worth_less():
     texts = references()
     reward = prepared(texts, cider=1.0)
@@ -126,3 +147,6 @@ def test_what_cannot_be_rewarded_is_said():
         Reward()
     with pytest.raises(UserError, match="only the built-in data"):
         Reward(truth=1.0).prepare(TrainingText(references(), decode=text, tokenize=str.split))
+    chinese = TrainingText(references(), decode=text, tokenize=str.split, language="zh")
+    with pytest.raises(UserError, match="METEOR's stems and synonyms are English"):
+        Reward(meteor=1.0).prepare(chinese)

@@ -137,6 +137,7 @@ def training_text(data: CaptionDataModule) -> TrainingText:
         tokenize=scoring_tokenizer(data.source.language),
         truth=data.truth,
         captions_per_image=data.captions_per_image,
+        language=data.source.language,
     )
 
 

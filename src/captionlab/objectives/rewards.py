@@ -29,6 +29,7 @@ class TrainingText:
         decode: ids -> text. tokenize: text -> the words that are scored.
         truth: (image id, caption) -> whether all that it says holds, where the data can tell.
         captions_per_image: how many of an image's captions a batch holds; None for all.
+        language: of the captions, such as "en".
     """
 
     references: Mapping[ImageId, Sequence[Sequence[int]]]
@@ -36,6 +37,7 @@ class TrainingText:
     tokenize: Callable[[str], list[str]]
     truth: Callable[[Any, str], bool] | None = None
     captions_per_image: int | None = None
+    language: str = "en"
 
     @cached_property
     def prepared(self) -> PreparedReferences:
@@ -99,6 +101,11 @@ class Reward:
                 "objective/reward=cider, or data=shapes"
             )
         if "meteor" in self.weights:
+            if text.language != "en":
+                raise UserError(
+                    f"objective.reward.meteor: METEOR's stems and synonyms are English, the "
+                    f"captions are in {text.language!r}; say objective/reward=cider"
+                )
             self._meteor = Meteor()
             self._meteor.start()
             if not self._meteor.available:

@@ -70,21 +70,23 @@ def main() -> None:
     columns = [c for c in COLUMNS if c in runs["start"][0]]
     # photographs have no unseen pairs
     unseen = {name: mean for name, mean in unseen.items() if mean}
-    more = ["truth, unseen pairs"] if unseen else []
-    titles = ["objective", *(c.title for c in columns), *more, "seconds a step", "runs"]
+    # nor does a machine that is busy tell its speed
+    speed = json.loads((out / "speed.json").read_text()) if (out / "speed.json").exists() else {}
+    more = [*(["truth, unseen pairs"] if unseen else []), *(["seconds a step"] if speed else [])]
+    titles = ["objective", *(c.title for c in columns), *more, "runs"]
     lines = [row(titles), "|---" * len(titles) + "|"]
-    speed = json.loads((out / "speed.json").read_text())
     for name in names:
         cells = [cell([run[c] for run in runs[name]], runs["start"], c) for c in columns]
         cells += [f"{statistics.fmean(unseen[name]):.2f}"] if unseen else []
-        cells += [f"{speed[name][0]:.2f}" if name in speed else "", str(len(runs[name]))]
-        lines.append(row([name, *cells]))
+        cells += [f"{speed[name][0]:.2f}" if name in speed else ""] if speed else []
+        lines.append(row([name, *cells, str(len(runs[name]))]))
     (out / "table.md").write_text("\n".join(lines) + "\n")
     kept: dict[str, Any] = {
         name: [{f"{c.file}/{c.score}": list(run[c]) for c in columns} for run in runs[name]]
         for name in names
     }
-    kept["seconds_a_step"] = speed  # median and quartiles
+    if speed:
+        kept["seconds_a_step"] = speed  # median and quartiles
     (HERE / f"results{suffix}.json").write_text(json.dumps(kept, indent=1) + "\n")
     draw({name: runs[name] for name in names}, HERE / f"objectives{suffix}.png")
 

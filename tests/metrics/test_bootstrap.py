@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from captionlab.metrics.bootstrap import Statistic, intervals
+from captionlab.metrics.bootstrap import Statistic, difference, intervals
 from captionlab.metrics.caption_metrics import SplitScorer
 
 RANDOM = np.random.default_rng(0)
@@ -73,3 +73,33 @@ def test_bleu_of_a_resample_is_that_of_its_captions():
     expected = SplitScorer(again, str.split)({n: CAPTIONS[i] for n, i in enumerate(some)})
     assert statistic.score(sums, 5)[0] == pytest.approx(expected.corpus["bleu_2"])
     assert intervals({}) == {}
+
+
+def test_a_paired_difference_is_that_of_the_normal_approximation_of_the_pairs():
+    easy = RANDOM.normal(0.0, 2.0, size=600)  # what both sides share
+    first, second = (easy + RANDOM.normal(shift, 0.5, size=600) for shift in (0.2, 0.0))
+    found = difference([Statistic(first[:, None])], [Statistic(second[:, None])], resamples=4000)
+    gap = first - second
+    half = 1.96 * gap.std() / np.sqrt(600)
+    assert found.value == pytest.approx(gap.mean())
+    assert found.low == pytest.approx(gap.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(gap.mean() + half, abs=0.1 * half)
+    assert found.certain
+    # unpaired, the two intervals would overlap
+    alone = [intervals({"x": Statistic(side[:, None])})["x"] for side in (first, second)]
+    assert alone[0][0] < alone[1][1]
+
+
+def test_seeds_that_differ_more_than_the_sides_leave_it_open():
+    base = RANDOM.normal(0.0, 0.1, size=(300, 1))
+    runs = [Statistic(base + shift) for shift in (0.5, -0.4, 0.1)]
+    others = [Statistic(base + shift) for shift in (0.3, -0.5, 0.0)]
+    found = difference(runs, others)
+    assert found.value == pytest.approx((0.2 + 0.2) / 3)
+    assert not found.certain
+    assert difference(runs[:1], others[:1]).certain
+
+
+def test_other_images_cannot_be_paired():
+    with pytest.raises(ValueError, match="cannot be paired"):
+        difference([Statistic(np.ones((3, 1)))], [Statistic(np.ones((4, 1)))])

@@ -1,4 +1,4 @@
-"""The command ``captionlab``: train, extract, models, evaluate, predict."""
+"""The command ``captionlab``: train, extract, models, evaluate, predict, compare."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ def run(known: argparse.Namespace) -> int:
         from captionlab.commands.evaluate import evaluate
 
         return evaluate(known.checkpoint, known.overrides, out=known.out, others=known.others)
+    if known.command == "compare":
+        from captionlab.commands.compare import compare
+
+        return compare(known.runs, by=known.by, over=known.over, page=known.html, table=known.csv)
     from captionlab.commands.predict import predict
 
     return predict(
@@ -76,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _extract(commands)
+    _compare(commands)
     for command in (_evaluate(commands), _predict(commands)):
         command.add_argument(
             "--with",
@@ -100,6 +105,27 @@ def _extract(commands: Commands) -> None:
         metavar="KEY=VALUE",
         help="model/encoder=resnet101 data=coco data.root=PATH out=FOLDER dtype=float16 splits=train,val",
     )
+
+
+def _compare(commands: Commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="put runs side by side",
+        description="Print runs, the best one first, each against the best; write a page of them.",
+    )
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of them")
+    compare.add_argument(
+        "--by", default="cider", metavar="SCORE", help="cider, truth, val/loss ... (cider)"
+    )
+    compare.add_argument(
+        "--over",
+        nargs="+",
+        default=["seed"],
+        metavar="KEY",
+        help="settings in which the runs of a row may differ; mean and spread are over them (seed)",
+    )
+    compare.add_argument("--html", metavar="FILE", help="write a page: curves, cost, captions")
+    compare.add_argument("--csv", metavar="FILE", help="write one line a run")
 
 
 def _evaluate(commands: Commands) -> argparse.ArgumentParser:

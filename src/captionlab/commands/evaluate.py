@@ -25,6 +25,7 @@ from captionlab.configuration import build_data, override
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.inference import require_alike
 from captionlab.metrics.bootstrap import intervals
+from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
@@ -81,6 +82,7 @@ def evaluate(
     folder = Path(out) if out else beside
     write_json(folder / "captions.json", coco_result(scores.captions))
     write_json(folder / "references.json", coco_annotations(records))
+    write_statistics(folder / STATISTICS, list(scores.captions), scores.statistics)
     results = {split: module.results[split]}
     certain = {split: intervals(scores.statistics)}
     write_json(

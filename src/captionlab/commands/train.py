@@ -50,6 +50,7 @@ from captionlab.configuration import (
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
+from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
 from captionlab.training.module import CaptioningModule
@@ -273,8 +274,10 @@ def test(
     main = splits[0]
     results = {split: module.results[split] for split in splits}
     output = Path(config["output_dir"])
-    write_json(output / "captions.json", coco_result(module.scores[main].captions))
+    scores = module.scores[main]
+    write_json(output / "captions.json", coco_result(scores.captions))
     write_json(output / "references.json", coco_annotations(data.records(main)))
+    write_statistics(output / STATISTICS, list(scores.captions), scores.statistics)
     write_json(output / "results.json", named_by_split(results))
     present(output, module, data, results, config["examples"])
 

@@ -5,7 +5,7 @@ I images, S summed values of an image, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,16 +65,75 @@ def intervals(
     if not statistics:
         return {}
     images = len(next(iter(statistics.values())).values)
+    weights = _draws(images, resamples, np.random.default_rng(seed))
+    return {
+        name: _percentiles(_resampled(statistic, weights), level)
+        for name, statistic in statistics.items()
+    }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one is than another, and the interval that this may as well be."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether 0 lies outside the interval."""
+        return not self.low <= 0 <= self.high
+
+
+def difference(
+    runs: Sequence[Statistic],
+    others: Sequence[Statistic],
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Return the mean score of ``runs`` less that of ``others``, over the same images in one order.
+
+    Both sides see the same drawn images (a paired bootstrap, Koehn 2004, section 3.2), and each
+    side's runs, its seeds, are drawn with replacement too: with several of them the interval holds
+    what another seed would change. ValueError for other images.
+    """
+    images = {len(statistic.values) for statistic in (*runs, *others)}
+    if len(images) != 1:
+        raise ValueError(f"scores of {sorted(images)} images cannot be paired")
     random = np.random.default_rng(seed)
+    weights = _draws(images.pop(), resamples, random)
+    means, values = [], []
+    for side in (runs, others):
+        scores = np.stack([_resampled(statistic, weights) for statistic in side])  # (runs, R)
+        drawn = random.integers(len(side), size=(len(side), resamples))
+        means.append(np.take_along_axis(scores, drawn, 0).mean(0))
+        values.append(np.mean([_whole(statistic) for statistic in side]))
+    return Difference(float(values[0] - values[1]), *_percentiles(means[0] - means[1], level))
+
+
+def _draws(images: int, resamples: int, random: np.random.Generator) -> np.ndarray:
+    """Return how often each image is drawn (R, I)."""
     drawn = random.multinomial(images, np.full(images, 1 / images), size=resamples)
-    tails = 100 * (1 - level) / 2, 100 * (1 + level) / 2
-    weights = drawn.astype(np.float64)
-    found = {}
-    for name, statistic in statistics.items():
-        scores = statistic.score(weights @ statistic.values, images)
-        if statistic.kind == "different":
-            whole = statistic.values.sum(0, keepdims=True)
-            scores += statistic.score(whole, images) - scores.mean()
-        low, high = np.percentile(scores, tails)
-        found[name] = (float(low), float(high))
-    return found
+    return drawn.astype(np.float64)
+
+
+def _resampled(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
+    """Return the scores (R,) of drawn images (R, I)."""
+    scores = statistic.score(weights @ statistic.values, len(statistic.values))
+    if statistic.kind == "different":
+        scores += _whole(statistic) - scores.mean()
+    return scores
+
+
+def _whole(statistic: Statistic) -> float:
+    """Return the score of all images, each once."""
+    sums = statistic.values.sum(0, keepdims=True)
+    return float(statistic.score(sums, len(statistic.values))[0])
+
+
+def _percentiles(scores: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.percentile(scores, (100 * (1 - level) / 2, 100 * (1 + level) / 2))
+    return float(low), float(high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,7 @@ class CaptioningModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the second stage of a staged objective, from the best weights so far."""
+        self._began = time.monotonic()
         staged = self.objective
         if not isinstance(staged, Staged) or self.current_epoch != staged.switch_epoch:
             return
@@ -123,7 +125,8 @@ class CaptioningModule(pl.LightningModule):
         super().lr_scheduler_step(scheduler, metric)
 
     def on_train_epoch_end(self) -> None:
-        """Log the learning rate that the epoch ended with."""
+        """Log the learning rate that the epoch ended with, and the seconds it took to train."""
+        self.log("train/seconds", time.monotonic() - self._began)
         optimizer = self.optimizers(use_pl_optimizer=False)
         self.log("train/lr", optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
 

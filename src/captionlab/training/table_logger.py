@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from captionlab.files import replacing
+from captionlab.training.table import read_table
 
 FIRST_COLUMNS = ("epoch", "step")
 
@@ -80,14 +81,3 @@ class TableLogger(Logger):
     def finalize(self, status: str) -> None:
         """Write the table at the end of a run, however it ended."""
         self.save()
-
-
-def read_table(path: Path) -> dict[int, dict[str, Any]]:
-    """Return the rows of a metrics.csv by epoch; none where there is no file."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            int(row.pop("epoch")): {k: v for k, v in row.items() if v != ""}
-            for row in csv.DictReader(file)
-        }

@@ -1,0 +1,147 @@
+"""The page of a comparison: one HTML file that opens anywhere, also offline."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from captionlab.commands.comparison import CONFIG, Group, Run, beside, said, telling, titled
+from captionlab.configuration import build_data
+from captionlab.data.dataset import read_record_image
+from captionlab.data.image_files import BrokenImage
+from captionlab.errors import UserError
+from captionlab.files import replacing
+from captionlab.metrics.bootstrap import Difference
+from captionlab.training.gallery import photo
+
+CELLS = 40_000  # captions on a page: more make it slow to open
+PICTURES = 60  # images shown with their picture, those where the runs differ most
+
+
+def write_page(
+    path: Path, groups: Sequence[Group], metric: str, gaps: Sequence[Difference | None]
+) -> None:
+    """Write the page of compared runs under ``path``, whole or not at all."""
+    keys = telling(groups)
+    data = {
+        "metric": metric,
+        "keys": [[key, title] for key, title in titled(keys).items()],
+        "scores": [metric, *beside(groups, metric, every=True)],
+        "rows": [row(group, gap, keys) for group, gap in zip(groups, gaps, strict=True)],
+        "images": images(groups),
+    }
+    template = Template(
+        files("captionlab.commands").joinpath("comparison_template.html").read_text("utf-8")
+    )
+    runs = sum(len(group.runs) for group in groups)
+    # "<" could end the script element
+    content = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    page = template.substitute(title=html.escape(f"{runs} runs by {metric}"), data=content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+def row(group: Group, gap: Difference | None, keys: Sequence[str]) -> dict[str, Any]:
+    """Return what the page knows of a group."""
+    words = [said(group.settings[key]) for key in keys if group.settings[key] is not None]
+    names = sorted({name for run in group.runs for name in run.scores})
+    return {
+        "label": " · ".join(words) or str(group.runs[0].path),
+        "settings": {key: plain(group.settings[key]) for key in keys},
+        "scores": {name: [group.mean(name), group.spread(name)] for name in names},
+        "gap": None if gap is None else [gap.value, gap.low, gap.high],
+        "runs": [
+            {
+                "path": str(run.path),
+                "finished": run.finished,
+                "seconds": run.seconds,
+                "epochs": run.epochs,
+                "curves": run.curves,
+            }
+            for run in group.runs
+        ],
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as the page sorts and shows it."""
+    return value if isinstance(value, int | float | None) else said(value)
+
+
+def images(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Return images with each group's caption of it (its first run's) and that one's CIDEr.
+
+    Those come first where the groups differ most.
+    """
+    said = [group.runs[0].captions() for group in groups]
+    scored = [ciders(group.runs[0]) for group in groups]
+    ids = list(dict.fromkeys(image for captions in said for image in captions))
+    references = referenced(groups)
+    found: list[dict[str, Any]] = []
+    for image in ids:
+        values = [own.get(image) for own in scored]
+        there = [value for value in values if value is not None]
+        found.append(
+            {
+                "id": image,
+                "references": references.get(image, []),
+                "captions": [captions.get(image) for captions in said],
+                "cider": [None if v is None else round(v, 3) for v in values],
+                "spread": round(max(there) - min(there), 4) if len(there) > 1 else 0.0,
+            }
+        )
+    found.sort(key=lambda one: -one["spread"])
+    kept = found[: max(1, CELLS // len(groups))]
+    pictures(kept[:PICTURES], groups)
+    return kept
+
+
+def ciders(run: Run) -> dict[int | str, float]:
+    """Return the CIDEr of each of a run's captions, where it left them."""
+    if run.per_image is None or "cider" not in run.per_image:
+        return {}
+    values = run.per_image["cider"].values[:, 0].tolist()
+    return dict(zip(run.per_image.image_ids, values, strict=True))
+
+
+def referenced(groups: Sequence[Group]) -> dict[int | str, list[str]]:
+    """Return the references of the images, from the first run that left them."""
+    found: dict[int | str, list[str]] = {}
+    for run in (group.runs[0] for group in groups):
+        path = run.path / "references.json"
+        if not path.exists():
+            continue
+        for one in json.loads(path.read_text("utf-8"))["annotations"]:
+            found.setdefault(one["image_id"], []).append(one["caption"])
+        break
+    return found
+
+
+def pictures(shown: Sequence[dict[str, Any]], groups: Sequence[Group]) -> None:
+    """Put small pictures beside the captions, as far as the runs' data is still there."""
+    wanted: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
+    runs = [group.runs[0] for group in groups if group.runs[0].finished]
+    if not runs or not wanted:
+        return
+    settings = yaml.safe_load((runs[0].path / CONFIG).read_text("utf-8")).get("data")
+    if settings is None:
+        return
+    try:
+        # stored features are not needed to look at images, and may be gone
+        data = build_data({**settings, "features": None})
+        split = next((name for name in data.source.splits if name.startswith("test")), "val")
+        for record in data.records(split):
+            if record.image_id in wanted:
+                array = read_record_image(record).permute(1, 2, 0).numpy()
+                wanted[record.image_id]["src"] = photo(Image.fromarray(array))
+    except (UserError, BrokenImage) as error:
+        print(f"no pictures: {error}")

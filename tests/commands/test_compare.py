@@ -1,0 +1,232 @@
+"""Compare: what the table says is what the runs left, and noise is called noise."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from captionlab.commands.compare import compare
+from captionlab.commands.comparison import (
+    full_name,
+    grouped,
+    paired,
+    ranked,
+    read_runs,
+    telling,
+    titled,
+)
+from captionlab.errors import UserError
+from captionlab.metrics.bootstrap import Statistic
+from captionlab.metrics.statistics_file import write_statistics
+
+IMAGES = 200
+RANDOM = np.random.default_rng(0)
+EASE = RANDOM.gamma(2.0, 0.5, size=IMAGES)  # how easy each image is, for every model
+
+
+def write_run(
+    folder: Path,
+    *,
+    name: str = "tiny",
+    seed: int = 1,
+    lift: float = 0.0,
+    rate: float = 1e-3,
+    finished: bool = True,
+    epochs: int = 2,
+) -> Path:
+    """Leave what a run leaves; its captions score ``lift`` more than usual."""
+    random = np.random.default_rng([seed, int(1e4 * rate)])
+    (folder / "checkpoints").mkdir(parents=True)
+    config = {
+        "seed": seed,
+        "output_dir": str(folder),
+        "ckpt": None,
+        "model": {
+            "name": name,
+            "decoder": {"_target_": "captionlab.models.X", "hidden": len(name)},
+        },
+        "optimizer": {"lr": rate},
+        "trainer": {"max_epochs": 3},
+        "callbacks": {"best": {"dirpath": f"/elsewhere/{folder.name}/checkpoints"}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with (folder / "metrics.csv").open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "step", "train/seconds", "val/cider", "val/loss"])
+        for epoch in range(epochs):
+            # the last epoch is not the best one
+            writer.writerow([epoch, 10 * epoch, 7.5, 1.0 + lift - 0.1 * epoch, 2.0 + epoch])
+    if not finished:
+        return folder
+    ids = [f"image-{i}" for i in range(IMAGES)]
+    cider = EASE + lift + random.normal(0, 0.05, size=IMAGES)
+    write_statistics(folder / "statistics.npz", ids, {"cider": Statistic(cider[:, None])})
+    results = {"test/cider": float(cider.mean()), "test/loss": 2.0 - lift}
+    (folder / "results.json").write_text(json.dumps(results))
+    said = [{"image_id": i, "caption": f"a {name} dog </script> {i}"} for i in ids]
+    (folder / "captions.json").write_text(json.dumps(said))
+    references = [{"id": 0, "image_id": i, "caption": f"The dog of {i}."} for i in ids]
+    (folder / "references.json").write_text(json.dumps({"annotations": references}))
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed in (1, 2):
+        write_run(tmp_path / f"a{seed}", seed=seed)
+        write_run(tmp_path / f"b{seed}", name="large", seed=seed, lift=0.3)
+        write_run(tmp_path / f"c{seed}", name="large", seed=seed, lift=0.3001, rate=2e-3)
+    write_run(tmp_path / "half", name="slow", finished=False)
+    return tmp_path
+
+
+def test_runs_of_other_seeds_are_one_row_and_the_best_comes_first(sweep):
+    runs = read_runs([sweep])
+    metric = full_name("cider", runs)
+    assert metric == "test/cider"
+    rows = ranked(grouped(runs), metric)
+    assert [len(row.runs) for row in rows] == [2, 2, 2, 1]
+    values = [json.loads((sweep / f"a{s}" / "results.json").read_text()) for s in (1, 2)]
+    last = next(row for row in rows if row.runs[0].path.name == "a1")
+    mean = sum(value["test/cider"] for value in values) / 2
+    assert last.mean(metric) == pytest.approx(mean)
+    assert last.spread(metric) == pytest.approx(
+        abs(values[0]["test/cider"] - values[1]["test/cider"]) / 2**0.5
+    )
+    assert rows[-1].mean(metric) is None
+    # one name tells the models apart, the rate tells two of them; widths say the name again
+    keys = telling(rows)
+    assert keys == ["model.name", "optimizer.lr"]
+    assert titled(keys) == {"model.name": "model", "optimizer.lr": "lr"}
+    assert [row.runs[0].path.name for row in ranked(rows, "test/loss")][-2:] == ["a1", "half"]
+
+
+def test_a_clear_difference_is_told_from_noise(sweep):
+    runs = read_runs([sweep])
+    rows = {row.runs[0].path.name: row for row in grouped(runs)}
+    clear = paired(rows["a1"], rows["b1"], "test/cider")
+    assert clear.value == pytest.approx(-0.3, abs=0.02)
+    assert clear.certain
+    assert clear.low < clear.value < clear.high
+    open_ = paired(rows["b1"], rows["c1"], "test/cider")
+    assert not open_.certain
+    assert paired(rows["half"], rows["b1"], "test/cider") is None
+    assert paired(rows["a1"], rows["b1"], "val/cider") is None
+
+
+def test_images_that_differ_are_not_paired(sweep, tmp_path):
+    runs = read_runs([sweep])
+    rows = {row.runs[0].path.name: row for row in grouped(runs)}
+    write_statistics(
+        sweep / "a1" / "statistics.npz", ["other"], {"cider": Statistic(np.ones((1, 1)))}
+    )
+    assert paired(rows["a1"], rows["b1"], "test/cider") is None
+
+
+def test_an_unfinished_run_shows_its_best_epoch(sweep):
+    run = read_runs([sweep / "half"])[0]
+    assert not run.finished
+    assert run.scores == {"val/cider": 1.0, "val/loss": 2.0}
+    assert (run.epochs, run.planned, run.seconds) == (2, 3, 15.0)
+
+
+def test_the_table_names_its_best_row_and_what_is_unfinished(sweep, capsys):
+    assert compare([str(sweep)]) == 0
+    shown = capsys.readouterr().out
+    assert "7 runs by test/cider" in shown
+    best = next(line for line in shown.splitlines() if line.startswith("│ *"))
+    assert "large" in best
+    assert "≈" in shown
+    assert re.search(r"slow .* 2 of 3, unfinished", shown)
+
+
+def test_the_csv_has_one_line_a_run(sweep, tmp_path, capsys):
+    compare([str(sweep)], table=str(tmp_path / "out.csv"))
+    lines = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert len(lines) == 7
+    first = lines[0]
+    stored = json.loads((Path(first["run"]) / "results.json").read_text())
+    assert float(first["test/cider"]) == stored["test/cider"]
+    assert {"seed", "model.name", "model.decoder.hidden", "optimizer.lr"} <= first.keys()
+    assert "callbacks.best.dirpath" not in first  # each run's own folder is no setting
+    assert [line["test/cider"] for line in lines if line["run"].endswith("half")] == [""]
+
+
+def test_what_is_averaged_over_can_be_chosen(sweep):
+    rows = grouped(read_runs([sweep]), ["seed", "optimizer.lr"])
+    assert sorted(len(row.runs) for row in rows) == [1, 2, 4]
+    with pytest.raises(UserError, match=r"--over optimizer\.rate: no run has such a setting; did"):
+        grouped(read_runs([sweep]), ["optimizer.rate"])
+
+
+def test_what_cannot_be_compared_is_said(sweep, tmp_path):
+    with pytest.raises(UserError, match=r"There is no folder .*a9; did you mean .*a[12]"):
+        read_runs([sweep / "a9"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no run"):
+        read_runs([tmp_path / "empty"])
+    with pytest.raises(UserError, match="no run has such a score; did you mean 'cider'"):
+        full_name("cidre", read_runs([sweep]))
+    (sweep / "a1" / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"config\.yaml is no YAML"):
+        read_runs([sweep])
+
+
+def test_a_real_run_is_shown_with_its_pictures(finished_run, tmp_path, capsys):
+    page = tmp_path / "one.html"
+    assert compare([str(finished_run)], page=str(page), by="val/loss") == 0
+    assert page.read_text().count("data:image/png") >= 5
+    assert "val/loss" in capsys.readouterr().out
+    run = read_runs([finished_run])[0]
+    results = json.loads((finished_run / "results.json").read_text())
+    assert run.seconds > 0
+    for name in ("cider", "bleu_4", "vocabulary", "loss"):
+        statistic = run.per_image[name]
+        whole = statistic.score(statistic.values.sum(0, keepdims=True), len(statistic.values))
+        assert whole[0] == pytest.approx(results[f"test/{name}"], abs=1e-5), name
+
+
+def test_hundreds_of_runs_are_one_command(tmp_path, capsys):
+    """A guard against work that grows with the square of the runs, not a measurement."""
+    for number in range(100):
+        write_run(tmp_path / f"{number}", seed=number % 5, rate=1e-3 * (1 + number // 5))
+    began = time.monotonic()
+    assert compare([str(tmp_path)]) == 0
+    assert time.monotonic() - began < 60
+    assert "100 runs" in capsys.readouterr().out
+
+
+def browser() -> str | None:
+    return next((b for b in ("chromium", "google-chrome") if shutil.which(b)), None)
+
+
+@pytest.mark.skipif(browser() is None, reason="no browser")
+def test_the_page_works_in_a_browser(sweep, tmp_path):
+    page = tmp_path / "report.html"
+    compare([str(sweep)], page=str(page))
+    assert "</script> image" not in page.read_text()  # a caption cannot end the script
+    done = subprocess.run(
+        [
+            *(browser(), "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--virtual-time-budget=5000", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    shown = done.stdout
+    body = shown[shown.index("<tbody>") : shown.index("</tbody>")]
+    assert body.count("<tr") == 4
+    assert "≈ " in body
+    assert shown.count("<polyline") == 7
+    assert shown.count("<li><img") + shown.count("<li><span></span><ul>") == IMAGES
+    assert "a large dog &lt;/script&gt; image-7" in shown

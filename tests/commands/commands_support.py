@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal as signals
 import sys
 from pathlib import Path
 
+import pytorch_lightning as pl
 from hydra.core.global_hydra import GlobalHydra
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback
 
 from captionlab.commands.door import _train, hydra_main
 
@@ -38,3 +42,42 @@ def run_train(folder: Path, *overrides: str) -> None:
         sys.argv = argv
         os.chdir(before)
         os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+class StopAt(Callback):
+    """Sends this process a signal in the midst of a run, as Ctrl-C does, during a batch."""
+
+    def __init__(self, *, batches: int, signal: str = "SIGINT") -> None:
+        self.batches, self.signal = batches, signals.Signals[signal]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == self.batches:
+            os.kill(os.getpid(), self.signal)
+
+
+class KillAt(Callback):
+    """Ends this process as a lost machine does, in the second epoch."""
+
+    def __init__(self, *, where: str) -> None:
+        self.where = where
+
+    def _kill(self, trainer: pl.Trainer, where: str) -> None:
+        if where == self.where and trainer.current_epoch == 1 and not trainer.sanity_checking:
+            os.kill(os.getpid(), signals.SIGKILL)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *_: object) -> None:
+        self._kill(trainer, "step")
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        self._kill(trainer, "validation")
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, *_: object) -> None:
+        if self.where == "checkpoint" and trainer.current_epoch == 1:
+
+            def half(_: object, checkpoint: object, path: Path, storage_options: object) -> None:
+                path.write_bytes(
+                    b"PK" * 500
+                )  # a part of the file is written when the light goes out
+                self._kill(trainer, "checkpoint")
+
+            TorchCheckpointIO.save_checkpoint = half  # type: ignore[method-assign, assignment]

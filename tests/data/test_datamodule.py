@@ -45,9 +45,42 @@ def test_training_drops_the_ragged_batch_and_validation_keeps_all():
 
 def test_training_order_changes_and_validation_order_does_not():
     data = module(batch_size=8)
-    data.setup("fit")
-    orders = [[i for b in data.train_dataloader() for i in b.image_ids] for _ in range(2)]
+    loader = data.train_dataloader()
+    orders = [[i for b in loader for i in b.image_ids] for _ in range(2)]
     assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_batch_is_dealt_to_the_processes(ranks: int, monkeypatch: pytest.MonkeyPatch):
+    alone = module(batch_size=8, captions_per_image=2)
+    whole = list(alone.train_dataloader())
+    data = module(batch_size=8, captions_per_image=2)
+    parts = []
+    for rank in range(ranks):
+        monkeypatch.setattr(CaptionDataModule, "_rank", (rank, ranks))
+        parts.append(list(data.train_dataloader()))
+    assert [len(part) for part in parts] == [len(whole)] * ranks
+    for batch, *dealt in zip(whole, *parts, strict=True):
+        assert all(len(part) == 8 // ranks for part in dealt)
+        captions = {
+            image_id: sorted(map(tuple, tokens.tolist()))
+            for image_id, tokens in zip(batch.image_ids, batch.tokens, strict=True)
+        }
+        for part in dealt:  # the same images, and the same captions of each
+            for image_id, tokens in zip(part.image_ids, part.tokens.tolist(), strict=True):
+                for own, other in zip(
+                    captions.pop(image_id), sorted(map(tuple, tokens)), strict=True
+                ):
+                    short, long = sorted((own, other), key=len)
+                    assert long[: len(short)] == short
+                    assert not any(long[len(short) :])
+        assert not captions
+
+
+def test_a_batch_that_cannot_be_dealt_names_one_that_can(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(CaptionDataModule, "_rank", (0, 3))
+    with pytest.raises(UserError, match=r"data\.batch_size=16 .* all 3 .* data\.batch_size=15"):
+        module(batch_size=16).train_dataloader()
 
 
 def test_truth_is_there_for_drawn_scenes():

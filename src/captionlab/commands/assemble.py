@@ -19,6 +19,7 @@ from captionlab.objectives.rewards import TrainingText
 from captionlab.signatures import describe_type
 from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
+from captionlab.training.stopping import WholeCheckpoints
 
 SETTINGS: dict[str, Any] = {
     "seed": int,
@@ -149,10 +150,12 @@ def build_trainer(
     Raises:
         UserError: if Lightning refuses the settings.
     """
+    plugins = config["trainer"].get("plugins") or []
     try:
         trainer: pl.Trainer = build(
-            config["trainer"],
+            {name: value for name, value in config["trainer"].items() if name != "plugins"},
             "trainer",
+            plugins=[*plugins, WholeCheckpoints()],
             logger=loggers,
             callbacks=callbacks,
             default_root_dir=config["output_dir"],

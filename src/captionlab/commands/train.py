@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
 from captionlab.training.module import CaptioningModule
+from captionlab.training.stopping import REQUEUE, Interrupt
 
 log = logging.getLogger("captionlab")
 
@@ -239,20 +241,27 @@ def fit(
     config: Mapping[str, Any],
     overrides: Sequence[str],
 ) -> None:
-    """Train; an interruption ends with a last.ckpt and the command that goes on from it."""
+    """Train; an interruption ends with a last.ckpt and the command that goes on from it.
+
+    The exit status is 1 after Ctrl-C, and ``stopping.REQUEUE`` after a scheduler's signal.
+    """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C, once its callbacks have saved
         module.metrics.close()
+        callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
+        received = [c.received for c in callbacks if isinstance(c, Interrupt)]
+        status = 1 if set(received) <= {None, signal.SIGINT} else REQUEUE
         last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
         if not trainer.is_global_zero:
-            raise
+            sys.exit(status)
         if not last.exists():
-            sys.exit("interrupted before the first step; nothing is left to resume")
+            log.info("interrupted before the first step; nothing is left to resume")
+            sys.exit(status)
         kept = [o for o in overrides if not o.startswith(("ckpt=", "init_from="))]
         command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
         log.info("interrupted after %s steps; go on with:\n  %s", trainer.global_step, command)
-        sys.exit(1)
+        sys.exit(status)
 
 
 def test(

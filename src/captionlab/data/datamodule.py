@@ -10,19 +10,19 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from captionlab.data.dataset import (
     CaptionBatch,
     CaptionDataset,
-    CaptionExample,
     Collate,
     EvaluationSampler,
 )
 from captionlab.data.features import FeatureStore, require_all
 from captionlab.data.image_check import drop_broken
 from captionlab.data.images import Augment, Fit
-from captionlab.data.mixing import Extra, MixedSampler
+from captionlab.data.mixing import Extra
+from captionlab.data.order import TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
 from captionlab.data.regions import open_features
 from captionlab.errors import UserError, did_you_mean
@@ -49,6 +49,7 @@ class CaptionDataModule(pl.LightningDataModule):
         name: what tables and run folders call the data.
         source: reads the records. tokenizer: called with the training captions, fits a tokenizer.
         image_size, fit: how images reach the encoder. captions_per_image: K of a training batch.
+        batch_size: images of a batch, all processes together.
         max_length: longest training caption in tokens.
         missing_images, broken_images: "error" or "skip".
         augment: changes training images; null for none.
@@ -121,6 +122,8 @@ class CaptionDataModule(pl.LightningDataModule):
         self._records: dict[str, Sequence[CaptionRecord]] = {}
         self._added: list[CaptionRecord] | None = None
         self._datasets: dict[str, CaptionDataset] = {}
+        self._training: TrainingLoader | None = None
+        self._resumed: dict[str, Any] = {}
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -240,22 +243,36 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return this rank's shuffled training batches; a ragged last one is left to the next epoch."""
         dataset = self.dataset("train")
         rank, ranks = self._rank
-        drop_last = len(dataset) >= 2 * self.batch_size * ranks
-        if self.extra is not None:
-            own = len(self.records("train"))
-            mixed = MixedSampler(
-                own,
-                len(dataset) - own,
-                self.extra.share,
-                rank=rank,
-                ranks=ranks,
-                seed=torch.initial_seed() % 2**31,
-            )
-            return self._loader(dataset, sampler=mixed, drop_last=drop_last)
-        if ranks == 1:
-            return self._loader(dataset, shuffle=True, drop_last=drop_last)
-        sampler: DistributedSampler[CaptionExample] = DistributedSampler(dataset, ranks, rank)
-        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
+        own = len(self.records("train"))
+        sampler = TrainingSampler(
+            own,
+            extra=len(dataset) - own,
+            share=self.extra.share if self.extra else 0.0,
+            rank=rank,
+            ranks=ranks,
+            seed=torch.initial_seed() % 2**31,
+        )
+        loader = self._loader(
+            dataset, TrainingLoader, sampler=sampler, drop_last=len(dataset) >= 2 * self.batch_size
+        )
+        assert isinstance(loader, TrainingLoader)
+        self._training = loader
+        loader.load_state_dict(self._resumed)
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far this epoch's training batches are, for a checkpoint."""
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the batch that comes next.
+
+        Lightning would ask the loader itself, but has made its iterator before it reads a checkpoint
+        where a schedule asked for the number of steps.
+        """
+        self._resumed = state_dict
+        if self._training is not None:
+            self._training.load_state_dict(state_dict)
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:
         """Return the validation batches of this rank."""
@@ -268,30 +285,49 @@ class CaptionDataModule(pl.LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[CaptionBatch]:
         dataset = self.dataset(split)
         rank, ranks = self._rank
-        return self._loader(
-            dataset, sampler=EvaluationSampler(len(dataset), rank, ranks) if ranks > 1 else None
-        )
+        sampler = EvaluationSampler(len(dataset), rank, ranks) if ranks > 1 else None
+        return self._loader(dataset, DataLoader, sampler=sampler)
 
     @property
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: CaptionDataset, **how: object) -> DataLoader[CaptionBatch]:
+    @property
+    def device_batch_size(self) -> int:
+        """How many images each process takes of a batch.
+
+        Raises:
+            UserError: if a batch cannot be dealt evenly.
+        """
+        ranks = self._rank[1]
+        if self.batch_size % ranks:
+            near = max(ranks, round(self.batch_size / ranks) * ranks)
+            raise UserError(
+                f"data.batch_size={self.batch_size} is that of all {ranks} processes together and "
+                f"cannot be dealt evenly: say data.batch_size={near}"
+            )
+        return self.batch_size // ranks
+
+    def _loader(
+        self, dataset: CaptionDataset, kind: type[DataLoader[CaptionBatch]], **how: Any
+    ) -> DataLoader[CaptionBatch]:
         workers = self.num_workers
         if workers is None:
             at_once = self._cached(len(dataset)) or self.blank_images or self.features is not None
             workers = 0 if at_once else available_cores()
         examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
-        return DataLoader(
+        return kind(
             examples,
-            batch_size=self.batch_size,
+            batch_size=self.device_batch_size,
             num_workers=workers,
             collate_fn=Collate(
                 self.tokenizer.pad_id, dataset.augment.mixup if dataset.augment else 0.0
             ),
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            **how,  # type: ignore[arg-type]
+            # of its own: seeding the loading processes must not move torch's global generator
+            generator=torch.Generator(),
+            **how,
         )
 
     def _cached(self, images: int) -> bool:

@@ -6,6 +6,7 @@ B images, K captions an image, T tokens, h and w pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,13 +27,15 @@ from captionlab.text.tokenizers import Tokenizer
 class CaptionExample:
     """One image with its captions, each bos, words, eos (at least 2 ids).
 
-    ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (D,), mask (N,).
+    ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (D,), mask (N,). ``seed``:
+    from what its random parts were drawn, if that was told.
     """
 
     image: Tensor | Memory
     captions: list[Tensor]
     image_id: int | str
     references: list[str]
+    seed: int | None = None
 
 
 @dataclass(slots=True)
@@ -118,21 +121,26 @@ class CaptionDataset(Dataset[CaptionExample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> CaptionExample:
+    def __getitem__(self, item: int | tuple[int, int]) -> CaptionExample:
+        """Return an item, by its index or (index, seed); the seed decides what is random about it."""
+        index, seed = item if isinstance(item, tuple) else (item, None)
+        with drawn_from(seed):
+            return replace(self._example(index), seed=seed)
+
+    def _example(self, index: int) -> CaptionExample:
         record = self.records[index]
-        captions = self._drawn(self.encoded(index))
-        references = list(record.captions)
+        captions, references = self.encoded(index), list(record.captions)
         if self.augment is None or self.blank:
-            seen = self._image(index) if self.features is None else self._stored(record)
-            return CaptionExample(seen, captions, record.image_id, references)
-        image, mirrored = self.augment.vary(
-            read_record_image(record, self.image_size), record.captions
-        )
-        if mirrored:
-            references = [swap_sides(caption) for caption in references]
-            captions = self._drawn([self._encode(caption) for caption in references])
-        image = prepare(image, self.image_size, self.fit)
-        return CaptionExample(image, captions, record.image_id, references)
+            image = self._image(index) if self.features is None else self._stored(record)
+        else:
+            varied, mirrored = self.augment.vary(
+                read_record_image(record, self.image_size), record.captions
+            )
+            if mirrored:
+                references = [swap_sides(caption) for caption in references]
+                captions = [self._encode(caption) for caption in references]
+            image = prepare(varied, self.image_size, self.fit)
+        return CaptionExample(image, self._drawn(captions), record.image_id, references)
 
     def _drawn(self, captions: list[Tensor]) -> list[Tensor]:
         """Return as many of an image's captions as are wanted, drawn anew."""
@@ -182,6 +190,17 @@ class CaptionDataset(Dataset[CaptionExample]):
         return torch.full((3, self.image_size, self.image_size), 127, dtype=torch.uint8)
 
 
+@contextmanager
+def drawn_from(seed: int | None) -> Iterator[None]:
+    """Let torch's generator of the CPU draw from ``seed`` in the block, and as before after it."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
 def read_record_image(record: CaptionRecord, size: int | None = None) -> Tensor:
     """Return a record's image, (3,h,w) uint8, read from its file or drawn.
 
@@ -208,7 +227,8 @@ class Collate:
     def __call__(self, examples: list[CaptionExample]) -> CaptionBatch:
         """Return the batch, padded to its longest caption and its largest number of captions."""
         if self.mixup:
-            examples = mixed(examples, self.mixup)
+            with drawn_from(examples[0].seed):
+                examples = mixed(examples, self.mixup)
         most = max(len(example.captions) for example in examples)
         longest = max((len(c) for e in examples for c in e.captions), default=2)
         tokens = torch.full((len(examples), most, longest), self.pad_id)

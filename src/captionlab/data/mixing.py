@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-
-import torch
-from torch.utils.data import Sampler
 
 from captionlab.data.records import CaptionRecord, CaptionSource
 from captionlab.errors import UserError
@@ -47,39 +43,3 @@ class Extra:
             replace(record, image_id=f"extra-{record.image_id}")
             for record in self.source.records("train")
         ]
-
-
-class MixedSampler(Sampler[int]):
-    """Items of a data set whose first ``real`` are its own and whose last ``extra`` are added.
-
-    Every own item once an epoch, and as many added ones as make ``share`` of it, in random order,
-    dealt to the ranks in turn. ``seed`` and epoch decide the order, the same on all ranks.
-    """
-
-    def __init__(
-        self, real: int, extra: int, share: float, *, rank: int = 0, ranks: int = 1, seed: int = 0
-    ) -> None:
-        self.real, self.extra = real, extra
-        self.added = max(1, round(real * share / (1 - share)))
-        self.rank, self.ranks, self.seed = rank, ranks, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch (Lightning calls this)."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-(self.real + self.added) // self.ranks)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        rounds = -(-self.added // self.extra)
-        # each added item once before any comes a second time
-        drawn = torch.cat([torch.randperm(self.extra, generator=generator) for _ in range(rounds)])[
-            : self.added
-        ]
-        chosen = torch.cat([torch.arange(self.real), self.real + drawn])
-        order = chosen[torch.randperm(len(chosen), generator=generator)].tolist()
-        # the first ones again where the ranks do not divide them evenly
-        order += order[: len(self) * self.ranks - len(order)]
-        return iter(order[self.rank :: self.ranks])

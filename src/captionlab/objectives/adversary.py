@@ -172,6 +172,7 @@ class Adversary:
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
             "accuracy": self.accuracy,
+            "gradient_norm": self.gradient_norm,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -180,6 +181,7 @@ class Adversary:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
         self.accuracy = state["accuracy"]
+        self.gradient_norm = state["gradient_norm"]
 
 
 Build = Callable[..., Discriminator]

@@ -1,10 +1,9 @@
-"""What happens beside training: saving on Ctrl-C, the watch on collapse, the gallery of each epoch."""
+"""What happens beside training: the watch on collapse, the gallery of each epoch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from captionlab.errors import UserError
-from captionlab.files import replacing
 from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
 
 log = logging.getLogger(__name__)
-
-
-class SaveOnInterrupt(Callback):
-    """Writes last.ckpt when training is interrupted (Ctrl-C, a lost node), so that it can go on."""
-
-    def __init__(self, *, dirpath: str):
-        self._path = Path(dirpath) / "last.ckpt"
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Save the state as it is, under a temporary name first: the old file stays until then."""
-        if trainer.global_step == 0 or isinstance(exception, UserError) or trainer.world_size > 1:
-            return  # nothing learned yet, or a state that must not be kept, or ranks out of step
-        with replacing(self._path) as temporary:
-            trainer.save_checkpoint(temporary)
 
 
 class Collapse(Callback):
@@ -79,9 +61,7 @@ class Collapse(Callback):
         lost = [n for n in self.monitor if scores[n] < self.share * self.first[n]]
         if not lost:
             self.collapsed = False
-            with replacing(self.path) if trainer.is_global_zero else nullcontext() as temporary:
-                # every rank takes part in it, the first one writes
-                trainer.save_checkpoint(temporary or self.path)
+            trainer.save_checkpoint(self.path)  # every rank takes part in it, the first one writes
             return
         if not self.collapsed:
             kept = f"; the last healthy model is {self.path}" if self.path.exists() else ""

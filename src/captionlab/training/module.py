@@ -72,6 +72,7 @@ class CaptioningModule(pl.LightningModule):
         self.scores: dict[str, Scores] = {}
         self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
+        self._began = 0.0  # when the epoch did, by a monotonic clock
         self._optimizer = optimizer
         self._schedule = schedule
         self._portable = portable or {}
@@ -104,6 +105,10 @@ class CaptioningModule(pl.LightningModule):
         self.log("train/gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
         if isinstance(self.objective, Stepping):
             self.objective.step()
+
+    def on_train_start(self) -> None:
+        """Start the clock: of an interrupted epoch no beginning is announced."""
+        self._began = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
         """Begin the second stage of a staged objective, from the best weights so far."""
@@ -234,15 +239,16 @@ class CaptioningModule(pl.LightningModule):
         """Put what makes the file self-contained beside the weights (plain types only)."""
         scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
         checkpoint[KEY] = {**self._portable, "scores": scores}
-        checkpoint[RANDOM] = random_state()
+        checkpoint[RANDOM] = states_of_all_ranks()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on drawing where the run stopped, so that it ends as it would have without the stop.
 
-        Exact after a whole epoch on one device: a part of an epoch is shuffled anew, and other ranks
-        draw as the first one does.
+        With another number of processes those that are new draw as the first one does.
         """
-        set_random_state(checkpoint.get(RANDOM, {}))
+        states = checkpoint.get(RANDOM) or [{}]
+        rank = self.trainer.global_rank
+        set_random_state(states[rank if rank < len(states) else 0])
 
 
 def random_state() -> dict[str, Tensor]:
@@ -251,6 +257,15 @@ def random_state() -> dict[str, Tensor]:
     if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
+
+
+def states_of_all_ranks() -> list[dict[str, Tensor]]:
+    """Return each rank's ``random_state``; every rank must call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [random_state()]
+    states: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(states, random_state())
+    return states
 
 
 def set_random_state(state: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,119 @@
+"""Ending a run from outside without losing anything: Ctrl-C, what schedulers send, a full disk."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback
+
+from captionlab.errors import UserError
+from captionlab.files import replacing
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; a scheduler that wants the machine back
+# EX_TEMPFAIL of sysexits.h, "try again": what a scheduler's requeue condition can be told
+REQUEUE = 75
+AGREE_EVERY = 8  # batches: several processes ask each other no oftener, since that waits for all
+
+log = logging.getLogger(__name__)
+
+
+class Interrupt(Callback):
+    """Lets a signal end the run between two steps, with a last.ckpt that goes on exactly there.
+
+    A signal while an epoch is validated waits for its end. The second one ends the run at once, with
+    the last.ckpt that there is. With several processes all stop at the same step.
+    """
+
+    def __init__(self, *, dirpath: str) -> None:
+        self._path = Path(dirpath) / "last.ckpt"
+        self._before: dict[int, Any] = {}
+        self.received: int | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen, in place of Lightning, which saves nothing."""
+        if threading.current_thread() is threading.main_thread():
+            for name in SIGNALS:
+                number = getattr(signal, name, None)  # Windows lacks one
+                if number is not None:
+                    self._before[number] = signal.signal(number, self._receive)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen no more."""
+        self._restore()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Listen no more."""
+        self._restore()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save and stop, where that was asked for and a resumed run can go on."""
+        done = batch_idx + 1
+        last = done >= trainer.num_training_batches  # validation follows, and then a checkpoint
+        if last or done % trainer.accumulate_grad_batches or not self._agreed(trainer, batch_idx):
+            return
+        trainer.save_checkpoint(self._path)
+        raise KeyboardInterrupt
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop after an epoch, whose checkpoint is written."""
+        if trainer.global_step and self._agreed(trainer, 0):
+            raise KeyboardInterrupt
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+        log.info("%s: stopping after this step; once more: at once", signal.Signals(number).name)
+
+    def _agreed(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        wanted = self.received is not None
+        if trainer.world_size == 1:
+            return wanted
+        if batch_idx % AGREE_EVERY:
+            return False
+        return trainer.strategy.reduce_boolean_decision(wanted, all=False)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name and renames it: the old one stays until then."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a file.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        target = Path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary:
+                super().save_checkpoint(checkpoint, temporary, storage_options)
+        except OSError as error:
+            kept = "; the one before is whole" if target.exists() else ""
+            raise UserError(
+                f"{target} cannot be written ({error.strerror or error}): make room, or choose "
+                f"another hydra.run.dir{kept}"
+            ) from error

@@ -1,0 +1,141 @@
+"""A run that is stopped anywhere and goes on ends with the bits of one that was not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands_support import SMALL, run_train
+from lightning_fabric.plugins import TorchCheckpointIO
+
+from captionlab.training.stopping import REQUEUE
+from captionlab.training.table import read_table
+
+TRAIN = str(Path(__file__).parents[2] / "train.py")
+
+# 8 steps an epoch
+MANY = {
+    "plain": [],
+    "augmented": ["data/augment=standard", "data.augment.mixup=0.2", "data.num_workers=1"],
+    "recurrent": ["model=att2in", "model/encoder=small_cnn", "model.decoder.dropout=0.3"],
+    "hard attention": ["model=hard_attn", "model/encoder=small_cnn", "objective=hard_attention"],
+    "scheduled": ["objective=scheduled_sampling"],
+    "gathered": ["trainer.accumulate_grad_batches=2", "callbacks=early_stopping"],
+}
+
+
+def state(checkpoint: Path) -> dict[str, torch.Tensor]:
+    stored = torch.load(checkpoint, weights_only=True)
+    (optimizer,) = stored["optimizer_states"]
+    moments = {
+        f"optimizer {weight} {name}": value
+        for weight, own in optimizer["state"].items()
+        for name, value in own.items()
+    }
+    weights = {k: v for k, v in stored["state_dict"].items() if isinstance(v, torch.Tensor)}
+    rate = torch.tensor(optimizer["param_groups"][0]["lr"])
+    return {**weights, **moments, "rate": rate, "random": stored["random_state"][0]["cpu"]}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    expected, found = state(one), state(other)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", *(pytest.param(k, marks=pytest.mark.slow) for k in MANY if k != "plain")]
+)
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(kind: str, tmp_path: Path):
+    kept = [*SMALL, *MANY[kind], "test=false"]
+    run_train(tmp_path, *kept, "hydra.run.dir=whole")
+    for batches in (3, 8, 13):
+        stop = f"{{_target_: commands_support.StopAt, batches: {batches}}}"
+        part, rest = f"part{batches}", f"rest{batches}"
+        with pytest.raises(SystemExit):
+            run_train(tmp_path, *kept, f"+callbacks.stop={stop}", f"hydra.run.dir={part}")
+        last = tmp_path / part / "checkpoints/last.ckpt"
+        run_train(tmp_path, *kept, f"ckpt={last}", f"hydra.run.dir={rest}")
+        assert_same(
+            tmp_path / "whole/checkpoints/last.ckpt", tmp_path / rest / "checkpoints/last.ckpt"
+        )
+
+
+GAN = [
+    "objective=adversarial",
+    "objective.warm_up_steps=2",
+    "objective.num_samples=2",
+    "objective.discriminator.hidden=16",
+    "data.captions_per_image=2",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [[], GAN], ids=["likelihood", "adversarial"])
+@pytest.mark.parametrize("where", ["step", "validation", "checkpoint"])
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    where: str, objective: list[str], tmp_path: Path
+):
+    kept = [*SMALL, *objective, "trainer.max_epochs=3", "test=false", "scheduler=constant"]
+    begin = []
+    if objective:
+        run_train(tmp_path, *SMALL, "trainer.max_epochs=1", "test=false", "hydra.run.dir=start")
+        begin = ["init_from=start/checkpoints/last.ckpt"]
+    run_train(tmp_path, *kept, *begin, "hydra.run.dir=whole")
+    kill = f"+callbacks.stop={{_target_: commands_support.KillAt, where: {where}}}"
+    done = subprocess.run(
+        [sys.executable, TRAIN, *kept, *begin, kill, "hydra.run.dir=run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    run_train(tmp_path, *kept, f"ckpt={last}", "hydra.run.dir=run")
+    assert_same(tmp_path / "whole/checkpoints/last.ckpt", last)
+    # the same epochs, each once, with the same scores
+    whole, again = (read_table(tmp_path / name / "metrics.csv") for name in ("whole", "run"))
+    assert again.keys() == whole.keys() == {0, 1, 2}
+    for epoch, row in whole.items():
+        for name, value in row.items():
+            if name != "train/seconds":
+                assert again[epoch][name] == value, (epoch, name)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_scheduler_can_tell_that_the_run_wants_to_go_on(name: str, tmp_path: Path):
+    stop = f"{{_target_: commands_support.StopAt, batches: 3, signal: {name}}}"
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, *SMALL, "test=false", f"+callbacks.stop={stop}", "hydra.run.dir=run")
+    assert left.value.code == REQUEUE
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_a_disk_that_is_full_costs_no_checkpoint(tmp_path: Path, monkeypatch, capsys):
+    written = TorchCheckpointIO.save_checkpoint
+
+    def full(self, checkpoint, path, options=None):
+        if checkpoint["epoch"] == 1:
+            Path(path).write_bytes(b"PK")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written(self, checkpoint, path, options)
+
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", full)
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, *SMALL, "test=false", "hydra.run.dir=run")
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "cannot be written (No space left on device): make room" in said
+    assert "the one before is whole" in said
+    folder = tmp_path / "run/checkpoints"
+    assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}

@@ -127,7 +127,7 @@ def test_two_processes_train_one_discriminator(start: Path, tmp_path: Path):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert steps_of_the_discriminator(tmp_path / "run/checkpoints/last.ckpt") == 4
+    assert steps_of_the_discriminator(tmp_path / "run/checkpoints/last.ckpt") == 8
 
 
 def test_the_second_stage_of_a_run_may_be_adversarial(tmp_path: Path):

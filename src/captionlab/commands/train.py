@@ -228,6 +228,13 @@ def introduce(
         f"{total:,}",
         f"{trained:,}",
     )
+    if trainer.world_size > 1:
+        log.info(
+            "batch      %s images: %s on each of %s processes",
+            data.batch_size,
+            data.batch_size // trainer.world_size,
+            trainer.world_size,
+        )
     log.info("run        %s", config["output_dir"])
     settings = {**config, "vocabulary": report.as_dict(), "parameters": total}
     for logger in trainer.loggers:

@@ -18,7 +18,7 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversary import Adversary, Build, Loss
-from captionlab.objectives.base import Batch, mean_nll
+from captionlab.objectives.base import Batch, mean_nll, rank_weight
 from captionlab.objectives.gumbel import straight_through
 from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.objectives.rollouts import values
@@ -229,7 +229,8 @@ class Adversarial(nn.Module):
             log_probs = said.logits.log_softmax(-1)
             sure = log_probs.detach()
             chosen = log_probs.gather(-1, words).squeeze(-1)
-            loss = loss - (advantage.expand(real.shape)[real] * chosen).mean()
+            policy = (advantage.expand(real.shape)[real] * chosen).mean()
+            loss = loss - policy * rank_weight(len(chosen), policy)
         nll = mean_nll(captioner, memory, batch)
         diagnostics = {name: value.mean() for name, value in scores.items()}
         diagnostics |= learned | {

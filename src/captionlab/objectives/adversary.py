@@ -16,6 +16,7 @@ from torch import Tensor
 
 from captionlab.memory import Memory
 from captionlab.models.discriminators import Discriminator
+from captionlab.objectives.base import averaged
 
 Loss = Literal["bce", "hinge", "wgan"]
 PENALTY = 10.0  # of WGAN-GP (Gulrajani et al. 2017, algorithm 1)
@@ -185,12 +186,3 @@ class Adversary:
 
 
 Build = Callable[..., Discriminator]
-
-
-def averaged(value: Tensor) -> Tensor:
-    """Return the mean of a tensor over all ranks."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        value = value.clone()
-        dist.all_reduce(value)
-        value /= dist.get_world_size()
-    return value

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -137,10 +138,38 @@ def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> Teache
     return TeacherForced(logits, targets[real], decoded.weights, real, decoded)
 
 
+def rank_weight(count: int | Tensor, like: Tensor) -> Tensor | float:
+    """Return by what to multiply a mean over ``count`` things of this process, its tokens say.
+
+    Processes have different numbers of tokens, and DDP takes the plain mean of their gradients; with
+    this weight that mean is the one over all things of all processes, as if one process had had the
+    whole batch. ``like``: a tensor on the right device. Every process must call it.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return 1.0
+    own = torch.as_tensor(count, device=like.device, dtype=torch.float32).detach().clone()
+    whole = own.clone()
+    dist.all_reduce(whole)
+    return own * dist.get_world_size() / whole.clamp_min(1.0)
+
+
+def averaged(value: Tensor) -> Tensor:
+    """Return the mean of a tensor over all ranks."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+        value /= dist.get_world_size()
+    return value
+
+
 def mean_nll(captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
-    """Return the mean negative log-likelihood of the batch's real tokens, in nats a token."""
+    """Return the mean negative log-likelihood of the batch's real tokens, in nats a token.
+
+    It is weighted: its mean over processes is that of all their tokens.
+    """
     answers = teacher_forced(captioner, memory, batch)
-    return F.cross_entropy(answers.logits.float(), answers.targets)
+    nll = F.cross_entropy(answers.logits.float(), answers.targets)
+    return nll * rank_weight(len(answers.targets), nll)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, teacher_forced
+from captionlab.objectives.base import Batch, rank_weight, teacher_forced
 
 
 class CrossEntropy:
@@ -38,8 +38,8 @@ class CrossEntropy:
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         nll = F.cross_entropy(logits.detach(), targets) if self.label_smoothing else loss.detach()
-        diagnostics = {"nll": nll}
-        return with_penalty(captioner, weights, real, loss, diagnostics)
+        weight = rank_weight(len(targets), loss)
+        return with_penalty(captioner, weights, real, loss * weight, {"nll": nll * weight})
 
 
 def with_penalty(
@@ -69,4 +69,5 @@ def doubly_stochastic(weights: Tensor, real: Tensor) -> Tensor:
     looked = (weights * real[..., None]).sum(2)  # (B,K,N)
     penalty = (1 - looked).square().sum(-1)  # (B,K)
     present = real.any(-1)
-    return (penalty * present).sum() / present.sum()
+    mean = (penalty * present).sum() / present.sum()
+    return mean * rank_weight(present.sum(), mean)

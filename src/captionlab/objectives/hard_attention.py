@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, teacher_forced
+from captionlab.objectives.base import Batch, rank_weight, teacher_forced
 from captionlab.objectives.cross_entropy import with_penalty
 
 
@@ -73,12 +73,14 @@ class HardAttentionLoss(nn.Module):
         uncertain = decoded.entropy.float()[real].sum()
         gain = self.reinforce * (advantage * log_choice).sum() + self.entropy * uncertain
         nll = token_nll.mean()
+        weight = rank_weight(len(targets), nll)
         diagnostics = {
-            "nll": nll.detach(),
+            "nll": nll.detach() * weight,
             "baseline": self.baseline.clone(),
             "entropy": uncertain.detach() / len(targets),
         }
-        return with_penalty(captioner, weights, real, nll - gain / len(targets), diagnostics)
+        loss = (nll - gain / len(targets)) * weight
+        return with_penalty(captioner, weights, real, loss, diagnostics)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor) -> Tensor:

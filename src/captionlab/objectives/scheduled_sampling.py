@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captionlab.errors import UserError, did_you_mean
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, shift
+from captionlab.objectives.base import Batch, rank_weight, shift
 from captionlab.objectives.cross_entropy import with_penalty
 
 Decay = Literal["linear", "exponential", "inverse_sigmoid"]
@@ -102,6 +102,7 @@ class ScheduledSampling:
         # the answers stand step by step, so the targets are read in that order
         wanted = targets.permute(2, 0, 1)[real.permute(2, 0, 1)]
         nll = F.cross_entropy(torch.cat(logits), wanted)
+        nll = nll * rank_weight(len(wanted), nll)
         diagnostics = {"nll": nll.detach(), "probability": nll.new_tensor(self.probability)}
         looked = torch.stack(weights, 2) if weights else None
         return with_penalty(captioner, looked, real, nll, diagnostics)

@@ -21,7 +21,7 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.models.state import State
-from captionlab.objectives.base import Batch, mean_nll
+from captionlab.objectives.base import Batch, averaged, mean_nll, rank_weight
 from captionlab.objectives.rewards import Reward, TrainingText, listed
 
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
@@ -128,6 +128,7 @@ class SelfCritical(nn.Module):
             )
         advantage = scores["reward"] - base
         loss = -(advantage * log_probs).sum() / length.sum().clamp_min(1)
+        loss = loss * rank_weight(length.sum(), loss)
         self.check(scores)
         diagnostics = {name: value.mean() for name, value in scores.items()}
         diagnostics |= {
@@ -157,8 +158,9 @@ class SelfCritical(nn.Module):
             ]
         if self.baseline == "leave_one_out":
             return leave_one_out(reward)
-        before = torch.where(self.average.isnan(), reward.mean(), self.average)
-        self.average.copy_(self.decay * before + (1 - self.decay) * reward.mean())
+        mean = averaged(reward.mean())
+        before = torch.where(self.average.isnan(), mean, self.average)
+        self.average.copy_(self.decay * before + (1 - self.decay) * mean)
         return before.expand(len(reward), 1)
 
 
@@ -183,7 +185,7 @@ class StartCheck:
         if not self.expected or not self.steps:
             return
         for name, values in self.seen.items():
-            values.append(float(scores[name].mean()))
+            values.append(float(averaged(scores[name].mean())))
         if len(next(iter(self.seen.values()))) < self.steps:
             return
         for name, wanted in self.expected.items():

@@ -6,6 +6,7 @@ door in a checkout.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from omegaconf import DictConfig
 
 from captionlab.configuration import config_dir, explain
 from captionlab.errors import UserError
+from captionlab.files import replacing
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
 Task = Callable[[DictConfig, list[str]], Any]
 
 
@@ -58,7 +61,9 @@ def hydra_main(task: Task) -> Callable[[], None]:
         with answers(debug), tidy(Path(run.runtime.output_dir)):
             if run.mode == RunMode.MULTIRUN:
                 refuse_several_processes(config)
-            return task(config, list(run.overrides.task))
+            score = task(config, list(run.overrides.task))
+            leave(score)
+            return score
 
     # Hydra looks at these two to find out where it was started
     job.__module__, job.__name__ = "captionlab.commands.door", "train"
@@ -78,6 +83,14 @@ def hydra_main(task: Task) -> Callable[[], None]:
             )()
 
     return main
+
+
+def leave(score: float | None) -> None:
+    """Write what a job of a sweep returns where the sweep looks for it; its first process alone."""
+    path = os.environ.get(SCORE)
+    if path and int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(json.dumps({"score": score}))
 
 
 @contextmanager
@@ -103,8 +116,8 @@ def refuse_several_processes(config: DictConfig) -> None:
     several = isinstance(devices, int) and devices not in (0, 1)
     if several or (not isinstance(devices, int | str) and len(devices) > 1):
         raise UserError(
-            f"-m with trainer.devices={devices} would start the sweep again in every process: "
-            "use trainer.devices=1 in a multirun, or start the runs one by one."
+            f"-m with trainer.devices={devices} would start the sweep again in every process: say "
+            "hydra/launcher=process, which gives each job a process of its own"
         )
 
 

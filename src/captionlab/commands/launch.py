@@ -1,0 +1,246 @@
+"""The jobs of a multirun as processes of their own: devices dealt out, finished jobs kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
+
+from captionlab.commands.door import SCORE
+from captionlab.data.datamodule import available_cores
+from captionlab.errors import UserError
+
+SCORE_FILE = "score.json"
+ELSEWHERE = ("ckpt=", "init_from=")  # overrides that say where weights come from, not what is tried
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point of a sweep."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+    devices: int  # GPUs it wants
+    title: str  # what tells it from the others
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes: beside its folder, which a job that is refused leaves empty."""
+        return self.folder.parent / f"{self.folder.name}.log"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its score, or what it said last."""
+
+    score: float | None = None
+    failure: str | None = None
+    kept: bool = False  # it was finished before
+
+
+def launch(
+    planned: Sequence[tuple[int, list[str], DictConfig]], at_a_time: int | None
+) -> list[JobReturn]:
+    """Run the jobs (number, overrides, composed configuration), and return what Hydra's sweepers read.
+
+    Raises:
+        UserError: if a folder holds another job, or the machine lacks the devices of one.
+    """
+    common = set.intersection(*(set(overrides) for _, overrides, _ in planned))
+    jobs = [
+        Job(number, overrides, folder_of(config), wanted(config), titled(overrides, common))
+        for number, overrides, config in planned
+    ]
+    for job in jobs:
+        check_folder(job)
+    slots = Devices.of_machine(jobs, at_a_time)
+    with ThreadPoolExecutor(slots.count) as pool:
+        try:
+            last = jobs[-1].number + 1
+            outcomes = list(pool.map(lambda job: run(job, slots, last), jobs))
+        except KeyboardInterrupt:
+            # the terminal told the jobs too: they save and leave
+            pool.shutdown(cancel_futures=True)
+            raise
+    returned = [answer(*one) for one in zip(planned, outcomes, strict=True)]
+    failed = [job for job, one in zip(jobs, outcomes, strict=True) if one.failure is not None]
+    done = f"{len(jobs) - len(failed)} of {len(jobs)} jobs are finished"
+    where = jobs[0].folder.parent
+    print(f"{done}; captionlab compare {where}" if len(failed) < len(jobs) else done, flush=True)
+    if failed:
+        again = f"the same command with hydra.sweep.dir={where} tries them again"
+        print(f"failed: {', '.join(str(job.log) for job in failed)}; {again}", file=sys.stderr)
+    return returned
+
+
+def folder_of(config: DictConfig) -> Path:
+    """Return the folder of a job."""
+    return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+
+
+def titled(overrides: Sequence[str], common: set[str]) -> str:
+    """Return the overrides that not all jobs share."""
+    return " ".join(o for o in overrides if o not in common) or " ".join(overrides)
+
+
+def wanted(config: DictConfig) -> int:
+    """Return how many GPUs a job's trainer asks for; one where it leaves that open."""
+    devices = config.trainer.devices
+    if isinstance(devices, int):
+        return max(1, devices)
+    return 1 if isinstance(devices, str) else len(devices)
+
+
+def check_folder(job: Job) -> None:
+    """Refuse to mix two sweeps in one folder.
+
+    Raises:
+        UserError: if the job's folder holds a run of other overrides.
+    """
+    path = job.folder / "overrides.yaml"
+    if not path.exists():
+        return
+    before = settings(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    if before != settings(job.overrides):
+        raise UserError(
+            f"{job.folder} holds a run of {' '.join(before) or 'no overrides'}, and job "
+            f"{job.number} is {' '.join(settings(job.overrides))}: choose another hydra.sweep.dir"
+        )
+
+
+def settings(overrides: Sequence[Any]) -> list[str]:
+    """Return what overrides try, wherever the weights come from."""
+    return sorted(str(one) for one in overrides if not str(one).startswith(ELSEWHERE))
+
+
+class Devices:
+    """Deals the GPUs of this machine, or its cores, to jobs."""
+
+    def __init__(self, groups: Sequence[Sequence[str]], threads: int | None) -> None:
+        self._free = list(groups)
+        self.count = len(groups)
+        self.threads = threads
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of_machine(cls, jobs: Sequence[Job], at_a_time: int | None) -> Devices:
+        """Return groups of as many GPUs as the largest job wants; without GPUs, cores.
+
+        Raises:
+            UserError: if the machine has fewer GPUs, or ``at_a_time`` is no number of jobs.
+        """
+        if at_a_time is not None and at_a_time < 1:
+            raise UserError(f"hydra.launcher.at_a_time={at_a_time} must be at least 1, or null")
+        gpus = visible_gpus()
+        each = max(job.devices for job in jobs)
+        if not gpus:
+            count = min(at_a_time or 1, len(jobs))
+            return cls([[]] * count, max(1, available_cores() // count) if count > 1 else None)
+        if each > len(gpus):
+            raise UserError(
+                f"trainer.devices={each}: this machine has {len(gpus)} GPUs for the jobs of a sweep"
+            )
+        groups = [gpus[i : i + each] for i in range(0, len(gpus) - each + 1, each)]
+        # more jobs than groups share GPUs only if that is asked for
+        count = min(at_a_time or len(groups), len(jobs))
+        return cls([groups[i % len(groups)] for i in range(count)], None)
+
+    @contextmanager
+    def taken(self) -> Any:
+        """Lend a group of GPUs."""
+        with self._lock:
+            group = self._free.pop(0)
+        try:
+            yield group
+        finally:
+            with self._lock:
+                self._free.append(group)
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that jobs may use, by the names that CUDA_VISIBLE_DEVICES knows."""
+    import torch
+
+    count = torch.cuda.device_count()
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names[:count] if names else [str(i) for i in range(count)]
+
+
+def run(job: Job, devices: Devices, jobs: int) -> Outcome:
+    """Run a job to its end, unless it was finished before; go on with an interrupted one."""
+    name = f"job {job.number + 1} of {jobs}  {job.title}"
+    score = job.folder / SCORE_FILE
+    if score.exists() and (job.folder / "results.json").exists():
+        print(f"{name}: finished before", flush=True)
+        return Outcome(json.loads(score.read_text())["score"], kept=True)
+    with devices.taken() as group:
+        on = f" on GPU {','.join(group)}" if group else ""
+        last = job.folder / "checkpoints" / "last.ckpt"
+        print(f"{name}: {'goes on' if last.exists() else 'begins'}{on}", flush=True)
+        began = time.monotonic()
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("w") as log:
+            status = subprocess.run(
+                command(job, last if last.exists() else None),
+                env=environment(job, group, devices.threads),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    taken = f"{minutes}:{seconds:02}"
+    if status or not score.exists():
+        said = job.log.read_text().strip().splitlines()
+        why = next(
+            (line for line in reversed(said) if line.startswith("error:")), (said or [""])[-1]
+        )
+        print(f"{name}: failed after {taken}, status {status}: {why}", flush=True)
+        return Outcome(failure=why)
+    value = json.loads(score.read_text())["score"]
+    print(f"{name}: finished in {taken}" + ("" if value is None else f", {value:.4f}"), flush=True)
+    return Outcome(value)
+
+
+def command(job: Job, last: Path | None) -> list[str]:
+    """Return the command line of a job: what a user would type for it alone."""
+    script = Path(sys.argv[0])
+    door = [str(script)] if script.name == "train.py" else ["-m", "captionlab.commands.door"]
+    overrides = job.overrides
+    if last is not None:
+        overrides = [o for o in overrides if not o.startswith(ELSEWHERE)] + [f"ckpt={last}"]
+    return [sys.executable, *door, *overrides, f"hydra.run.dir={job.folder}"]
+
+
+def environment(job: Job, group: Sequence[str], threads: int | None) -> Mapping[str, str]:
+    """Return a job's environment: its own GPUs, or its share of the cores."""
+    found = {**os.environ, SCORE: str(job.folder / SCORE_FILE)}
+    if group:
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(group)
+    if threads is not None:
+        found.setdefault("OMP_NUM_THREADS", str(threads))
+    return found
+
+
+def answer(planned: tuple[int, list[str], DictConfig], outcome: Outcome) -> JobReturn:
+    """Return an outcome as Hydra's sweepers read it."""
+    _, overrides, config = planned
+    found = JobReturn(overrides=overrides, cfg=config, task_name="train")
+    # asked for the value of a failed job, Hydra raises what stands there
+    if outcome.failure is None:
+        found.status, found.return_value = JobStatus.COMPLETED, outcome.score
+    else:
+        found.status, found.return_value = JobStatus.FAILED, SystemExit(1)
+    return found

@@ -1,0 +1,1 @@
+"""Hydra launchers that come with captionlab."""

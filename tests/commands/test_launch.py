@@ -1,0 +1,152 @@
+"""Jobs of a sweep as processes: devices dealt out, failures told, finished jobs kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands_support import SMALL
+from hydra.core.utils import JobStatus
+from omegaconf import OmegaConf
+
+from captionlab.commands import launch as module
+from captionlab.commands.launch import launch
+from captionlab.errors import UserError
+
+TRAIN = str(Path(__file__).parents[2] / "train.py")
+# stands in for train.py: says when it ran and where, fails where it is told to
+JOB = """
+import json, os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[-1].partition("=")[2])
+folder.mkdir(parents=True, exist_ok=True)
+said = {"began": time.time(), "arguments": sys.argv[1:], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+time.sleep(0.3)
+if "fail=1" in sys.argv:
+    sys.exit("error: this cannot work")
+(folder / "overrides.yaml").write_text(json.dumps(sys.argv[1:-1]))
+(folder / "results.json").write_text("{}")
+(folder / "said.json").write_text(json.dumps({**said, "ended": time.time()}))
+pathlib.Path(os.environ["CAPTIONLAB_SCORE_FILE"]).write_text(json.dumps({"score": len(sys.argv)}))
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    script = tmp_path / "train.py"
+    script.write_text(JOB)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+
+    def start(*jobs: list[str], at_a_time: int | None = None, devices: int | str = 1):
+        def composed(number: int):
+            where = {"sweep": {"dir": str(tmp_path / "sweep"), "subdir": str(number)}}
+            return OmegaConf.create({"hydra": where, "trainer": {"devices": devices}})
+
+        return launch([(n, job, composed(n)) for n, job in enumerate(jobs)], at_a_time)
+
+    return start
+
+
+def said(tmp_path: Path, number: int) -> dict:
+    return json.loads((tmp_path / "sweep" / str(number) / "said.json").read_text())
+
+
+def overlap(one: dict, other: dict) -> bool:
+    return one["began"] < other["ended"] and other["began"] < one["ended"]
+
+
+def test_a_job_that_fails_is_told_and_the_others_finish(sweep, tmp_path, capsys):
+    found = sweep(["a=1"], ["a=2", "fail=1"], ["a=3"])
+    assert [one.status for one in found] == [
+        JobStatus.COMPLETED,
+        JobStatus.FAILED,
+        JobStatus.COMPLETED,
+    ]
+    assert [found[0].return_value, found[2].return_value] == [3, 3]
+    with pytest.raises(SystemExit):
+        _ = found[1].return_value
+    shown = capsys.readouterr()
+    assert "job 2 of 3  a=2 fail=1: failed" in shown.out
+    assert "status 1: error: this cannot work" in shown.out
+    assert "2 of 3 jobs are finished; captionlab compare" in shown.out
+    assert str(tmp_path / "sweep" / "1.log") in shown.err
+    assert not overlap(said(tmp_path, 0), said(tmp_path, 2))
+
+
+def test_gpus_are_dealt_to_jobs_and_none_to_two_at_once(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "visible_gpus", lambda: ["4", "5", "6", "7", "8"])
+    sweep(*([f"a={n}"] for n in range(5)), devices=2)
+    runs = [said(tmp_path, n) for n in range(5)]
+    assert {run["gpus"] for run in runs} == {"4,5", "6,7"}
+    for i, one in enumerate(runs):
+        for other in runs[:i]:
+            assert one["gpus"] != other["gpus"] or not overlap(one, other)
+    assert any(overlap(one, other) for i, one in enumerate(runs) for other in runs[:i])
+
+
+def test_a_machine_with_too_few_gpus_is_told_before_any_job(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "visible_gpus", lambda: ["0"])
+    with pytest.raises(UserError, match=r"trainer\.devices=4: this machine has 1 GPU"):
+        sweep(["a=1"], devices=4)
+    assert not (tmp_path / "sweep").exists()
+    with pytest.raises(UserError, match=r"hydra\.launcher\.at_a_time=0"):
+        sweep(["a=1"], at_a_time=0)
+
+
+def test_a_sweep_goes_on_where_it_stopped(sweep, tmp_path, capsys):
+    sweep(["a=1"], ["a=2", "init_from=x", "fail=1"])
+    first = said(tmp_path, 0)
+    # the second one was interrupted after its first checkpoint
+    last = tmp_path / "sweep/1/checkpoints/last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    found = sweep(["a=1"], ["a=2", "init_from=x"])
+    assert said(tmp_path, 0) == first
+    assert found[0].return_value == 3
+    arguments = said(tmp_path, 1)["arguments"]
+    assert f"ckpt={last}" in arguments
+    assert "init_from=x" not in arguments
+    assert "job 1 of 2  a=1: finished before" in capsys.readouterr().out
+
+
+def test_another_sweep_in_the_same_folder_is_refused(sweep, tmp_path):
+    sweep(["a=1"])
+    with pytest.raises(UserError, match=r"holds a run of a=1, and job 0 is a=2: choose another"):
+        sweep(["a=2"])
+
+
+@pytest.mark.slow
+def test_two_runs_at_a_time_from_the_command_line(tmp_path: Path):
+    where = ["hydra/launcher=process", "hydra.launcher.at_a_time=2", "hydra.sweep.dir=sweep"]
+    small = [o for o in SMALL if "max_epochs" not in o] + ["trainer.max_epochs=1"]
+
+    def sweep(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, TRAIN, "-m", *where, *small, *more],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    done = sweep("seed=1,2", "trainer.devices=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [json.loads((tmp_path / f"sweep/{n}/results.json").read_text()) for n in (0, 1)]
+    assert results[0] != results[1]
+    again = sweep("seed=1,2,3", "trainer.devices=1")
+    assert again.stdout.count("finished before") == 2, again.stdout
+    assert (tmp_path / "sweep/2/results.json").exists()
+
+
+def test_several_processes_a_job_need_the_launcher_that_can(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, TRAIN, "-m", "trainer.devices=2", "seed=1,2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "hydra/launcher=process" in done.stderr

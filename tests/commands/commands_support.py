@@ -81,3 +81,13 @@ class KillAt(Callback):
                 self._kill(trainer, "checkpoint")
 
             TorchCheckpointIO.save_checkpoint = half  # type: ignore[method-assign, assignment]
+
+
+class Spoil(Callback):
+    """Makes a weight no number in the second epoch."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch == 1 and batch_idx == 2:
+            next(pl_module.parameters()).data.fill_(float("nan"))

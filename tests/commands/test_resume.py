@@ -139,3 +139,18 @@ def test_a_disk_that_is_full_costs_no_checkpoint(tmp_path: Path, monkeypatch, ca
     folder = tmp_path / "run/checkpoints"
     assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 0
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_loss_that_is_no_number_names_its_images_and_costs_no_checkpoint(tmp_path: Path, capsys):
+    spoil = "+callbacks.spoil={_target_: commands_support.Spoil}"
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, *SMALL, "test=false", spoil, "hydra.run.dir=run")
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "became nan at step 10, on the images train-" in said
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert last["epoch"] == 0
+    assert all(
+        torch.isfinite(value).all()
+        for value in state(tmp_path / "run/checkpoints/last.ckpt").values()
+    )

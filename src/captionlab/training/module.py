@@ -31,6 +31,8 @@ from captionlab.objectives.staged import Staged, restart
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.schedules import Schedule
 
+LOOK_EVERY = 20  # steps
+EXPLODED = 1e6  # a loss of so many nats a token teaches nothing
 RANDOM = "random_state"  # where a checkpoint holds the generators' state
 
 
@@ -72,6 +74,7 @@ class CaptioningModule(pl.LightningModule):
         self.scores: dict[str, Scores] = {}
         self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
+        self._recent: list[tuple[int, Tensor, Sequence[int | str]]] = []  # not yet looked at
         self._began = 0.0  # when the epoch did, by a monotonic clock
         self._optimizer = optimizer
         self._schedule = schedule
@@ -86,17 +89,32 @@ class CaptioningModule(pl.LightningModule):
         if isinstance(self.objective, Timed):
             self.objective.at(self.current_epoch + batch_idx / self.trainer.num_training_batches)
         loss, diagnostics = with_tags(self.objective, self.captioner, batch)
-        # looking at the value waits for the device, so not at every step
-        if self.global_step % 20 == 0 and not torch.isfinite(loss):
-            raise UserError(
-                f"The training loss became {loss.item()} at step {self.global_step}: lower optimizer.lr, "
-                "set trainer.gradient_clip_val, or use trainer.precision=32-true."
-            )
+        self._recent.append((self.global_step, loss.detach(), batch.image_ids))
+        # looking at the value waits for a GPU, so not at every step
+        if self.device.type == "cpu" or len(self._recent) >= LOOK_EVERY:
+            self._check_losses()
         log = {"train/loss": loss.detach()}
         for name, value in diagnostics.items():
             log[f"train/{self.objective.name}/{name}"] = value
         self.log_dict(log, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return loss
+
+    def _check_losses(self) -> None:
+        """Look at the losses since the last look.
+
+        Raises:
+            UserError: if one of them is no number, or too large to be one that is learned from.
+        """
+        recent, self._recent = self._recent, []
+        values = torch.stack([loss for _, loss, _ in recent]).tolist() if recent else []
+        for (step, _, image_ids), value in zip(recent, values, strict=True):
+            if not abs(value) < EXPLODED:
+                shown = ", ".join(map(str, image_ids[:8])) + (" ..." if len(image_ids) > 8 else "")
+                raise UserError(
+                    f"The training loss became {value:g} at step {step}, on the images {shown}: lower "
+                    "optimizer.lr, set trainer.gradient_clip_val, or use trainer.precision=32-true; "
+                    "the checkpoints of before stay as they are"
+                )
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the gradient's norm, before it is clipped; an objective that learns steps too."""
@@ -236,7 +254,12 @@ class CaptioningModule(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what makes the file self-contained beside the weights (plain types only)."""
+        """Put what makes the file self-contained beside the weights (plain types only).
+
+        Raises:
+            UserError: if the losses that led to these weights are no numbers.
+        """
+        self._check_losses()
         scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
         checkpoint[KEY] = {**self._portable, "scores": scores}
         checkpoint[RANDOM] = states_of_all_ranks()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from captionlab.commands.search import Range
 from captionlab.configuration import compose, config_dir, resolve
 from captionlab.signatures import check
 
@@ -57,3 +58,18 @@ def test_an_encoder_swap_leaves_no_value_behind():
     own = OmegaConf.load(CONF / "model" / "encoder" / "small_cnn.yaml")
     assert OmegaConf.to_container(swapped) == OmegaConf.to_container(own)
     assert before != swapped
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_a_search_chooses_among_settings_that_there_are(name: str):
+    space = {}
+    for file in dict.fromkeys(("optuna", name)):
+        space |= OmegaConf.load(CONF / "sweep" / f"{file}.yaml").hydra.sweeper.space
+    config = compose([f"sweep={name}", "output_dir=unused"])
+    for key, value in space.items():
+        assert OmegaConf.select(config, key) is not None, key
+        # both ends of what is searched pass the checks
+        plain = OmegaConf.to_container(OmegaConf.create({"of": value}))["of"]
+        for end in plain if isinstance(plain, list) else (plain["low"], plain["high"]):
+            check_whole(f"sweep={name}", f"{key}={end}")
+        Range.read(key, plain)

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from captionlab.data.datamodule import available_cores
 from captionlab.errors import UserError
 
 SCORE_FILE = "score.json"
+LOOK_EVERY = 1.0  # seconds between looks at a job that may be poor
 ELSEWHERE = ("ckpt=", "init_from=")  # overrides that say where weights come from, not what is tried
 
 
@@ -49,6 +50,7 @@ class Outcome:
     score: float | None = None
     failure: str | None = None
     kept: bool = False  # it was finished before
+    pruned: bool = False  # it was ended early
 
 
 def launch(
@@ -179,8 +181,13 @@ def visible_gpus() -> list[str]:
     return names[:count] if names else [str(i) for i in range(count)]
 
 
-def run(job: Job, devices: Devices, jobs: int) -> Outcome:
-    """Run a job to its end, unless it was finished before; go on with an interrupted one."""
+def run(
+    job: Job, devices: Devices, jobs: int, is_poor: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Run a job to its end, unless it was finished before; go on with an interrupted one.
+
+    ``is_poor`` is asked every second; a job that is poor is told to leave.
+    """
     name = f"job {job.number + 1} of {jobs}  {job.title}"
     score = job.folder / SCORE_FILE
     if score.exists() and (job.folder / "results.json").exists():
@@ -193,15 +200,25 @@ def run(job: Job, devices: Devices, jobs: int) -> Outcome:
         began = time.monotonic()
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("w") as log:
-            status = subprocess.run(
+            process = subprocess.Popen(
                 command(job, last if last.exists() else None),
                 env=environment(job, group, devices.threads),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            )
+            pruned = False
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_EVERY)
+                if not pruned and process.poll() is None and is_poor():
+                    process.terminate()
+                    pruned = True
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     taken = f"{minutes}:{seconds:02}"
+    status = process.returncode
+    if pruned:
+        print(f"{name}: ended after {taken}, below the median", flush=True)
+        return Outcome(pruned=True)
     if status or not score.exists():
         said = job.log.read_text().strip().splitlines()
         why = next(

@@ -13,6 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from captionlab.commands.door import _train, hydra_main
+from captionlab.errors import UserError
 
 SMALL = [
     "data.source.train_size=128",
@@ -91,3 +92,16 @@ class Spoil(Callback):
     ) -> None:
         if trainer.current_epoch == 1 and batch_idx == 2:
             next(pl_module.parameters()).data.fill_(float("nan"))
+
+
+class FailOn(Callback):
+    """Fails on one rank in the midst of an epoch."""
+
+    def __init__(self, *, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if trainer.global_rank == self.rank and batch_idx == 3:
+            raise UserError(f"the photograph of rank {self.rank} is damaged")

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,11 @@ from captionlab.training.dashboards import weights_and_biases
 from captionlab.training.gallery import Example
 
 logger = weights_and_biases(
-    save_dir=sys.argv[1], mode="offline", group="study", tags=["a"], name="run", images=1
+    save_dir=sys.argv[1], mode="offline", tags=["a"], name="run", images=1
 )
-logger.log_hyperparams({"model": {"name": "tiny"}})
-logger.log_metrics({"val/cider": 0.5}, step=1)
+logger.log_hyperparams({"model": {"name": "tiny", "decoder": {"hidden": 7}}})
+for step, cider in enumerate((0.25, 0.75, 0.5)):
+    logger.log_metrics({"val/cider": cider, "val/loss": 3 - cider}, step=step)
 image = np.zeros((8, 8, 3), np.uint8)
 examples = [Example(image=image, image_id=i, caption="a dog", references=["x"]) for i in range(3)]
 logger.log_examples(examples, "val", 0)
@@ -58,7 +60,8 @@ logger.experiment.finish()
 def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: Path):
     # a process of its own: the client keeps one set of settings a process
     code = [sys.executable, "-c", OFFLINE, str(tmp_path)]
-    subprocess.run(code, check=True, capture_output=True, timeout=120)
+    sweep = {**os.environ, "CAPTIONLAB_SWEEP_NAME": "study", "CAPTIONLAB_JOB_TITLE": "seed=2"}
+    subprocess.run(code, check=True, capture_output=True, timeout=120, env=sweep)
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     wandb = Path(sys.executable).parent / "wandb"
     command = [str(wandb), "leet", "inspect", "--json", str(run)]
@@ -66,9 +69,25 @@ def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: 
     records = [json.loads(line) for line in told.splitlines()]
     (about,) = [record["run"] for record in records if "display_name" in record.get("run", {})]
     assert about["run_group"] == "study"
+    assert about["display_name"] == "seed=2"
     assert about["tags"] == ["a"]
-    assert '"tiny' in told
-    assert "val/cider" in told
+    settings: dict = {}
+    for record in records:
+        settings |= record.get("config", {}).get("update", {})
+    assert settings["model.decoder.hidden"] == 7
+    assert settings["model.name"] == "tiny"
+    kinds = {
+        record["metric"].get("name", record["metric"].get("glob_name")): record["metric"]["summary"]
+        for record in records
+        if "metric" in record
+    }
+    assert kinds["val/*"] == {"max": True}
+    assert kinds["val/loss"] == {"min": True}
+    summary: dict = {}
+    for record in records:
+        summary |= record.get("summary", {}).get("update", {})
+    assert summary["val/cider"] == {"max": 0.75}
+    assert summary["val/loss"] == {"min": 2.25}
     (table,) = run.rglob("*.table.json")
     assert len(json.loads(table.read_text())["data"]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["wandb"]

@@ -17,12 +17,11 @@ import yaml
 from captionlab.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
-from captionlab.training.table import read_table
+from captionlab.training.table import LOWER_IS_BETTER, flatten, read_table
 
 CONFIG, RESULTS, CAPTIONS = "config.yaml", "results.json", "captions.json"
 # where a run lies and what it resumed are no settings of the experiment
 OUTPUT, RESUMED = "output_dir", "ckpt"
-LOWER_IS_BETTER = {"loss", "mbleu"}
 SEED = "seed"
 BESIDE = ("cider", "bleu_4", "meteor", "truth", "div_2", "loss")  # what stands beside a metric
 
@@ -175,18 +174,6 @@ def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[s
     monitor = config.get("callbacks.checkpoint.monitor", "val/cider")
     points = curves.get(str(monitor)) or curves.get("val/cider") or [(-1, 0.0)]
     return max(points, key=lambda point: point[1])[0]
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted keys; a list stays a value."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
 
 
 def grouped(runs: Sequence[Run], over: Sequence[str] = (SEED,)) -> list[Group]:

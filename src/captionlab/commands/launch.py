@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from captionlab.commands.door import SCORE
 from captionlab.data.datamodule import available_cores
 from captionlab.errors import UserError
+from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
 
 SCORE_FILE = "score.json"
 LOOK_EVERY = 1.0  # seconds between looks at a job that may be poor
@@ -243,7 +244,12 @@ def command(job: Job, last: Path | None) -> list[str]:
 
 def environment(job: Job, group: Sequence[str], threads: int | None) -> Mapping[str, str]:
     """Return a job's environment: its own GPUs, or its share of the cores."""
-    found = {**os.environ, SCORE: str(job.folder / SCORE_FILE)}
+    found = {
+        **os.environ,
+        SCORE: str(job.folder / SCORE_FILE),
+        SWEEP_NAME: job.folder.parent.name,
+        JOB_TITLE: job.title,
+    }
     if group:
         found["CUDA_VISIBLE_DEVICES"] = ",".join(group)
     if threads is not None:

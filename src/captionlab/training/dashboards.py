@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+from argparse import Namespace
 from typing import Any
 from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from captionlab.errors import UserError, did_you_mean
 from captionlab.training.gallery import Example
+from captionlab.training.table import LOWER_IS_BETTER, flatten
 
 MODES = ("online", "offline", "disabled")
+# what a sweep tells its jobs
+SWEEP_NAME, JOB_TITLE = "CAPTIONLAB_SWEEP_NAME", "CAPTIONLAB_JOB_TITLE"
 
 
 class CaptionWandbLogger(WandbLogger):
@@ -22,6 +27,18 @@ class CaptionWandbLogger(WandbLogger):
     def __init__(self, *, images: int, **settings: Any):
         super().__init__(**settings)
         self.images = images
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Log settings under dotted names, one each: columns and axes of the dashboard are made of them."""
+        given = vars(params) if isinstance(params, Namespace) else params
+        self.experiment.config.update(flatten(given), allow_val_change=True)
+        # the table of runs shows each score's best epoch, not its last
+        for name in LOWER_IS_BETTER:
+            self.experiment.define_metric(f"val/{name}", summary="min")
+        self.experiment.define_metric("val/*", summary="max")
 
     def log_examples(self, examples: list[Example], split: str, epoch: int) -> None:
         """Log the first ``images`` examples as a table ``<split>/captions``."""
@@ -54,8 +71,12 @@ def weights_and_biases(
     tags: list[str] | None = None,
     job_type: str = "train",
     images: int = 32,
+    checkpoint: bool = False,
 ) -> CaptionWandbLogger:
     """Return the W&B logger of a run; nothing is written outside the run folder.
+
+    In a sweep (``hydra/launcher=process``) a run without a group joins the sweep's, and is named by
+    what its job tries. ``checkpoint``: upload the best one as an artifact at the end.
 
     Raises:
         UserError: if wandb is not installed, the mode is unknown, or ``online`` cannot work here
@@ -76,10 +97,11 @@ def weights_and_biases(
     return CaptionWandbLogger(
         images=images,
         project=project,
-        name=name,
+        name=os.environ.get(JOB_TITLE, name),
         save_dir=save_dir,
         offline=mode == "offline",
-        group=group,
+        log_model=checkpoint,
+        group=group or os.environ.get(SWEEP_NAME),
         tags=tags or [],
         job_type=job_type,
     )

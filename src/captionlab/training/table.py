@@ -1,10 +1,13 @@
-"""Reading metrics.csv; apart from its writer, so that a reader does not wait for Lightning."""
+"""What tables of runs are made of: metrics.csv read, settings flattened; no Lightning is waited for."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+LOWER_IS_BETTER = ("loss", "mbleu")  # of all scores
 
 
 def read_table(path: Path) -> dict[int, dict[str, Any]]:
@@ -16,3 +19,15 @@ def read_table(path: Path) -> dict[int, dict[str, Any]]:
             int(row.pop("epoch")): {k: v for k, v in row.items() if v != ""}
             for row in csv.DictReader(file)
         }
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level of dotted keys; a list stays a value."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat

@@ -22,6 +22,7 @@ def test_a_run_folder_holds_what_the_readme_promises(finished_run: Path):
         "results.json",
         "captions.json",
         "references.json",
+        "statistics.npz",
         "gallery.html",
         "train.log",
         "checkpoints/best.ckpt",

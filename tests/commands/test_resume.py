@@ -78,14 +78,18 @@ GAN = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [[], GAN], ids=["likelihood", "adversarial"])
+@pytest.mark.parametrize(
+    "objective",
+    [[], GAN, ["callbacks.last.every_n_train_steps=4"]],
+    ids=["likelihood", "adversarial", "often"],
+)
 @pytest.mark.parametrize("where", ["step", "validation", "checkpoint"])
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     where: str, objective: list[str], tmp_path: Path
 ):
     kept = [*SMALL, *objective, "trainer.max_epochs=3", "test=false", "scheduler=constant"]
     begin = []
-    if objective:
+    if objective == GAN:
         run_train(tmp_path, *SMALL, "trainer.max_epochs=1", "test=false", "hydra.run.dir=start")
         begin = ["init_from=start/checkpoints/last.ckpt"]
     run_train(tmp_path, *kept, *begin, "hydra.run.dir=whole")
@@ -107,7 +111,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert again.keys() == whole.keys() == {0, 1, 2}
     for epoch, row in whole.items():
         for name, value in row.items():
-            if name != "train/seconds":
+            # the means over an epoch's steps are those since the checkpoint that lies within it
+            within = objective not in ([], GAN) and epoch == 1 and name.startswith("train/")
+            if name != "train/seconds" and not within:
                 assert again[epoch][name] == value, (epoch, name)
 
 

@@ -76,18 +76,10 @@ def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: 
         settings |= record.get("config", {}).get("update", {})
     assert settings["model.decoder.hidden"] == 7
     assert settings["model.name"] == "tiny"
-    kinds = {
-        record["metric"].get("name", record["metric"].get("glob_name")): record["metric"]["summary"]
-        for record in records
-        if "metric" in record
-    }
-    assert kinds["val/*"] == {"max": True}
-    assert kinds["val/loss"] == {"min": True}
     summary: dict = {}
     for record in records:
         summary |= record.get("summary", {}).get("update", {})
-    assert summary["val/cider"] == {"max": 0.75}
-    assert summary["val/loss"] == {"min": 2.25}
+    assert (summary["val/cider"], summary["val/loss"]) == (0.75, 2.25)  # of one epoch, the best
     (table,) = run.rglob("*.table.json")
     assert len(json.loads(table.read_text())["data"]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["wandb"]

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from captionlab.errors import UserError, did_you_mean
 from captionlab.training.gallery import Example
-from captionlab.training.table import LOWER_IS_BETTER, flatten
+from captionlab.training.table import flatten
 
 MODES = ("online", "offline", "disabled")
 # what a sweep tells its jobs
@@ -22,11 +23,16 @@ SWEEP_NAME, JOB_TITLE = "CAPTIONLAB_SWEEP_NAME", "CAPTIONLAB_JOB_TITLE"
 
 
 class CaptionWandbLogger(WandbLogger):
-    """Lightning's W&B logger that also shows a table of images with captions and references."""
+    """Lightning's W&B logger that also shows a table of images with captions and references.
 
-    def __init__(self, *, images: int, **settings: Any):
+    ``monitor``: the score that tells the best epoch.
+    """
+
+    def __init__(self, *, images: int, monitor: str, **settings: Any):
         super().__init__(**settings)
         self.images = images
+        self.monitor = monitor
+        self.best: dict[str, float] = {}
 
     @rank_zero_only
     def log_hyperparams(
@@ -35,10 +41,17 @@ class CaptionWandbLogger(WandbLogger):
         """Log settings under dotted names, one each: columns and axes of the dashboard are made of them."""
         given = vars(params) if isinstance(params, Namespace) else params
         self.experiment.config.update(flatten(given), allow_val_change=True)
-        # the table of runs shows each score's best epoch, not its last
-        for name in LOWER_IS_BETTER:
-            self.experiment.define_metric(f"val/{name}", summary="min")
-        self.experiment.define_metric("val/*", summary="max")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values; the run's summary keeps the validation scores of the best epoch, not the last."""
+        super().log_metrics(metrics, step)
+        if self.monitor not in metrics:
+            return
+        if not self.best or metrics[self.monitor] > self.best[self.monitor]:
+            self.best = {k: v for k, v in metrics.items() if k.startswith("val/")}
+        # after the client has put the last ones there
+        self.experiment.summary.update(self.best)
 
     def log_examples(self, examples: list[Example], split: str, epoch: int) -> None:
         """Log the first ``images`` examples as a table ``<split>/captions``."""
@@ -72,6 +85,7 @@ def weights_and_biases(
     job_type: str = "train",
     images: int = 32,
     checkpoint: bool = False,
+    monitor: str = "val/cider",
 ) -> CaptionWandbLogger:
     """Return the W&B logger of a run; nothing is written outside the run folder.
 
@@ -96,6 +110,7 @@ def weights_and_biases(
     os.environ["WANDB_MODE"] = mode
     return CaptionWandbLogger(
         images=images,
+        monitor=monitor,
         project=project,
         name=os.environ.get(JOB_TITLE, name),
         save_dir=save_dir,

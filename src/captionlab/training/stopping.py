@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from captionlab.errors import UserError
 from captionlab.files import replacing
@@ -93,6 +93,39 @@ class Interrupt(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes last.ckpt after each epoch, and, in long ones, every so many steps too.
+
+    Not after the last step of an epoch: a run that goes on from there would leave its validation out.
+    Raises UserError for a number of steps below 1.
+    """
+
+    def __init__(self, *, dirpath: str, every_n_train_steps: int | None = None) -> None:
+        if every_n_train_steps is not None and every_n_train_steps < 1:
+            raise UserError(
+                f"callbacks.last.every_n_train_steps={every_n_train_steps} must be at least 1, or null"
+            )
+        # of its own: Lightning's save_last writes last.ckpt only when the best one changes
+        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+        self.steps = every_n_train_steps
+        self._path = Path(dirpath) / "last.ckpt"
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save in the midst of an epoch."""
+        done = batch_idx + 1
+        if self.steps is None or done >= trainer.num_training_batches:
+            return
+        if done % trainer.accumulate_grad_batches == 0 and trainer.global_step % self.steps == 0:
+            trainer.save_checkpoint(self._path)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

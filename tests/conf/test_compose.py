@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from captionlab.commands.search import Range
@@ -10,10 +11,11 @@ from captionlab.configuration import compose, config_dir, resolve
 from captionlab.signatures import check
 
 CONF = config_dir()
+WANDB_SWEEP = CONF / "sweep" / "wandb.yaml"  # read by W&B, not by Hydra
 GROUPS = sorted(
     (str(path.parent.relative_to(CONF)), path.stem)
     for path in CONF.rglob("*.yaml")
-    if path.parent != CONF and path.parent.name != "experiment"
+    if path.parent != CONF and path.parent.name != "experiment" and path != WANDB_SWEEP
 )
 # groups that only some choices of their parent have
 NEEDS = {
@@ -60,7 +62,7 @@ def test_an_encoder_swap_leaves_no_value_behind():
     assert before != swapped
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(name for group, name in GROUPS if group == "sweep"))
 def test_a_search_chooses_among_settings_that_there_are(name: str):
     space = {}
     for file in dict.fromkeys(("optuna", name)):
@@ -73,3 +75,22 @@ def test_a_search_chooses_among_settings_that_there_are(name: str):
         for end in plain if isinstance(plain, list) else (plain["low"], plain["high"]):
             check_whole(f"sweep={name}", f"{key}={end}")
         Range.read(key, plain)
+
+
+def test_what_a_wandb_agent_types_composes():
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    sweep = yaml.safe_load(WANDB_SWEEP.read_text())
+    ends = {
+        key: (own["values"][0], own["values"][-1]) if "values" in own else (own["min"], own["max"])
+        for key, own in sweep["parameters"].items()
+    }
+    for end in (0, 1):
+        chosen = {
+            key: {"value": float(values[end]) if key.endswith("lr") else values[end]}
+            for key, values in ends.items()
+        }
+        typed = utils.create_sweep_command_args({"args": chosen})["args_no_hyphens"]
+        assert len(typed) == len(ends)
+        check_whole("logger=wandb", *typed)
+    assert sweep["command"][-1] == "${args_no_hyphens}"
+    assert sweep["metric"] == {"name": "val/cider", "goal": "maximize"}

@@ -1,4 +1,7 @@
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,3 +133,34 @@ def test_an_unknown_split_or_image_is_named(source):
         source.truth("test-150", "A red circle.")
     with pytest.raises(IndexError, match="no number 400"):
         source.records("train")[400]
+
+
+def test_every_process_sees_the_same_data():
+    """Strings hash differently in each process: nothing drawn may follow the order of a set."""
+    code = (
+        "import hashlib; from captionlab.data.shapes import Shapes\n"
+        "digest = hashlib.sha256()\n"
+        "for language in ('en', 'zh'):\n"
+        "    data = Shapes(language=language, train_size=1500, val_size=2, test_size=2)\n"
+        "    for record in data.records('train'):\n"
+        "        digest.update(repr((record.image_id, record.captions)).encode())\n"
+        "for record in list(data.records('train'))[:20]:\n"
+        "    digest.update(record.image().tobytes())\n"
+        "print(digest.hexdigest())"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(seed),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (0, 1, 2)
+    ]
+    digests = [process.communicate(timeout=120)[0] for process in running]
+    assert len(digests[0]) == 65
+    assert len(set(digests)) == 1

@@ -253,7 +253,11 @@ class CaptionDataModule(pl.LightningDataModule):
             seed=torch.initial_seed() % 2**31,
         )
         loader = self._loader(
-            dataset, TrainingLoader, sampler=sampler, drop_last=len(dataset) >= 2 * self.batch_size
+            dataset,
+            TrainingLoader,
+            self.device_batch_size,
+            sampler=sampler,
+            drop_last=len(dataset) >= 2 * self.batch_size,
         )
         assert isinstance(loader, TrainingLoader)
         self._training = loader
@@ -286,7 +290,8 @@ class CaptionDataModule(pl.LightningDataModule):
         dataset = self.dataset(split)
         rank, ranks = self._rank
         sampler = EvaluationSampler(len(dataset), rank, ranks) if ranks > 1 else None
-        return self._loader(dataset, DataLoader, sampler=sampler)
+        # what is only scored may be dealt unevenly
+        return self._loader(dataset, DataLoader, -(-self.batch_size // ranks), sampler=sampler)
 
     @property
     def _rank(self) -> tuple[int, int]:
@@ -294,7 +299,7 @@ class CaptionDataModule(pl.LightningDataModule):
 
     @property
     def device_batch_size(self) -> int:
-        """How many images each process takes of a batch.
+        """How many images each process takes of a training batch.
 
         Raises:
             UserError: if a batch cannot be dealt evenly.
@@ -309,7 +314,11 @@ class CaptionDataModule(pl.LightningDataModule):
         return self.batch_size // ranks
 
     def _loader(
-        self, dataset: CaptionDataset, kind: type[DataLoader[CaptionBatch]], **how: Any
+        self,
+        dataset: CaptionDataset,
+        kind: type[DataLoader[CaptionBatch]],
+        batch_size: int,
+        **how: Any,
     ) -> DataLoader[CaptionBatch]:
         workers = self.num_workers
         if workers is None:
@@ -318,7 +327,7 @@ class CaptionDataModule(pl.LightningDataModule):
         examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
         return kind(
             examples,
-            batch_size=self.device_batch_size,
+            batch_size=batch_size,
             num_workers=workers,
             collate_fn=Collate(
                 self.tokenizer.pad_id, dataset.augment.mixup if dataset.augment else 0.0

@@ -122,9 +122,9 @@ def _groups(scene: Scene, rng: Random) -> list[Noun]:
         alike = tuple(thing for thing in left if fits(thing, left[0], said))
         left = [thing for thing in left if thing not in alike]
         if len(alike) > 1:
-            extra = {a for a in ("size", "texture") if len({getattr(t, a) for t in alike}) == 1}
-            if alike[0].texture == "solid":
-                extra.discard("texture")
+            kinds = ("size",) if alike[0].texture == "solid" else ("size", "texture")
+            # a tuple: the order of a set, and with it the draws, differs from process to process
+            extra = tuple(a for a in kinds if len({getattr(t, a) for t in alike}) == 1)
             more = frozenset(a for a in extra if rng.random() < 0.25)
             nouns.append(Noun(alike, said | more))
         else:

@@ -58,8 +58,12 @@ def test_the_wheel_holds_every_file(sdist_and_wheel, source, place):
 
 
 def test_the_wheel_holds_nothing_else(sdist_and_wheel):
-    tops = {name.split("/")[0] for name in contents(sdist_and_wheel[1])}
-    (metadata,) = tops - {"captionlab"}
+    names = contents(sdist_and_wheel[1])
+    tops = {name.split("/")[0] for name in names}
+    (metadata,) = tops - {"captionlab", "hydra_plugins"}
+    # the package of Hydra's plugins belongs to nobody: one with an __init__ would hide all others
+    plugins = {name.split("/")[1] for name in names if name.startswith("hydra_plugins/")}
+    assert plugins == {"captionlab_launcher"}
     assert metadata.startswith("captionlab-")
     assert metadata.endswith(".dist-info")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
 from captionlab.configuration import Sizes, build_captioner, compose, config_dir, resolve
 from captionlab.models.captioner import Captioner
+from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.text.tokenizers import SubwordTokenizer
 
 SMALL = {
@@ -92,3 +94,17 @@ def save_gpt2(folder: Path, captions: list[str]) -> Path:
     config = transformers.GPT2Config(bos_token_id=end, eos_token_id=end, **sizes)
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)
     return folder
+
+
+class Counting(Reward):
+    """A caption's reward is how many of its words are word 5."""
+
+    def __init__(self) -> None:
+        self.weights = {"cider": 1.0}
+
+    def prepare(self, text: TrainingText) -> None:
+        self.text = text
+
+    def __call__(self, image_ids, captions):
+        found = np.array([float(ids.count(5)) for ids in captions])
+        return {"cider": found, "reward": found}

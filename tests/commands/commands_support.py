@@ -31,6 +31,15 @@ SMALL = [
 ]
 
 
+GAN = [
+    "objective=adversarial",
+    "objective.warm_up_steps=2",
+    "objective.num_samples=2",
+    "objective.discriminator.hidden=16",
+    "data.captions_per_image=2",
+]
+
+
 def run_train(folder: Path, *overrides: str) -> None:
     """Run ``python train.py OVERRIDES`` in this process, from ``folder``."""
     GlobalHydra.instance().clear()

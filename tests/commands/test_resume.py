@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands_support import SMALL, run_train
+from commands_support import GAN, SMALL, run_train
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from captionlab.training.stopping import REQUEUE
@@ -66,15 +66,6 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(kind: str, tmp_path: 
         assert_same(
             tmp_path / "whole/checkpoints/last.ckpt", tmp_path / rest / "checkpoints/last.ckpt"
         )
-
-
-GAN = [
-    "objective=adversarial",
-    "objective.warm_up_steps=2",
-    "objective.num_samples=2",
-    "objective.discriminator.hidden=16",
-    "data.captions_per_image=2",
-]
 
 
 @pytest.mark.slow

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands_support import SMALL, run_train
+from commands_support import GAN, SMALL, run_train
 
 from captionlab import load_captioner
-
-GAN = [
-    "objective=adversarial",
-    "objective.warm_up_steps=2",
-    "objective.num_samples=2",
-    "objective.discriminator.hidden=16",
-    "data.captions_per_image=2",
-]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -13,27 +12,12 @@ import torch.multiprocessing as mp
 
 from captionlab.decoding.generated import Generated
 from captionlab.objectives.cross_entropy import CrossEntropy
-from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.objectives.self_critical import SelfCritical
-from tests_support import tiny_captioner
+from tests_support import Counting, tiny_captioner
 
 # captions of the first half are far longer than those of the second
 LENGTHS = torch.tensor([[9, 8], [10, 0], [3, 3], [2, 4]])
 WHOLE = slice(0, 4)
-
-
-class Counting(Reward):
-    """A caption's reward is how many of its words are word 5."""
-
-    def __init__(self) -> None:
-        self.weights = {"cider": 1.0}
-
-    def prepare(self, text: TrainingText) -> None:
-        self.text = text
-
-    def __call__(self, image_ids, captions):
-        found = np.array([float(ids.count(5)) for ids in captions])
-        return {"cider": found, "reward": found}
 
 
 def batch(part: slice) -> SimpleNamespace:

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from captionlab.decoding.sampling import Sampling
 from captionlab.errors import UserError
-from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.objectives.self_critical import (
     Fixed,
     SelfCritical,
     sequence_log_probs,
     without_dropout,
 )
-from tests_support import PRESETS, tiny_captioner, tiny_preset
+from tests_support import PRESETS, Counting, tiny_captioner, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0, "banned_ids": (3,)}
-
-
-class Counting(Reward):
-    """A caption's reward is how many of its words are word 5."""
-
-    def __init__(self) -> None:
-        self.weights = {"cider": 1.0}
-
-    def prepare(self, text: TrainingText) -> None:
-        self.text = text
-
-    def __call__(self, image_ids, captions):
-        found = np.array([float(ids.count(5)) for ids in captions])
-        return {"cider": found, "reward": found}
 
 
 def batch(images: int = 4) -> SimpleNamespace:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands_support import SMALL, run_train
 from omegaconf import OmegaConf
 
 from captionlab.commands import launch
@@ -118,3 +119,14 @@ def test_what_cannot_be_searched_is_said(search):
     ):
         with pytest.raises(UserError, match=part):
             Range.read("x", value)
+
+
+def test_a_search_without_many_runs_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, *SMALL, "sweep=optuna", "hydra.run.dir=run")
+    assert left.value.code == 2
+    assert (
+        "sweep=optuna chooses settings of many runs: say python train.py -m"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()

@@ -61,6 +61,11 @@ def hydra_main(task: Task) -> Callable[[], None]:
         with answers(debug), tidy(Path(run.runtime.output_dir)):
             if run.mode == RunMode.MULTIRUN:
                 refuse_several_processes(config)
+            elif run.runtime.choices.get("sweep") and SCORE not in os.environ:
+                raise UserError(
+                    f"sweep={run.runtime.choices['sweep']} chooses settings of many runs: say "
+                    "python train.py -m sweep=..., or leave it out for one run"
+                )
             score = task(config, list(run.overrides.task))
             leave(score)
             return score

@@ -74,10 +74,13 @@ def test_the_best_is_found_and_the_search_goes_on_where_it_stopped(search, tmp_p
     assert [t.params for t in trials[:4]] == before
     assert len({t.params["x"] for t in trials}) == 12
     assert again.study.best_value > -1.0
+    search(trials=12).run()  # nothing is left to do
+    assert len(again.study.trials) == 12
     for trial in trials:
         overrides = (tmp_path / f"sweep/{trial.number}/overrides.yaml").read_text()
         assert f"x={trial.params['x']:.6g}" in overrides
     shown = capsys.readouterr().out
+    assert "12 of 12 trials are finished" in shown
     assert "4 of 12 trials are finished" in shown
     assert f"x={again.study.best_params['x']:.6g}" in shown.split("best ")[-1]
 

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long training took, validation left out; None for runs that do not tell."""
+        """How long the epochs took, their validation included; None for runs that do not tell."""
         taken = [value for _, value in self.curves.get("train/seconds", [])]
         return sum(taken) if taken else None
 
@@ -154,10 +154,13 @@ def read_run(folder: Path) -> Run:
         for name, value in row.items():
             if name not in ("epoch", "step") and value not in ("", None):
                 curves.setdefault(name, []).append((epoch, float(value)))
+    best = _best_epoch(curves, flat)
     scores = {
-        name: values[_best_epoch(curves, flat)]
-        for name, values in ((name, dict(points)) for name, points in curves.items())
-        if name.startswith("val/") and _best_epoch(curves, flat) in values
+        name: value
+        for name, points in curves.items()
+        if name.startswith("val/")
+        for epoch, value in points
+        if epoch == best
     }
     results = folder / RESULTS
     if results.exists():
@@ -171,7 +174,7 @@ def read_run(folder: Path) -> Run:
 
 def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, Any]) -> int:
     """Return the epoch whose checkpoint is the best one."""
-    monitor = config.get("callbacks.checkpoint.monitor", "val/cider")
+    monitor = config.get("callbacks.best.monitor", "val/cider")
     points = curves.get(str(monitor)) or curves.get("val/cider") or [(-1, 0.0)]
     return max(points, key=lambda point: point[1])[0]
 

@@ -25,6 +25,8 @@ from captionlab.files import replacing
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
+# overrides that say where weights come from, not what is tried
+ELSEWHERE = ("ckpt=", "init_from=")
 Task = Callable[[DictConfig, list[str]], Any]
 
 

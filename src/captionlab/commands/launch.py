@@ -18,14 +18,13 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from captionlab.commands.door import SCORE
+from captionlab.commands.door import ELSEWHERE, SCORE
 from captionlab.data.datamodule import available_cores
 from captionlab.errors import UserError
 from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
 
 SCORE_FILE = "score.json"
 LOOK_EVERY = 1.0  # seconds between looks at a job that may be poor
-ELSEWHERE = ("ckpt=", "init_from=")  # overrides that say where weights come from, not what is tried
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Outcome:
 
     score: float | None = None
     failure: str | None = None
-    kept: bool = False  # it was finished before
     pruned: bool = False  # it was ended early
 
 
@@ -193,7 +191,7 @@ def run(
     score = job.folder / SCORE_FILE
     if score.exists() and (job.folder / "results.json").exists():
         print(f"{name}: finished before", flush=True)
-        return Outcome(json.loads(score.read_text())["score"], kept=True)
+        return Outcome(json.loads(score.read_text())["score"])
     with devices.taken() as group:
         on = f" on GPU {','.join(group)}" if group else ""
         last = job.folder / "checkpoints" / "last.ckpt"
@@ -261,9 +259,9 @@ def answer(planned: tuple[int, list[str], DictConfig], outcome: Outcome) -> JobR
     """Return an outcome as Hydra's sweepers read it."""
     _, overrides, config = planned
     found = JobReturn(overrides=overrides, cfg=config, task_name="train")
-    # asked for the value of a failed job, Hydra raises what stands there
     if outcome.failure is None:
         found.status, found.return_value = JobStatus.COMPLETED, outcome.score
     else:
+        # asked for the value of a failed job, Hydra raises what stands there
         found.status, found.return_value = JobStatus.FAILED, SystemExit(1)
     return found

@@ -92,10 +92,9 @@ class Search:
         begun = [t for t in self.study.trials if t.state == states.RUNNING]
         done = len(self.study.trials) - len(begun)
         missing = max(0, self.trials - len(self.study.trials))
-        number = len(self.study.trials)
-        jobs = [self._job(t.number, t.params) for t in begun]
-        probe = jobs or [self._job(number, {})]
-        devices = Devices.of_machine(probe * (len(begun) + missing), self.at_a_time)
+        # what a trial tries does not change how many GPUs it wants; a finished search wants none
+        alike = [self._job(len(self.study.trials), {})] * max(1, len(begun) + missing)
+        devices = Devices.of_machine(alike, self.at_a_time)
         print(f"{done} of {self.trials} trials are finished; study in {self.folder}", flush=True)
         with ThreadPoolExecutor(devices.count) as pool:
             waiting = [pool.submit(self._again, t, devices) for t in begun]
@@ -113,15 +112,14 @@ class Search:
         trial = self.study.ask()
         for key, part in self.space.items():
             part.suggest(trial, key)
-        self._try(trial.number, trial, trial.params, devices)
+        self._try(trial, devices)
 
     def _again(self, frozen: Any, devices: Devices) -> None:
-        trial = _optuna().trial.Trial(self.study, frozen._trial_id)
-        self._try(frozen.number, trial, frozen.params, devices)
+        self._try(_optuna().trial.Trial(self.study, frozen._trial_id), devices)
 
-    def _try(self, number: int, trial: Any, params: Mapping[str, Any], devices: Devices) -> None:
+    def _try(self, trial: Any, devices: Devices) -> None:
         states = _optuna().trial.TrialState
-        job = self._job(number, params)
+        job = self._job(trial.number, trial.params)
         check_folder(job)
         told: set[int] = set()
 

@@ -29,6 +29,7 @@ from captionlab.commands.assemble import (
     check_settings,
     training_text,
 )
+from captionlab.commands.door import ELSEWHERE
 from captionlab.commands.extract import check_features
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
@@ -265,7 +266,7 @@ def fit(
         if not last.exists():
             log.info("interrupted before the first step; nothing is left to resume")
             sys.exit(status)
-        kept = [o for o in overrides if not o.startswith(("ckpt=", "init_from="))]
+        kept = [o for o in overrides if not o.startswith(ELSEWHERE)]
         command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
         log.info("interrupted after %s steps; go on with:\n  %s", trainer.global_step, command)
         sys.exit(status)

@@ -5,8 +5,10 @@ I images, S summed values of an image, R resamples.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -47,6 +49,11 @@ class Statistic:
             return (sums > 0).sum(1).astype(np.float64)
         return bleu_of(sums)[:, int(self.kind[-1]) - 1]
 
+    def whole(self) -> float:
+        """Return the score of all images, each once."""
+        sums = self.values.sum(0, keepdims=True)
+        return float(self.score(sums, len(self.values))[0])
+
 
 def intervals(
     statistics: Mapping[str, Statistic],
@@ -65,7 +72,7 @@ def intervals(
     if not statistics:
         return {}
     images = len(next(iter(statistics.values())).values)
-    weights = _draws(images, resamples, np.random.default_rng(seed))
+    weights, _ = _draws(images, resamples, seed)
     return {
         name: _percentiles(_resampled(statistic, weights), level)
         for name, statistic in statistics.items()
@@ -103,35 +110,31 @@ def difference(
     images = {len(statistic.values) for statistic in (*runs, *others)}
     if len(images) != 1:
         raise ValueError(f"scores of {sorted(images)} images cannot be paired")
-    random = np.random.default_rng(seed)
-    weights = _draws(images.pop(), resamples, random)
+    weights, after = _draws(images.pop(), resamples, seed)
+    random = copy.deepcopy(after)
     means, values = [], []
     for side in (runs, others):
         scores = np.stack([_resampled(statistic, weights) for statistic in side])  # (runs, R)
         drawn = random.integers(len(side), size=(len(side), resamples))
         means.append(np.take_along_axis(scores, drawn, 0).mean(0))
-        values.append(np.mean([_whole(statistic) for statistic in side]))
+        values.append(np.mean([statistic.whole() for statistic in side]))
     return Difference(float(values[0] - values[1]), *_percentiles(means[0] - means[1], level))
 
 
-def _draws(images: int, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Return how often each image is drawn (R, I)."""
+@lru_cache(maxsize=1)  # a table of runs asks for the same draws once a row
+def _draws(images: int, resamples: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    """Return how often each image is drawn (R, I), and the generator as it is after that."""
+    random = np.random.default_rng(seed)
     drawn = random.multinomial(images, np.full(images, 1 / images), size=resamples)
-    return drawn.astype(np.float64)
+    return drawn.astype(np.float64), random
 
 
 def _resampled(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     """Return the scores (R,) of drawn images (R, I)."""
     scores = statistic.score(weights @ statistic.values, len(statistic.values))
     if statistic.kind == "different":
-        scores += _whole(statistic) - scores.mean()
+        scores += statistic.whole() - scores.mean()
     return scores
-
-
-def _whole(statistic: Statistic) -> float:
-    """Return the score of all images, each once."""
-    sums = statistic.values.sum(0, keepdims=True)
-    return float(statistic.score(sums, len(statistic.values))[0])
 
 
 def _percentiles(scores: np.ndarray, level: float) -> tuple[float, float]:

@@ -126,8 +126,7 @@ class SplitScorer:
         statistics["length_deviation"] = Statistic(np.stack([lengths, lengths**2], 1), "deviation")
         for name in ("vocabulary", "length_deviation", "balance"):
             if name in statistics:
-                sums = statistics[name].values.sum(0, keepdims=True)
-                corpus[name] = float(statistics[name].score(sums, len(ids))[0])
+                corpus[name] = statistics[name].whole()
         statistics.update((name, Statistic(values[:, None])) for name, values in means.items())
         if self._meteor is not None:
             references = [self._references.texts[row] for row in candidates.rows]

@@ -148,7 +148,7 @@ class CaptioningModule(pl.LightningModule):
         super().lr_scheduler_step(scheduler, metric)
 
     def on_train_epoch_end(self) -> None:
-        """Log the learning rate that the epoch ended with, and the seconds it took to train."""
+        """Log the learning rate that the epoch ended with, and its seconds, validation included."""
         self.log("train/seconds", time.monotonic() - self._began)
         optimizer = self.optimizers(use_pl_optimizer=False)
         self.log("train/lr", optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]

@@ -63,12 +63,9 @@ class Interrupt(Callback):
         batch_idx: int,
     ) -> None:
         """Save and stop, where that was asked for and a resumed run can go on."""
-        done = batch_idx + 1
-        last = done >= trainer.num_training_batches  # validation follows, and then a checkpoint
-        if last or done % trainer.accumulate_grad_batches or not self._agreed(trainer, batch_idx):
-            return
-        trainer.save_checkpoint(self._path)
-        raise KeyboardInterrupt
+        if within_epoch(trainer, batch_idx) and self._agreed(trainer, batch_idx):
+            trainer.save_checkpoint(self._path)
+            raise KeyboardInterrupt
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop after an epoch, whose checkpoint is written."""
@@ -95,10 +92,18 @@ class Interrupt(Callback):
         self._before = {}
 
 
+def within_epoch(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Return whether a run can go on exactly after this batch: a step is whole, and not the last one.
+
+    After the last one validation follows, which a run that goes on from there would leave out.
+    """
+    done = batch_idx + 1
+    return done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0
+
+
 class LastCheckpoint(ModelCheckpoint):
     """Writes last.ckpt after each epoch, and, in long ones, every so many steps too.
 
-    Not after the last step of an epoch: a run that goes on from there would leave its validation out.
     Raises UserError for a number of steps below 1.
     """
 
@@ -121,10 +126,9 @@ class LastCheckpoint(ModelCheckpoint):
         batch_idx: int,
     ) -> None:
         """Save in the midst of an epoch."""
-        done = batch_idx + 1
-        if self.steps is None or done >= trainer.num_training_batches:
+        if self.steps is None or trainer.global_step % self.steps:
             return
-        if done % trainer.accumulate_grad_batches == 0 and trainer.global_step % self.steps == 0:
+        if within_epoch(trainer, batch_idx):
             trainer.save_checkpoint(self._path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -14,6 +15,8 @@ from pytorch_lightning.callbacks import Callback
 
 from captionlab.commands.door import _train, hydra_main
 from captionlab.errors import UserError
+from captionlab.objectives.rewards import Reward, TrainingText
+from captionlab.text.tokenizers import WordTokenizer
 
 SMALL = [
     "data.source.train_size=128",
@@ -68,11 +71,13 @@ class StopAt(Callback):
 class KillAt(Callback):
     """Ends this process as a lost machine does, in the second epoch."""
 
-    def __init__(self, *, where: str) -> None:
+    def __init__(self, *, where: str, rank: int = 0) -> None:
         self.where = where
+        self.rank = rank
 
     def _kill(self, trainer: pl.Trainer, where: str) -> None:
-        if where == self.where and trainer.current_epoch == 1 and not trainer.sanity_checking:
+        here = trainer.global_rank == self.rank and trainer.current_epoch == 1
+        if where == self.where and here and not trainer.sanity_checking:
             os.kill(os.getpid(), signals.SIGKILL)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *_: object) -> None:
@@ -114,3 +119,17 @@ class FailOn(Callback):
     ) -> None:
         if trainer.global_rank == self.rank and batch_idx == 3:
             raise UserError(f"the photograph of rank {self.rank} is damaged")
+
+
+def counted_once(captions: Iterable[str], *, threshold: int, max_size: int | None) -> WordTokenizer:
+    """Return the tokenizer of captions; they must not be counted on another rank than the first."""
+    assert os.environ.get("LOCAL_RANK", "0") == "0", "the vocabulary is counted on each rank"
+    return WordTokenizer.fit(captions, threshold=threshold, max_size=max_size)
+
+
+class WeighedOnce(Reward):
+    """A reward that insists that the references were counted on rank 0."""
+
+    def prepare(self, text: TrainingText) -> None:
+        assert (text.counted is None) == (os.environ.get("LOCAL_RANK", "0") == "0")
+        super().prepare(text)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 
 from captionlab.decoding.generated import Generated
+from captionlab.models.discriminators import CNNDiscriminator
+from captionlab.objectives import adversarial as module
+from captionlab.objectives.adversarial import Adversarial
 from captionlab.objectives.cross_entropy import CrossEntropy
+from captionlab.objectives.hard_attention import HardAttentionLoss
+from captionlab.objectives.scheduled_sampling import ScheduledSampling
 from captionlab.objectives.self_critical import SelfCritical
-from tests_support import Counting, tiny_captioner
+from captionlab.objectives.variational import Variational
+from tests_support import Counting, tiny_preset
 
 # captions of the first half are far longer than those of the second
 LENGTHS = torch.tensor([[9, 8], [10, 0], [3, 3], [2, 4]])
@@ -46,32 +54,99 @@ def drawn(part: slice) -> Generated:
     return Generated(tokens[part], lengths[part], nothing, nothing, None)
 
 
+class Drawn:
+    """Stands in for sampling: what a process draws depends on its images alone."""
+
+    temperature = 1.0
+    num_samples = 3
+
+    def __init__(self, part: slice) -> None:
+        self.part = part
+
+    def __call__(self, *_: object, **__: object) -> Generated:
+        return drawn(self.part)
+
+
+def without_noise(logits: torch.Tensor, words: torch.Tensor, temperature: float) -> torch.Tensor:
+    soft = (logits / temperature).softmax(-1)
+    return F.one_hot(words, logits.shape[-1]) + soft - soft.detach()
+
+
+def objective_of(kind: str, part: slice) -> Any:
+    if kind.startswith("self_critical"):
+        baseline = "moving_average" if kind.endswith("average") else "leave_one_out"
+        found = SelfCritical(
+            reward=Counting(), likelihood=0.5, check_steps=0, baseline=baseline, num_samples=3
+        )
+        found.sampling = Drawn(part)
+        return found
+    if kind == "adversarial":
+        found = Adversarial(
+            reward=Counting(),
+            discriminator=partial(CNNDiscriminator, embedding=8, hidden=8, dropout=0.0),
+            estimator="gumbel",
+            feature_matching=1.0,
+            num_samples=3,
+            warm_up_steps=0,
+            discriminator_limit=0.0,
+        )
+        found.least_accuracy = -1.0  # listened to at once
+        found.sampling = Drawn(part)
+        module.straight_through = without_noise
+        return found
+    return {
+        "cross_entropy": partial(CrossEntropy, label_smoothing=0.1),
+        "hard_attention": HardAttentionLoss,
+        # between the first dimension of one half (0.058) and of the other (0.064)
+        "variational": partial(Variational, free_bits=0.06, anneal_epochs=0),
+        "scheduled_sampling": ScheduledSampling,
+    }[kind]()
+
+
+MODEL = {"hard_attention": "hard_attn", "variational": "cvae"}
+
+
 def gradients(kind: str, part: slice) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    captioner = tiny_captioner(vocabulary=9)
-    captioner.encoder.eval()  # batch norm knows its own process alone
-    if kind == "self_critical":
-        objective = SelfCritical(reward=Counting(), likelihood=0.5, check_steps=0)
-        objective.sampling = lambda *_, **__: drawn(part)
-        objective.sampling.temperature = 1.0
-    else:
-        objective = CrossEntropy(label_smoothing=0.1)
+    captioner = tiny_preset(
+        MODEL.get(kind, "tiny"), vocabulary=9
+    )  # in evaluation: nothing is drawn
+    if kind == "cross_entropy":
         captioner.decoder.attention_penalty = 1.0
-    loss, diagnostics = objective(captioner, batch(part))
+    torch.manual_seed(0)  # of the discriminator, which is built in the first step
+    loss, diagnostics = objective_of(kind, part)(captioner, batch(part))
     loss.backward()
     found = {n: p.grad for n, p in captioner.named_parameters() if p.grad is not None}
     return {**found, "loss": loss.detach(), "nll": diagnostics["nll"]}
 
 
-def work(rank: int, folder: str, kind: str) -> None:
+KINDS = [
+    "cross_entropy",
+    "scheduled_sampling",
+    "hard_attention",
+    "variational",
+    "self_critical",
+    "self_critical, moving average",
+    "adversarial",
+]
+
+
+def work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.save(gradients(kind, slice(2 * rank, 2 * rank + 2)), f"{folder}/{rank}.pt")
+    found = {kind: gradients(kind, slice(2 * rank, 2 * rank + 2)) for kind in KINDS}
+    torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "self_critical"])
-def test_tokens_count_the_same_wherever_they_are(kind: str, tmp_path: Path):
-    mp.spawn(work, args=(str(tmp_path), kind), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(work, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_halves_of_a_batch_teach_what_the_whole_teaches(kind: str, halves: list[dict]):
+    first, second = (half[kind] for half in halves)
     for name, value in gradients(kind, WHOLE).items():
         torch.testing.assert_close((first[name] + second[name]) / 2, value, msg=name)

@@ -14,6 +14,7 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.rewards import TrainingText
 from captionlab.signatures import describe_type
@@ -130,8 +131,10 @@ def build_module(
     )
 
 
-def training_text(data: CaptionDataModule) -> TrainingText:
-    """Return the training captions as rewards read them."""
+def training_text(
+    data: CaptionDataModule, counted: PreparedReferences | None = None
+) -> TrainingText:
+    """Return the training captions as rewards read them; ``counted`` by another process or here."""
     return TrainingText(
         references=data.training_ids(),
         decode=data.tokenizer.decode,
@@ -139,6 +142,7 @@ def training_text(data: CaptionDataModule) -> TrainingText:
         truth=data.truth,
         captions_per_image=data.captions_per_image,
         language=data.source.language,
+        counted=counted,
     )
 
 

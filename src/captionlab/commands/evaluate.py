@@ -29,6 +29,7 @@ from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples
 from captionlab.training.gallery import write_gallery
+from captionlab.training.ranks import together
 
 GROUPS = ("data", "decoding", "trainer")
 SETTINGS = ("meteor", "samples")
@@ -72,13 +73,14 @@ def evaluate(
     module = build_module(config, data, captioner, portable(config, stored.tokenizer), members)
     module.evaluation_split = split
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
-    trainer.test(module, datamodule=data, verbose=False)
+    with together(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
     module.metrics.close()
     if not trainer.is_global_zero:
         return 0
     scores = module.scores[split]
-    together = "-ensemble" if others else ""
-    beside = Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}{together}"
+    ensemble = "-ensemble" if others else ""
+    beside = Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}{ensemble}"
     folder = Path(out) if out else beside
     write_json(folder / "captions.json", coco_result(scores.captions))
     write_json(folder / "references.json", coco_annotations(records))

@@ -52,10 +52,13 @@ from captionlab.configuration import (
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.errors import UserError
+from captionlab.metrics.references import PreparedReferences
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
+from captionlab.text.tokenizers import tokenizer_from_dict
 from captionlab.training.module import CaptioningModule
+from captionlab.training.ranks import Lead, together
 from captionlab.training.stopping import REQUEUE, Interrupt
 
 log = logging.getLogger("captionlab")
@@ -86,20 +89,6 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
     start = starting_point(config)
-    data: CaptionDataModule = build_data(config["data"])
-    if start is not None:
-        data.tokenizer = start.tokenizer
-    check_data(data)
-    if start is not None:
-        config["model"] = without_downloads(config["model"], start.config["model"])
-    captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
-    keep_architectures(config["model"], captioner)
-    if start is not None:
-        load_weights(captioner, start)
-    check_features(config, data, captioner.encoder)
-    module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
-    module.start_scores = {} if start is None else start.scores
-    prepare(module.objective, data, start)
     trainer = build_trainer(
         config,
         loggers=[build(node, f"logger.{name}") for name, node in config["logger"].items()],
@@ -109,6 +98,26 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
             if node
         ],
     )
+    with Lead(trainer) as lead:
+        found = lead.told() or {}
+        data: CaptionDataModule = build_data(config["data"])
+        data.trainer = trainer
+        if start is not None:
+            data.tokenizer = start.tokenizer
+        elif found:
+            data.tokenizer = tokenizer_from_dict(found["tokenizer"])
+        check_data(data)
+        if start is not None:
+            config["model"] = without_downloads(config["model"], start.config["model"])
+        captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
+        keep_architectures(config["model"], captioner)
+        if start is not None:
+            load_weights(captioner, start)
+        check_features(config, data, captioner.encoder)
+        module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
+        module.start_scores = {} if start is None else start.scores
+        counted = prepare(module.objective, data, start, found.get("references"))
+        lead.tell({"tokenizer": data.tokenizer.to_dict(), "references": counted})
 
     output = Path(config["output_dir"])
     if trainer.is_global_zero:
@@ -119,28 +128,38 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         if kept:
             write_arrays(output / FREQUENCIES, kept)
         introduce(config, data, module, trainer)
-    fit(trainer, module, data, config, overrides)
-    if config["test"]:
-        test(trainer, module, data, config)
+    with together(trainer):
+        fit(trainer, module, data, config, overrides)
+        if config["test"]:
+            test(trainer, module, data, config)
     module.metrics.close()
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return None if score is None else float(score)
 
 
-def prepare(objective: Objective, data: CaptionDataModule, start: Checkpoint | None) -> None:
-    """Give an objective that rewards captions the training captions.
+def prepare(
+    objective: Objective,
+    data: CaptionDataModule,
+    start: Checkpoint | None,
+    counted: PreparedReferences | None,
+) -> PreparedReferences | None:
+    """Give an objective that rewards captions the training captions; return them counted.
+
+    ``counted``: by rank 0, where this is another one.
 
     Raises:
         UserError: if it has nothing to start from, or a reward cannot be had.
     """
     if not isinstance(objective, Prepared):
-        return
+        return None
     if start is None and isinstance(objective, Rewarding) and objective.needs_start:
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"
         )
-    objective.prepare(training_text(data), {} if start is None else start.scores)
+    text = training_text(data, counted)
+    objective.prepare(text, {} if start is None else start.scores)
+    return text.prepared if isinstance(objective, Rewarding) else None
 
 
 def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
@@ -195,8 +214,10 @@ def check_data(data: CaptionDataModule) -> None:
     """Read the splits that training needs.
 
     Raises:
-        UserError: if one is missing or empty, or validation has too few images to be scored.
+        UserError: if one is missing or empty, validation has too few images to be scored, or a batch
+            cannot be dealt to the processes.
     """
+    data.require_even_batches()
     data.setup("fit")
     if len(data.records("val")) < 2:
         raise UserError(
@@ -233,7 +254,7 @@ def introduce(
         log.info(
             "batch      %s images: %s on each of %s processes",
             data.batch_size,
-            data.batch_size // trainer.world_size,
+            data.device_batch_size,
             trainer.world_size,
         )
     log.info("run        %s", config["output_dir"])

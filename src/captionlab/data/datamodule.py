@@ -124,6 +124,8 @@ class CaptionDataModule(pl.LightningDataModule):
         self._datasets: dict[str, CaptionDataset] = {}
         self._training: TrainingLoader | None = None
         self._resumed: dict[str, Any] = {}
+        # of the run, on every rank: later each rank draws by a seed of its own
+        self._seed = torch.initial_seed() % 2**31
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -241,6 +243,7 @@ class CaptionDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
         """Return this rank's shuffled training batches; a ragged last one is left to the next epoch."""
+        self.require_even_batches()
         dataset = self.dataset("train")
         rank, ranks = self._rank
         own = len(self.records("train"))
@@ -250,7 +253,7 @@ class CaptionDataModule(pl.LightningDataModule):
             share=self.extra.share if self.extra else 0.0,
             rank=rank,
             ranks=ranks,
-            seed=torch.initial_seed() % 2**31,
+            seed=self._seed,
         )
         loader = self._loader(
             dataset,
@@ -299,7 +302,11 @@ class CaptionDataModule(pl.LightningDataModule):
 
     @property
     def device_batch_size(self) -> int:
-        """How many images each process takes of a training batch.
+        """How many images each process takes of a training batch."""
+        return self.batch_size // self._rank[1]
+
+    def require_even_batches(self) -> None:
+        """Refuse a batch that the trainer's processes cannot share.
 
         Raises:
             UserError: if a batch cannot be dealt evenly.
@@ -311,7 +318,6 @@ class CaptionDataModule(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} is that of all {ranks} processes together and "
                 f"cannot be dealt evenly: say data.batch_size={near}"
             )
-        return self.batch_size // ranks
 
     def _loader(
         self,

@@ -18,7 +18,7 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversary import Adversary, Build, Loss
-from captionlab.objectives.base import Batch, mean_nll, rank_weight
+from captionlab.objectives.base import Batch, joined, mean_nll, rank_weight
 from captionlab.objectives.gumbel import straight_through
 from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.objectives.rollouts import values
@@ -311,7 +311,9 @@ class Adversarial(nn.Module):
             with torch.no_grad():
                 aim = network(memory, network.embed(*persons), persons[1]).features
             # Salimans et al. 2016, section 3.1
-            gap = aim[persons[1].any(-1)].mean(0) - judged.features.mean((0, 1))
+            aim = aim[persons[1].any(-1)]
+            found = judged.features.flatten(0, 1)
+            gap = joined(aim.mean(0), len(aim)) - joined(found.mean(0), len(found))
         return loss.mean() + self.feature_matching * gap.square().sum(), judged.scores
 
     def _persons(self, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:

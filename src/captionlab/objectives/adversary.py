@@ -16,7 +16,7 @@ from torch import Tensor
 
 from captionlab.memory import Memory
 from captionlab.models.discriminators import Discriminator
-from captionlab.objectives.base import averaged
+from captionlab.objectives.base import averaged, rank_weight
 
 Loss = Literal["bce", "hinge", "wgan"]
 PENALTY = 10.0  # of WGAN-GP (Gulrajani et al. 2017, algorithm 1)
@@ -80,8 +80,9 @@ class Adversary:
         fake = network(memory, network.embed(*machines), machines[1]).scores
         there = persons[1].any(-1)
         real, mismatched = real[there], mismatched[there]
-        loss = self._criterion(real, 1.0) + 0.5 * (
-            self._criterion(fake, -1.0) + self._criterion(mismatched, -1.0)
+        weight = rank_weight(there.sum(), fake)
+        loss = weight * self._criterion(real, 1.0) + 0.5 * (
+            self._criterion(fake, -1.0) + weight * self._criterion(mismatched, -1.0)
         )
         # Wasserstein scores have no zero of their own
         middle = (real.mean() + fake.mean()) / 2 if self.loss == "wgan" else 0.0
@@ -91,7 +92,7 @@ class Adversary:
             "d_mismatched": (mismatched < middle).float().mean(),
         }
         # captions of other images may fit: how many of them it finds out says little of the match
-        told = (accuracies["d_real"] + accuracies["d_fake"]) / 2
+        told = (weight * accuracies["d_real"] + accuracies["d_fake"]) / 2
         self.accuracy = 0.9 * self.accuracy + 0.1 * float(averaged(told.detach()))
         if self.accuracy < self.limit:
             if self.loss == "wgan":

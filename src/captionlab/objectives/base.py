@@ -162,6 +162,16 @@ def averaged(value: Tensor) -> Tensor:
     return value
 
 
+def joined(mean: Tensor, count: int | Tensor) -> Tensor:
+    """Return the mean over the things of all processes, of a mean over this process's ``count``.
+
+    For what is not linear in it, the square of a mean say. Its gradient flows to this process's part
+    as if DDP's mean over processes were a sum over their parts, which it then is.
+    """
+    own = mean * rank_weight(count, mean)
+    return own + (averaged(own.detach()) - own.detach())
+
+
 def mean_nll(captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
     """Return the mean negative log-likelihood of the batch's real tokens, in nats a token.
 

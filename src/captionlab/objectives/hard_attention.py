@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, rank_weight, teacher_forced
+from captionlab.objectives.base import Batch, joined, rank_weight, teacher_forced
 from captionlab.objectives.cross_entropy import with_penalty
 
 
@@ -24,9 +24,9 @@ class HardAttentionLoss(nn.Module):
     ``-log p(y|s) - reinforce * (log p(y|s) - b) * log p(s) - entropy * H[s]``, log-probabilities
     and entropies summed over its steps and the bracket a constant; its gradient is the section's
     last equation. The baseline b is the moving average of log p(y|s),
-    ``b = decay * b + (1 - decay) * mean``; it begins as the first batch's mean and lives in a
-    buffer, which a checkpoint keeps (and which DDP copies from rank 0). The sum over captions is
-    divided by M, so that the loss is in nats a token.
+    ``b = decay * b + (1 - decay) * mean``, over all ranks; it begins as the first batch's mean and
+    lives in a buffer, which a checkpoint keeps. The sum over captions is divided by M, so that the
+    loss is in nats a token.
 
     Raises:
         UserError: if a factor is negative, ``baseline_decay`` not in [0, 1), or the captioner's
@@ -68,7 +68,8 @@ class HardAttentionLoss(nn.Module):
         placed[real] = token_nll.detach()
         present = real.any(-1)
         log_likelihood = -placed.sum(-1)[present]  # (captions,)
-        advantage = log_likelihood - self._follow(log_likelihood.mean())
+        mean = joined(log_likelihood.mean(), len(log_likelihood))
+        advantage = log_likelihood - self._follow(mean)
         log_choice = decoded.log_choice.float().masked_fill(~real, 0.0).sum(-1)[present]
         uncertain = decoded.entropy.float()[real].sum()
         gain = self.reinforce * (advantage * log_choice).sum() + self.entropy * uncertain

@@ -30,6 +30,7 @@ class TrainingText:
         truth: (image id, caption) -> whether all that it says holds, where the data can tell.
         captions_per_image: how many of an image's captions a batch holds; None for all.
         language: of the captions, such as "en".
+        counted: the references' n-grams where another process has counted them; None counts here.
     """
 
     references: Mapping[ImageId, Sequence[Sequence[int]]]
@@ -38,10 +39,13 @@ class TrainingText:
     truth: Callable[[Any, str], bool] | None = None
     captions_per_image: int | None = None
     language: str = "en"
+    counted: PreparedReferences | None = None
 
     @cached_property
     def prepared(self) -> PreparedReferences:
         """The references, counted once; a token's number is its word."""
+        if self.counted is not None:
+            return self.counted
         texts = {i: [_words(caption) for caption in c] for i, c in self.references.items()}
         return PreparedReferences(texts, str.split)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, rank_weight, teacher_forced
+from captionlab.objectives.base import Batch, averaged, joined, rank_weight, teacher_forced
 from captionlab.objectives.cross_entropy import with_penalty
 
 # nats beyond the free bits from which on a dimension of the latent counts as active
@@ -63,13 +63,14 @@ class Variational:
             )
         nll = F.cross_entropy(logits.float(), targets)
         each = decoded.kl[real.any(-1)]  # (captions,Z)
-        mean = each.mean(0)
-        price = mean.clamp_min(self.free_bits).sum() * (len(each) / len(targets))
-        weight = rank_weight(len(targets), nll)
+        mean = joined(each.mean(0), len(each))  # of all ranks: what is free hangs on it
+        captions, tokens = averaged(nll.new_tensor([len(each), len(targets)]))
+        price = mean.clamp_min(self.free_bits).sum() * (captions / tokens)
+        nll = nll * rank_weight(len(targets), nll)
         diagnostics = {
-            "nll": nll.detach() * weight,
+            "nll": nll.detach(),
             "kl": mean.detach().sum(),
             "active_units": (mean.detach() > self.free_bits + ACTIVE).sum().float(),
         }
-        loss = (nll + self.factor * price) * weight
+        loss = nll + self.factor * price
         return with_penalty(captioner, weights, real, loss, diagnostics)

@@ -84,6 +84,11 @@ class CaptioningModule(pl.LightningModule):
             int | str, tuple[Tensor, Tensor]
         ] = {}  # scores (G,), targets (G,) an image
 
+    def setup(self, stage: str) -> None:
+        """Let each rank draw dropout and captions of its own: Lightning seeds all of them alike."""
+        if stage == "fit" and self.global_rank:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
     def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
         """Return the objective's loss and log its diagnostics."""
         if isinstance(self.objective, Timed):

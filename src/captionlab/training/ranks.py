@@ -1,0 +1,121 @@
+"""Several processes of one run: what the first one finds out for all, and how they end together."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import pytorch_lightning as pl
+import torch.distributed as dist
+
+log = logging.getLogger(__name__)
+
+
+class Lead:
+    """Rank 0 goes ahead: it reads and checks everything, and the other ranks begin with what it found.
+
+    So a mistake is said once, what is computed from the data is computed once, and all ranks have the
+    same. Where Lightning starts the processes, the others are not there before ``tell``; where a
+    cluster does (SLURM, torchrun), they wait in ``told``, and end with it if rank 0 fails.
+
+        with Lead(trainer) as lead:
+            found = lead.told() or find_out()
+            ...
+            lead.tell(found)
+    """
+
+    def __init__(self, trainer: pl.Trainer) -> None:
+        self._trainer = trainer
+        launcher = trainer.strategy.launcher
+        # processes that are forks of this one have what it has
+        forked = launcher is None or launcher.is_interactive_compatible
+        self._alone = trainer.world_size == 1 or forked
+        self._first = trainer.is_global_zero
+        self._told = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def told(self) -> dict[str, Any] | None:
+        """Return what rank 0 tells, waiting for it; None on rank 0 itself.
+
+        Raises:
+            SystemExit: with status 2, if rank 0 failed; it says why.
+        """
+        if self._alone or self._first:
+            return None
+        self._meet()
+        found: dict[str, Any] | None = self._trainer.strategy.broadcast(None)
+        if found is None:
+            sys.exit(2)
+        return found
+
+    def tell(self, found: dict[str, Any]) -> None:
+        """Start the other processes where nobody else does, and hand them what rank 0 found."""
+        if not self._alone and self._first:
+            self._tell(found)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and not self._told and not self._alone and self._first:
+            environment = getattr(self._trainer.strategy, "cluster_environment", None)
+            if environment is not None and environment.creates_processes_externally:
+                self._tell(None)
+
+    def _tell(self, found: dict[str, Any] | None) -> None:
+        self._told = True
+        self._meet()
+        self._trainer.strategy.broadcast(found)
+
+    def _meet(self) -> None:
+        """Start what processes are missing and connect them: what ``fit`` would do first."""
+        strategy = self._trainer.strategy
+        assert strategy.launcher is not None  # then this rank would be alone
+        strategy.launcher.launch(strategy.setup_environment, trainer=self._trainer)
+
+
+@contextmanager
+def together(trainer: pl.Trainer) -> Iterator[None]:
+    """End this process without a word where another one ended first: that one says why.
+
+    Raises:
+        SystemExit: with the status of the other where this process started it, else 1.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not _of_another(error):
+            raise
+        status = _status(getattr(trainer.strategy.launcher, "procs", []))
+        if status < 0:  # it had no time for a message
+            log.error(
+                "a process of this run was killed by %s, as a machine without memory does",
+                signal.Signals(-status).name,
+            )
+        sys.exit(status if status > 0 else 1)
+
+
+def _of_another(error: RuntimeError) -> bool:
+    """Return whether a connection broke: gloo says so in words alone."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _status(children: list[Any], patience: float = 3.0) -> int:
+    """Return how the first child that failed ended; 0 where none did."""
+    deadline = time.monotonic() + patience
+    while children and time.monotonic() < deadline:
+        for child in children:
+            if child.poll():
+                return int(child.returncode)
+        time.sleep(0.1)
+    return 0

@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, about_file, did_you_mean
 from captionlab.signatures import LABELS, locate
 
 CAPTIONER = "captionlab.models.captioner.Captioner"  # unless a model's YAML names another class
@@ -95,12 +95,12 @@ def _missing(key: str, config: DictConfig) -> str:
 
 
 def explain(error: BaseException) -> str | None:
-    """Return one sentence for an error of Hydra or OmegaConf that the user's input caused, else None."""
+    """Return one sentence for an error of Hydra, OmegaConf or a file that the user can mend, else None."""
     if isinstance(error, UserError):
         return str(error)
     module = type(error).__module__
-    if not module.startswith(("hydra", "omegaconf")):
-        return None
+    if not module.startswith(("hydra", "omegaconf")):  # one of these is an OSError too
+        return about_file(error) if isinstance(error, OSError) else None
     cause = error.__cause__
     text = _first_line(error)
     name = type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -24,3 +25,27 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"choose from {', '.join(names)}" if names else "there is nothing to choose from"
+
+
+# what the machine or another person can do to files, as opposed to a mistake in the program
+OF_FILES = {
+    errno.ENOSPC: "make room, or choose another folder",
+    errno.EDQUOT: "make room, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder that can be written, or see who owns it",
+    errno.EPERM: "choose a folder that can be written, or see who owns it",
+    errno.EISDIR: "move the folder away",
+    errno.ENOTDIR: "move the file away",
+    errno.ENOENT: "it was there before, or never: look for it",
+    errno.EIO: "look at the disk",
+    errno.ESTALE: "mount the folder again",
+}
+
+
+def about_file(error: OSError) -> str | None:
+    """Return one sentence for a file that cannot be read or written; None for another error."""
+    hint = OF_FILES.get(error.errno or 0)
+    name = error.filename2 or error.filename
+    if hint is None or (name is None and error.errno == errno.ENOENT):
+        return None
+    return f"{name or 'a file of this run'} cannot be read or written ({error.strerror}): {hint}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from hydra.core.global_hydra import GlobalHydra
 from lightning_fabric.plugins import TorchCheckpointIO
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 
 from captionlab.commands.door import _train, hydra_main
@@ -55,6 +56,26 @@ def run_train(folder: Path, *overrides: str) -> None:
         sys.argv = argv
         os.chdir(before)
         os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def csv_data(
+    folder: Path, rows: int, caption: str = "a dog runs on the green grass {}"
+) -> list[str]:
+    """Write images with captions into ``folder/data``; return the overrides of a run with them."""
+    (folder / "data").mkdir()
+    lines = ["image,caption,split"]
+    for i in range(rows):
+        Image.new("RGB", (40, 40), (i * 9 % 256, 80, 90)).save(folder / "data" / f"{i}.png")
+        split = "train" if i < rows - 4 else "val" if i < rows - 2 else "test"
+        lines.append(f"{i}.png,{caption.format('slowly' if i % 2 else 'fast')},{split}")
+    (folder / "data" / "captions.csv").write_text("\n".join(lines) + "\n")
+    return [
+        "data=csv",
+        f"data.root={folder / 'data'}",
+        "data.tokenizer.threshold=1",
+        "trainer.max_epochs=1",
+        "meteor=false",
+    ]
 
 
 class StopAt(Callback):
@@ -106,6 +127,22 @@ class Spoil(Callback):
     ) -> None:
         if trainer.current_epoch == 1 and batch_idx == 2:
             next(pl_module.parameters()).data.fill_(float("nan"))
+
+
+class FolderInPlaceOf(Callback):
+    """Puts a folder where a file was, or takes a folder away, in the second epoch."""
+
+    def __init__(self, *, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch != 1:
+            return
+        if self.path.is_dir():
+            self.path.rename(self.path.with_name("gone"))
+        else:
+            self.path.unlink()
+            self.path.mkdir()
 
 
 class FailOn(Callback):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands_support import csv_data
 from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
 
 from captionlab.commands.door import _train, hydra_main
 
@@ -106,25 +106,6 @@ def test_half_an_annotation_file_gives_file_and_position(train, tmp_path: Path):
     (folder / "dataset_coco.json").write_text(whole[: len(whole) // 2])
     result = train("data=coco", f"data.root={folder}")
     assert_one_sentence(result, "dataset_coco.json", "line 1")
-
-
-def csv_data(
-    folder: Path, rows: int, caption: str = "a dog runs on the green grass {}"
-) -> list[str]:
-    (folder / "data").mkdir()
-    lines = ["image,caption,split"]
-    for i in range(rows):
-        Image.new("RGB", (40, 40), (i * 9 % 256, 80, 90)).save(folder / "data" / f"{i}.png")
-        split = "train" if i < rows - 4 else "val" if i < rows - 2 else "test"
-        lines.append(f"{i}.png,{caption.format('slowly' if i % 2 else 'fast')},{split}")
-    (folder / "data" / "captions.csv").write_text("\n".join(lines) + "\n")
-    return [
-        "data=csv",
-        f"data.root={folder / 'data'}",
-        "data.tokenizer.threshold=1",
-        "trainer.max_epochs=1",
-        "meteor=false",
-    ]
 
 
 def test_a_vocabulary_of_three_words(train, tmp_path: Path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands_support import GAN, SMALL, run_train
+from commands_support import GAN, SMALL, csv_data, run_train
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from captionlab.training.stopping import REQUEUE
@@ -136,6 +136,28 @@ def test_a_disk_that_is_full_costs_no_checkpoint(tmp_path: Path, monkeypatch, ca
     folder = tmp_path / "run/checkpoints"
     assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 0
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_what_the_machine_takes_away_is_one_sentence_and_costs_no_checkpoint(
+    tmp_path: Path, capsys
+):
+    own = csv_data(tmp_path, 24)
+    small = [o for o in SMALL if not o.startswith("data.")]
+    small += ["data.batch_size=8", "data.cache_images=false", "data.num_workers=1", "test=false"]
+    for path, said in (
+        (tmp_path / "run1/metrics.csv", "metrics.csv cannot be read or written (Is a directory)"),
+        (tmp_path / "data", ".png does not exist; then go on with: python train.py data=csv"),
+    ):
+        run = "run1" if "run1" in str(path) else "run2"
+        take = f"+callbacks.take={{_target_: commands_support.FolderInPlaceOf, path: {path}}}"
+        with pytest.raises(SystemExit) as left:
+            run_train(tmp_path, *own, *small, take, f"hydra.run.dir={run}")
+        assert left.value.code == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert f"ckpt={run}/checkpoints/last.ckpt" in told
+        last = tmp_path / run / "checkpoints/last.ckpt"
+        assert torch.load(last, weights_only=True)["epoch"] == 0
 
 
 def test_a_loss_that_is_no_number_names_its_images_and_costs_no_checkpoint(tmp_path: Path, capsys):

@@ -47,10 +47,12 @@ from captionlab.configuration import (
     build,
     build_captioner,
     build_data,
+    explain,
     keep_architectures,
     resolve,
 )
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.image_files import BrokenImage
 from captionlab.errors import UserError
 from captionlab.metrics.references import PreparedReferences
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
@@ -273,22 +275,30 @@ def fit(
     """Train; an interruption ends with a last.ckpt and the command that goes on from it.
 
     The exit status is 1 after Ctrl-C, and ``stopping.REQUEUE`` after a scheduler's signal.
+
+    Raises:
+        UserError: if data vanish or the run folder cannot be written any more, with that command.
     """
+    last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
+    kept = [o for o in overrides if not o.startswith(ELSEWHERE)]
+    command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
+    except (OSError, BrokenImage) as error:
+        sentence = explain(error)
+        if sentence is None or not last.exists():
+            raise
+        raise UserError(f"{sentence}; then go on with: {command}") from error
     except SystemExit:  # what Lightning makes of Ctrl-C, once its callbacks have saved
         module.metrics.close()
         callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
         received = [c.received for c in callbacks if isinstance(c, Interrupt)]
         status = 1 if set(received) <= {None, signal.SIGINT} else REQUEUE
-        last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
         if not trainer.is_global_zero:
             sys.exit(status)
         if not last.exists():
             log.info("interrupted before the first step; nothing is left to resume")
             sys.exit(status)
-        kept = [o for o in overrides if not o.startswith(ELSEWHERE)]
-        command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
         log.info("interrupted after %s steps; go on with:\n  %s", trainer.global_step, command)
         sys.exit(status)
 

@@ -124,6 +124,9 @@ def _explain_choice(error: BaseException) -> str:
     group, _, choice = str(missing).rpartition("/")
     if not options or not group:
         return _first_line(error)
+    extra = "launchers" if choice.startswith(("joblib", "submitit")) else ""
+    if group == "hydra/launcher" and extra:
+        return f"{group}={choice} needs another package: pip install 'captionlab[{extra}]'"
     # Hydra lists sub-groups beside files; only files can be chosen
     files = {path.stem for path in (config_dir() / group).glob("*.yaml")}
     known = sorted(files & set(options) or options)

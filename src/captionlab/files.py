@@ -20,7 +20,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # nobody knows the temporary name
+        if error.errno and error.filename in (
+            None,
+            str(temporary),
+        ):  # nobody knows the temporary name
             error.filename, error.filename2 = str(path), None
         raise
     finally:

@@ -113,7 +113,7 @@ def test_a_sweep_goes_on_where_it_stopped(sweep, tmp_path, capsys):
 
 def test_another_sweep_in_the_same_folder_is_refused(sweep, tmp_path):
     sweep(["a=1"])
-    with pytest.raises(UserError, match=r"holds a run of a=1, and job 0 is a=2: choose another"):
+    with pytest.raises(UserError, match=r"holds a run of a=1, and this job is a=2: choose another"):
         sweep(["a=2"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from commands_support import GAN, SMALL, csv_data, run_train
 from lightning_fabric.plugins import TorchCheckpointIO
 
@@ -106,6 +108,19 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
             within = objective not in ([], GAN) and epoch == 1 and name.startswith("train/")
             if name != "train/seconds" and not within:
                 assert again[epoch][name] == value, (epoch, name)
+
+
+def test_a_run_that_was_killed_while_it_was_tested_only_has_to_be_tested(
+    finished_run: Path, tmp_path: Path
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    (run / "results.json").unlink()
+    overrides = yaml.safe_load((run / "overrides.yaml").read_text())
+    run_train(tmp_path, *overrides, "ckpt=run/checkpoints/last.ckpt", "hydra.run.dir=run")
+    for name in ("results.json", "captions.json"):
+        assert (run / name).read_text() == (finished_run / name).read_text()
+    assert read_table(run / "metrics.csv") == read_table(finished_run / "metrics.csv")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_a_run_folder_holds_what_the_readme_promises(finished_run: Path):
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
     }
+
+
+def test_the_gallery_shows_where_the_model_looked_for_each_word(finished_run: Path):
+    page = (finished_run / "gallery.html").read_text()
+    captions = json.loads((finished_run / "captions.json").read_text())
+    said = [entry["caption"].split() for entry in captions]
+    strips = re.findall(r'<ul class="looks".*?</ul>', page)
+    assert [len(re.findall("<li>", strip)) for strip in strips] == [len(w) for w in said if w]
 
 
 def test_every_score_is_logged_each_epoch(finished_run: Path):

@@ -39,20 +39,31 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
 
 OFFLINE = """
 import sys
+from pathlib import Path
 import numpy as np
+import torch
 from captionlab.training.dashboards import weights_and_biases
 from captionlab.training.gallery import Example
 
 logger = weights_and_biases(
-    save_dir=sys.argv[1], mode="offline", tags=["a"], name="run", images=1
+    save_dir=sys.argv[1], mode="offline", tags=["a"], name="run", images=1, checkpoint=True
 )
 logger.log_hyperparams({"model": {"name": "tiny", "decoder": {"hidden": 7}}})
 for step, cider in enumerate((0.25, 0.75, 0.5)):
     logger.log_metrics({"val/cider": cider, "val/loss": 3 - cider}, step=step)
 image = np.zeros((8, 8, 3), np.uint8)
-examples = [Example(image=image, image_id=i, caption="a dog", references=["x"]) for i in range(3)]
+looked = {"attention": torch.rand(2, 4, 4), "words": ["a", "dog"]}
+examples = [
+    Example(image=image, image_id=i, caption="a dog", references=["x"], **looked) for i in range(3)
+]
 logger.log_examples(examples, "val", 0)
-logger.experiment.finish()
+best = Path(sys.argv[1]) / "best.ckpt"
+best.write_bytes(b"weights")
+logger.conclude(best, failed=False)
+# the next run of the same process, as in a sweep without processes of its own
+again = weights_and_biases(save_dir=sys.argv[1] + "/second", mode="offline", name="other")
+again.log_metrics({"val/cider": 0.1}, step=0)
+again.conclude(None, failed=True)
 """
 
 
@@ -81,5 +92,13 @@ def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: 
         summary |= record.get("summary", {}).get("update", {})
     assert (summary["val/cider"], summary["val/loss"]) == (0.75, 2.25)  # of one epoch, the best
     (table,) = run.rglob("*.table.json")
-    assert len(json.loads(table.read_text())["data"]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["wandb"]
+    shown = json.loads(table.read_text())
+    assert len(shown["data"]) == 1
+    assert shown["columns"][2:4] == ["image", "attention"]
+    (model,) = (r["artifact"] for r in records if r.get("artifact", {}).get("type") == "model")
+    assert set(model["aliases"]) == {"best", "latest"}
+    assert [entry["path"] for entry in model["manifest"]["contents"]] == ["best.ckpt"]
+    (exit_code,) = (record["exit"] for record in records if "exit" in record)
+    assert not exit_code.get("exit_code")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "second", "wandb"]
+    assert len(list((tmp_path / "second/wandb").glob("offline-run-*"))) == 1

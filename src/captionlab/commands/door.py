@@ -16,17 +16,22 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
 from captionlab.configuration import config_dir, explain
 from captionlab.errors import UserError
 from captionlab.files import replacing
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
-# overrides that say where weights come from, not what is tried
-ELSEWHERE = ("ckpt=", "init_from=")
+# whose jobs are processes of their own
+OWN = {
+    "hydra_plugins.captionlab_launcher.process.ProcessLauncher",
+    "hydra_plugins.captionlab_launcher.optuna.TpeSweeper",
+}
 Task = Callable[[DictConfig, list[str]], Any]
 
 
@@ -60,16 +65,20 @@ def hydra_main(task: Task) -> Callable[[], None]:
         if not debug:
             os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
         run = HydraConfig.get()
-        with answers(debug), tidy(Path(run.runtime.output_dir)):
+        folder, overrides = Path(run.runtime.output_dir), list(run.overrides.task)
+        with answers(debug), tidy(folder):
             if run.mode == RunMode.MULTIRUN:
-                refuse_several_processes(config)
+                refuse_wrong_mix(config, run)
+                done = begin(config, folder, overrides)
+                if done is not None:
+                    return done["score"]
             elif run.runtime.choices.get("sweep") and SCORE not in os.environ:
                 raise UserError(
                     f"sweep={run.runtime.choices['sweep']} chooses settings of many runs: say "
                     "python train.py -m sweep=..., or leave it out for one run"
                 )
-            score = task(config, list(run.overrides.task))
-            leave(score)
+            score = task(config, overrides)
+            leave(score, folder if run.mode == RunMode.MULTIRUN else None)
             return score
 
     # Hydra looks at these two to find out where it was started
@@ -92,10 +101,34 @@ def hydra_main(task: Task) -> Callable[[], None]:
     return main
 
 
-def leave(score: float | None) -> None:
+def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any] | None:
+    """Begin a job of a sweep in a process that is not its own, or let it go on where it stopped.
+
+    Returns what it left, its ``score``, where it was finished before.
+
+    Raises:
+        UserError: if the folder holds a run of other overrides.
+    """
+    from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
+
+    swept = [one for one in overrides if one not in sys.argv]
+    title = " ".join(swept or overrides)
+    os.environ[SWEEP_NAME], os.environ[JOB_TITLE] = folder.parent.name, title
+    require_same(folder, overrides)
+    done = finished(folder)
+    if done is not None:
+        print(f"{title}: finished before", flush=True)
+    elif (last := interrupted(folder)) is not None:
+        print(f"{title}: goes on", flush=True)
+        config.ckpt, config.init_from = str(last), None
+    return done
+
+
+def leave(score: float | None, folder: Path | None) -> None:
     """Write what a job of a sweep returns where the sweep looks for it; its first process alone."""
-    path = os.environ.get(SCORE)
-    if path and int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+    path = os.environ.get(SCORE) or (folder and folder / SCORE_FILE)
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    if path and int(next((rank for rank in ranks if rank), "0")) == 0:
         with replacing(Path(path)) as temporary:
             temporary.write_text(json.dumps({"score": score}))
 
@@ -113,19 +146,56 @@ def tidy(run_dir: Path) -> Iterator[None]:
                 break
 
 
-def refuse_several_processes(config: DictConfig) -> None:
-    """Refuse a multirun whose jobs start several processes each.
+def refuse_wrong_mix(config: DictConfig, hydra_config: Any) -> None:
+    """Refuse a multirun whose jobs start several processes each, unless SLURM starts them.
 
     Lightning's processes re-run this script with its arguments; under ``-m`` each would start the
     sweep again, and the ranks would silently train different hyper-parameters.
+
+    Raises:
+        UserError: for such a mix, with the launcher that can.
     """
-    devices = config.trainer.devices
-    several = isinstance(devices, int) and devices not in (0, 1)
-    if several or (not isinstance(devices, int | str) and len(devices) > 1):
+    devices, nodes = config.trainer.devices, config.trainer.num_nodes
+    launcher, sweeper = hydra_config.launcher, hydra_config.sweeper
+    if {launcher._target_, sweeper._target_} & OWN:
+        return
+    if launcher._target_.endswith("SlurmLauncher"):
+        tasks = (launcher.tasks_per_node, launcher.nodes)
+        if tasks != (1 if devices == "auto" else devices, nodes):
+            raise UserError(
+                f"trainer.devices={devices} on trainer.num_nodes={nodes} needs as many tasks, and "
+                f"hydra.launcher has tasks_per_node={tasks[0]} on nodes={tasks[1]}: say "
+                "sweep=slurm, which asks for one task a device"
+            )
+        return
+    if processes(devices, str(config.trainer.accelerator)) * nodes > 1:
         raise UserError(
             f"-m with trainer.devices={devices} would start the sweep again in every process: say "
-            "hydra/launcher=process, which gives each job a process of its own"
+            "hydra/launcher=process, which gives each job a process of its own, sweep=slurm on a "
+            "cluster, or trainer.devices=1"
         )
+
+
+def processes(devices: Any, accelerator: str) -> int:
+    """Return how many processes Lightning starts on a node."""
+    if devices in ("auto", -1, "-1"):
+        if accelerator == "cpu":
+            return 1
+        import torch
+
+        return torch.cuda.device_count()
+    if isinstance(devices, str) and "," in devices:
+        return len(devices.split(","))
+    return int(devices) if isinstance(devices, int | str) else len(devices)
+
+
+class CheckMix(Callback):
+    """Hydra's callback that refuses a wrong mix before a launcher has queued anything."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look at what all jobs share; what only some have is looked at when they begin."""
+        with answers(False):
+            refuse_wrong_mix(config, config.hydra)
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Any:

@@ -27,7 +27,7 @@ from captionlab.inference import require_alike
 from captionlab.metrics.bootstrap import intervals
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.signatures import check
-from captionlab.training.examples import collect_examples
+from captionlab.training.examples import chosen, collect_examples
 from captionlab.training.gallery import write_gallery
 from captionlab.training.ranks import together
 
@@ -72,6 +72,9 @@ def evaluate(
         check_features({**config, "model": each.config["model"]}, data, member.encoder)
     module = build_module(config, data, captioner, portable(config, stored.tokenizer), members)
     module.evaluation_split = split
+    module.watched = frozenset(
+        records[index].image_id for index in chosen(data.dataset(split), GALLERY_IMAGES)
+    )
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     with together(trainer):
         trainer.test(module, datamodule=data, verbose=False)
@@ -90,7 +93,7 @@ def evaluate(
     write_json(
         folder / "results.json", {**named_by_split(results), "intervals": named_by_split(certain)}
     )
-    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
+    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES, module.looks)
     title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
     title += f", with {len(others)} more" if others else ""
     write_gallery(folder / "gallery.html", examples, title=title, summary=scores.corpus)

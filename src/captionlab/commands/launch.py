@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from captionlab.commands.door import ELSEWHERE, SCORE
+from captionlab.commands.door import SCORE
+from captionlab.commands.jobs import ELSEWHERE, SCORE_FILE, finished, interrupted, require_same
 from captionlab.data.datamodule import available_cores
 from captionlab.errors import UserError
 from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
 
-SCORE_FILE = "score.json"
 LOOK_EVERY = 1.0  # seconds between looks at a job that may be poor
 
 
@@ -66,7 +66,7 @@ def launch(
         for number, overrides, config in planned
     ]
     for job in jobs:
-        check_folder(job)
+        require_same(job.folder, job.overrides)
     slots = Devices.of_machine(jobs, at_a_time)
     with ThreadPoolExecutor(slots.count) as pool:
         try:
@@ -103,28 +103,6 @@ def wanted(config: DictConfig) -> int:
     if isinstance(devices, int):
         return max(1, devices)
     return 1 if isinstance(devices, str) else len(devices)
-
-
-def check_folder(job: Job) -> None:
-    """Refuse to mix two sweeps in one folder.
-
-    Raises:
-        UserError: if the job's folder holds a run of other overrides.
-    """
-    path = job.folder / "overrides.yaml"
-    if not path.exists():
-        return
-    before = settings(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
-    if before != settings(job.overrides):
-        raise UserError(
-            f"{job.folder} holds a run of {' '.join(before) or 'no overrides'}, and job "
-            f"{job.number} is {' '.join(settings(job.overrides))}: choose another hydra.sweep.dir"
-        )
-
-
-def settings(overrides: Sequence[Any]) -> list[str]:
-    """Return what overrides try, wherever the weights come from."""
-    return sorted(str(one) for one in overrides if not str(one).startswith(ELSEWHERE))
 
 
 class Devices:
@@ -189,18 +167,18 @@ def run(
     """
     name = f"job {job.number + 1} of {jobs}  {job.title}"
     score = job.folder / SCORE_FILE
-    if score.exists() and (job.folder / "results.json").exists():
+    if (before := finished(job.folder)) is not None:
         print(f"{name}: finished before", flush=True)
-        return Outcome(json.loads(score.read_text())["score"])
+        return Outcome(before["score"])
     with devices.taken() as group:
         on = f" on GPU {','.join(group)}" if group else ""
-        last = job.folder / "checkpoints" / "last.ckpt"
-        print(f"{name}: {'goes on' if last.exists() else 'begins'}{on}", flush=True)
+        last = interrupted(job.folder)
+        print(f"{name}: {'goes on' if last else 'begins'}{on}", flush=True)
         began = time.monotonic()
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("w") as log:
             process = subprocess.Popen(
-                command(job, last if last.exists() else None),
+                command(job, last),
                 env=environment(job, group, devices.threads),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from captionlab.commands.launch import Devices, Job, Outcome, check_folder, folder_of, run, wanted
+from captionlab.commands.jobs import require_same
+from captionlab.commands.launch import Devices, Job, Outcome, folder_of, run, wanted
 from captionlab.errors import UserError, did_you_mean
 from captionlab.training.table import read_table
 
@@ -120,7 +121,7 @@ class Search:
     def _try(self, trial: Any, devices: Devices) -> None:
         states = _optuna().trial.TrialState
         job = self._job(trial.number, trial.params)
-        check_folder(job)
+        require_same(job.folder, job.overrides)
         told: set[int] = set()
 
         def is_poor() -> bool:

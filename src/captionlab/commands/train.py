@@ -29,8 +29,8 @@ from captionlab.commands.assemble import (
     check_settings,
     training_text,
 )
-from captionlab.commands.door import ELSEWHERE
 from captionlab.commands.extract import check_features
+from captionlab.commands.jobs import ELSEWHERE
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
     coco_annotations,
@@ -59,6 +59,7 @@ from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
 from captionlab.text.tokenizers import tokenizer_from_dict
+from captionlab.training.dashboards import concluding
 from captionlab.training.module import CaptioningModule
 from captionlab.training.ranks import Lead, together
 from captionlab.training.stopping import REQUEUE, Interrupt
@@ -130,7 +131,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         if kept:
             write_arrays(output / FREQUENCIES, kept)
         introduce(config, data, module, trainer)
-    with together(trainer):
+    with concluding(trainer), together(trainer):
         fit(trainer, module, data, config, overrides)
         if config["test"]:
             test(trainer, module, data, config)
@@ -182,7 +183,10 @@ def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
         for part in ("model", "data.tokenizer", "objective", "optimizer"):
             same_as_before(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
         epochs = config["trainer"]["max_epochs"]
-        if epochs and 0 < epochs <= checkpoint.epochs:
+        done = epochs and 0 < epochs <= checkpoint.epochs
+        # a run that was stopped before its scores were written only has to be tested
+        results = Path(path).parent.parent / "results.json"
+        if done and (epochs < checkpoint.epochs or results.exists() or not config["test"]):
             raise UserError(
                 f"ckpt={path} was trained for {checkpoint.epochs} epochs already: "
                 f"raise trainer.max_epochs above {epochs} to go on."

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 
 from captionlab.errors import UserError
 from captionlab.training.dashboards import CaptionWandbLogger
-from captionlab.training.examples import collect_examples
+from captionlab.training.examples import chosen, collect_examples
 from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
 
@@ -95,6 +95,15 @@ class Gallery(Callback):
         self._path = Path(path)
         self._images = images
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ask for the attention of what will be shown."""
+        self._watch(trainer, pl_module, "val")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ask for the attention of what will be shown."""
+        if isinstance(pl_module, CaptioningModule):
+            self._watch(trainer, pl_module, pl_module.evaluation_split)
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation split."""
         if not trainer.sanity_checking:
@@ -106,6 +115,12 @@ class Gallery(Callback):
             split = pl_module.evaluation_split
             self._show(trainer, pl_module, split, f"{split}, best checkpoint")
 
+    def _watch(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
+        if isinstance(module, CaptioningModule):
+            dataset = trainer.datamodule.dataset(split)  # type: ignore[attr-defined]
+            shown = chosen(dataset, self._images)
+            module.watched = frozenset(dataset.records[index].image_id for index in shown)
+
     def _show(
         self, trainer: pl.Trainer, module: pl.LightningModule, split: str, title: str
     ) -> None:
@@ -115,7 +130,7 @@ class Gallery(Callback):
         if scores is None or self._images == 0:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        examples = collect_examples(data.dataset(split), scores, self._images)
+        examples = collect_examples(data.dataset(split), scores, self._images, module.looks)
         write_gallery(self._path, examples, title=title, summary=scores.corpus)
         for logger in trainer.loggers:
             if isinstance(logger, CaptionWandbLogger):

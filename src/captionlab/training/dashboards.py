@@ -6,18 +6,23 @@ import importlib.util
 import os
 import socket
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from captionlab.errors import UserError, did_you_mean
-from captionlab.training.gallery import Example
+from captionlab.training.gallery import Example, attention_picture
 from captionlab.training.table import flatten
 
 MODES = ("online", "offline", "disabled")
+# the client's variable, and what it was set to here
+DATA_DIR, OWN_DATA_DIR = "WANDB_DATA_DIR", "CAPTIONLAB_WANDB_DATA_DIR"
 # what a sweep tells its jobs
 SWEEP_NAME, JOB_TITLE = "CAPTIONLAB_SWEEP_NAME", "CAPTIONLAB_JOB_TITLE"
 
@@ -25,13 +30,14 @@ SWEEP_NAME, JOB_TITLE = "CAPTIONLAB_SWEEP_NAME", "CAPTIONLAB_JOB_TITLE"
 class CaptionWandbLogger(WandbLogger):
     """Lightning's W&B logger that also shows a table of images with captions and references.
 
-    ``monitor``: the score that tells the best epoch.
+    ``monitor``: the score that tells the best epoch. ``checkpoint``: keep the best one as an artifact.
     """
 
-    def __init__(self, *, images: int, monitor: str, **settings: Any):
+    def __init__(self, *, images: int, monitor: str, checkpoint: bool, **settings: Any):
         super().__init__(**settings)
         self.images = images
         self.monitor = monitor
+        self.checkpoint = checkpoint
         self.best: dict[str, float] = {}
 
     @rank_zero_only
@@ -59,19 +65,52 @@ class CaptionWandbLogger(WandbLogger):
 
         rows = examples[: self.images]
         scores = sorted({name for example in rows for name in example.scores})
-        columns: list[str | int] = ["epoch", "image_id", "image", "caption", "references", *scores]
+        looks = [attention_picture(example) for example in rows]
+        seen: list[str | int] = ["attention"] if any(looks) else []
+        columns = ["epoch", "image_id", "image", *seen, "caption", "references", *scores]
         data = [
             [
                 epoch,
                 str(example.image_id),
                 wandb.Image(example.image_array(), caption=example.caption),
+                *([None if look is None else wandb.Image(look)] if seen else []),
                 example.caption,
                 "\n".join(example.references),
                 *(example.scores.get(name) for name in scores),
             ]
-            for example in rows
+            for example, look in zip(rows, looks, strict=True)
         ]
         self.experiment.log({f"{split}/captions": wandb.Table(columns=columns, data=data)})
+
+    def conclude(self, best: Path | None, failed: bool) -> None:
+        """End the run, so that the next one of this process is another; keep the checkpoint first.
+
+        Lightning's own way refuses to work offline, and takes the last checkpoint too.
+        """
+        if self._experiment is None:
+            return
+        run = self.experiment
+        if self.checkpoint and not failed and best is not None and best.exists():
+            import wandb
+
+            artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(self.best))
+            artifact.add_file(str(best))
+            run.log_artifact(artifact, aliases=["best", "latest"])
+        run.finish(exit_code=int(failed))
+
+
+@contextmanager
+def concluding(trainer: pl.Trainer) -> Iterator[None]:
+    """End the W&B runs of a trainer with what happens here, well or not."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        for logger in trainer.loggers:
+            if isinstance(logger, CaptionWandbLogger) and trainer.is_global_zero:
+                logger.conclude(Path(best) if best else None, failed)
 
 
 def weights_and_biases(
@@ -90,7 +129,7 @@ def weights_and_biases(
     """Return the W&B logger of a run; nothing is written outside the run folder.
 
     In a sweep (``hydra/launcher=process``) a run without a group joins the sweep's, and is named by
-    what its job tries. ``checkpoint``: upload the best one as an artifact at the end.
+    what its job tries. ``checkpoint``: keep the best one as an artifact (offline: with ``wandb sync``).
 
     Raises:
         UserError: if wandb is not installed, the mode is unknown, or ``online`` cannot work here
@@ -104,8 +143,9 @@ def weights_and_biases(
     if mode == "online":
         _check_online()
     os.makedirs(save_dir, exist_ok=True)
-    # where table images are staged: otherwise in the user's home
-    os.environ.setdefault("WANDB_DATA_DIR", os.path.join(save_dir, "wandb"))
+    # where table images are staged, otherwise in the user's home: of this run, not of one before
+    if os.environ.get(DATA_DIR) in (None, os.environ.get(OWN_DATA_DIR)):
+        os.environ[DATA_DIR] = os.environ[OWN_DATA_DIR] = os.path.join(save_dir, "wandb")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ["WANDB_MODE"] = mode
     return CaptionWandbLogger(
@@ -115,7 +155,7 @@ def weights_and_biases(
         name=os.environ.get(JOB_TITLE, name),
         save_dir=save_dir,
         offline=mode == "offline",
-        log_model=checkpoint,
+        checkpoint=checkpoint,
         group=group or os.environ.get(SWEEP_NAME),
         tags=tags or [],
         job_type=job_type,

@@ -14,12 +14,13 @@ from pathlib import Path
 from string import Template
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from captionlab.files import replacing
 
 LARGEST_SIDE = 320  # pixels: what a card shows on a screen of usual density, and a phone loads fast
+TILE, LABEL, TILES = 112, 20, 8  # pixels of a word's tile and its label; tiles in a row
 DARKEST = 210  # of 255: how black the part of an image becomes where the model did not look
 
 
@@ -127,15 +128,13 @@ def looks(example: Example) -> str:
 
     ValueError unless there is one map for each word.
     """
-    if example.attention is None:
-        return ""
-    maps = example.attention.detach().float().cpu().numpy()
-    if maps.ndim != 3 or len(maps) != len(example.words):
-        raise ValueError(f"attention {maps.shape} does not fit {len(example.words)} words")
     cells = "".join(
-        f'<li><span><img alt="" src="{spotlight(map_)}"></span>{html.escape(word)}</li>'
-        for word, map_ in zip(example.words, maps, strict=True)
+        f'<li><span><img alt="" src="{data_uri(spotlight(map_), "PNG")}"></span>'
+        f"{html.escape(word)}</li>"
+        for word, map_ in attention_maps(example)
     )
+    if not cells:
+        return ""
     return f'<ul class="looks" aria-label="Where the model looked for each word">{cells}</ul>'
 
 
@@ -148,11 +147,43 @@ def photo(image: Image.Image) -> str:
     return data_uri(small, "JPEG", quality=85)
 
 
-def spotlight(weights: np.ndarray) -> str:
-    """Return a data URI of a black image that is clear where ``weights`` (n,m) are largest."""
+def attention_maps(example: Example) -> list[tuple[str, np.ndarray]]:
+    """Return each word with its map (n,m); nothing without attention.
+
+    ValueError unless there is one map for each word.
+    """
+    if example.attention is None:
+        return []
+    maps = example.attention.detach().float().cpu().numpy()
+    if maps.ndim != 3 or len(maps) != len(example.words):
+        raise ValueError(f"attention {maps.shape} does not fit {len(example.words)} words")
+    return list(zip(example.words, maps, strict=True))
+
+
+def spotlight(weights: np.ndarray) -> Image.Image:
+    """Return a black image (n,m) that is clear where ``weights`` are largest."""
     largest = max(float(weights.max()), np.finfo(np.float32).tiny)
     opacity = np.round(DARKEST * (1 - weights / largest)).astype(np.uint8)
-    return data_uri(Image.fromarray(np.stack([np.zeros_like(opacity), opacity], -1), "LA"), "PNG")
+    return Image.fromarray(np.stack([np.zeros_like(opacity), opacity], -1), "LA")
+
+
+def attention_picture(example: Example) -> Image.Image | None:
+    """Return one picture for dashboards: a tile for each word, dark where the model did not look."""
+    maps = attention_maps(example)
+    if not maps:
+        return None
+    photo = Image.fromarray(example.image_array()).resize((TILE, TILE), Image.Resampling.BILINEAR)
+    columns = min(len(maps), TILES)
+    rows = -(-len(maps) // columns)
+    picture = Image.new("RGB", (columns * TILE, rows * (TILE + LABEL)), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, (word, map_) in enumerate(maps):
+        left, top = number % columns * TILE, number // columns * (TILE + LABEL)
+        shade = spotlight(map_).resize((TILE, TILE), Image.Resampling.BILINEAR)
+        tile = Image.composite(Image.new("RGB", photo.size), photo, shade.getchannel("A"))
+        picture.paste(tile, (left, top))
+        pen.text((left + 4, top + TILE + 2), word, fill="black", font=ImageFont.load_default(13))
+    return picture
 
 
 def data_uri(image: Image.Image, kind: str, **options: int) -> str:

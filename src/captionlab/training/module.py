@@ -33,6 +33,7 @@ from captionlab.training.schedules import Schedule
 
 LOOK_EVERY = 20  # steps
 EXPLODED = 1e6  # a loss of so many nats a token teaches nothing
+Looks = tuple[list[str], Tensor]  # the words of a caption, and attention (T,N) for each
 RANDOM = "random_state"  # where a checkpoint holds the generators' state
 
 
@@ -74,6 +75,8 @@ class CaptioningModule(pl.LightningModule):
         self.scores: dict[str, Scores] = {}
         self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
+        self.watched: frozenset[int | str] = frozenset()  # images whose attention is kept
+        self.looks: dict[int | str, Looks] = {}  # of the split that was scored last
         self._recent: list[tuple[int, Tensor, Sequence[int | str]]] = []  # not yet looked at
         self._began = 0.0  # when the epoch did, by a monotonic clock
         self._optimizer = optimizer
@@ -83,6 +86,7 @@ class CaptioningModule(pl.LightningModule):
         self._tags: dict[
             int | str, tuple[Tensor, Tensor]
         ] = {}  # scores (G,), targets (G,) an image
+        self._looks: dict[int | str, Looks] = {}
 
     def setup(self, stage: str) -> None:
         """Let each rank draw dropout and captions of its own: Lightning seeds all of them alike."""
@@ -174,6 +178,8 @@ class CaptioningModule(pl.LightningModule):
         model: Any = ensemble if self.others else self.captioner
         seen: Any = memories if self.others else memory
         captions, generated = generate(model, seen, self.decoding, self.tokenizer)
+        if isinstance(batch.images, Tensor):  # regions are no grid that a picture could show
+            self._looks |= self._watch(batch.image_ids, generated)
         sets = self._sets(model, seen, generated, batch.image_ids)
         self.metrics.update(batch.image_ids, captions, batch.references, sets)
         nll, tokens = caption_nll(members, memories.members, batch)
@@ -185,6 +191,19 @@ class CaptioningModule(pl.LightningModule):
             scores = self.captioner.tags(memory).float().cpu()
             there = self.captioner.tags.targets(batch.tokens).cpu()
             self._tags.update(zip(batch.image_ids, zip(scores, there, strict=True), strict=True))
+
+    def _watch(self, image_ids: Sequence[int | str], generated: Generated) -> dict[Any, Looks]:
+        """Return where the model looked for each word of the watched images' captions."""
+        if generated.weights is None:
+            return {}
+        found = {}
+        for row, image_id in enumerate(image_ids):
+            if image_id in self.watched:
+                ids = generated.tokens[row, 0, : int(generated.lengths[row, 0])].tolist()
+                said = [i for i in ids if i != self.tokenizer.eos_id]
+                weights = generated.weights[row, 0, : len(said)].float().cpu()
+                found[image_id] = ([self.tokenizer.decode([i]) for i in said], weights)
+        return found
 
     def _sets(
         self, model: Any, memory: Any, generated: Generated, image_ids: Sequence[int | str]
@@ -223,7 +242,8 @@ class CaptioningModule(pl.LightningModule):
 
     def _score(self, split: str) -> None:
         scores = self.metrics.compute()
-        nll = np.array(of_all_ranks(self._nll), dtype=np.float64)
+        nll = np.array(list(of_all_ranks(self._nll).values()), dtype=np.float64)
+        self.looks = of_all_ranks(self._looks)
         results = {**scores.corpus, "loss": float(nll[:, 0].sum() / max(1.0, nll[:, 1].sum()))}
         scores.statistics["loss"] = Statistic(nll, "ratio")
         if self.captioner.tags is not None:
@@ -238,6 +258,7 @@ class CaptioningModule(pl.LightningModule):
         self.metrics.reset()
         self._nll.clear()
         self._tags.clear()
+        self._looks.clear()
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
@@ -304,7 +325,7 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
-def of_all_ranks(per_image: dict[int | str, Any]) -> list[Any]:
+def of_all_ranks(per_image: dict[int | str, Any]) -> dict[int | str, Any]:
     """Return what all ranks know, each image once and in one order whatever the number of ranks."""
     merged = dict(per_image)
     if dist.is_available() and dist.is_initialized():
@@ -312,12 +333,12 @@ def of_all_ranks(per_image: dict[int | str, Any]) -> list[Any]:
         dist.all_gather_object(gathered, per_image)
         for part in reversed(gathered):
             merged.update(part)
-    return [merged[key] for key in sorted(merged, key=str)]
+    return {key: merged[key] for key in sorted(merged, key=str)}
 
 
 def tags_map(per_image: dict[int | str, tuple[Tensor, Tensor]]) -> float:
     """Return the tags' mean average precision over all ranks' images."""
-    scores, there = zip(*of_all_ranks(per_image), strict=True)
+    scores, there = zip(*of_all_ranks(per_image).values(), strict=True)
     return mean_average_precision(torch.stack(scores), torch.stack(there))
 
 

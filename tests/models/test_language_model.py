@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,45 @@ def test_of_the_language_model_only_what_is_told_learns(trainable, learning):
     if trainable == "none":
         assert not model.body.training
         assert all(cross.training for cross in model._crossings())
+
+
+def learned(model: LanguageModelDecoder) -> tuple[dict[str, torch.Tensor], int]:
+    """Gradients of a training pass, and the bytes that waited for them."""
+    generator = torch.Generator().manual_seed(3)
+    slots = torch.randn(2, 5, WIDTH, generator=generator)
+    memory = Memory(slots, slots.mean(1), torch.ones(2, 5, dtype=torch.bool))
+    tokens = torch.randint(4, 20, (2, 3, 8), generator=generator)
+    waiting = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal waiting
+        waiting += tensor.numel() * tensor.element_size()
+        return tensor
+
+    torch.manual_seed(5)  # of the dropout
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        found = model(memory, tokens)
+        loss = model.logits(found.hidden).square().mean() + found.weights.square().mean()
+    model.eval()  # the second pass of a layer must still drop what the first one dropped
+    loss.backward()
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, waiting
+
+
+@pytest.mark.parametrize("architecture", [GPT2, LLAMA, OPT], ids=lambda a: a["model_type"])
+@pytest.mark.parametrize("trainable", ["all", "none"])
+def test_layers_that_are_computed_twice_learn_the_same_in_less_memory(architecture, trainable):
+    how = {"architecture": architecture, "trainable": trainable, "heads": 2, "cross_every": 2}
+    plain = opened(decoder(**how)).train()
+    saving = opened(decoder(**how, activation_checkpointing=True)).train()
+    assert plain.state_dict().keys() == saving.state_dict().keys()
+    copied = copy.deepcopy(saving)
+    expected, before = learned(plain)
+    for model in (saving, copied):
+        found, after = learned(model)
+        assert after < before / 2
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, msg=name)
 
 
 def test_it_is_rebuilt_from_its_checkpoint_without_the_folder(folder: Path):

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from captionlab.errors import UserError
 from captionlab.hugging_face import entries_of, load_config, pretrained, transformers
@@ -94,6 +95,32 @@ class Looking(nn.Module):
         return self.layer(x, *args, **kwargs)
 
 
+class Recomputed:
+    """Stands in for a layer's ``forward``: keeps its input alone, and computes the rest once more.
+
+    Activation checkpointing (Chen et al. 2016): memory falls from all that a layer computes to one
+    tensor (R, T, H) a layer, for one more forward pass. The layer's parameters keep their names. What
+    it looks at, and whether it drops out, are as they were, whatever has changed until ``backward``.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the layer returns."""
+        forward = type(self.layer).forward
+        if not torch.is_grad_enabled():
+            return forward(self.layer, *args, **kwargs)
+        sight = _SIGHT.get()
+        modes = [(module, module.training) for module in self.layer.modules()]
+
+        def again(*args: Any, **kwargs: Any) -> Any:
+            with _seeing(sight), _in_modes(modes):
+                return forward(self.layer, *args, **kwargs)
+
+        return checkpoint(again, *args, use_reentrant=False, **kwargs)
+
+
 class LanguageModelDecoder(nn.Module):
     """A causal language model with gated cross-attention to the memory before its layers.
 
@@ -101,7 +128,8 @@ class LanguageModelDecoder(nn.Module):
     begins with random ones; ``architecture`` holds entries of a configuration (model_type, n_layer
     and so on) and replaces that of ``name``. Of the language model, ``trainable`` none keeps all as
     it is, a number trains that many last layers, all everything; the cross-attention, before every
-    ``cross_every``-th layer, always learns. Text needs the model's own pieces
+    ``cross_every``-th layer, always learns. ``activation_checkpointing`` trains in less memory, by
+    computing each layer twice. Text needs the model's own pieces
     (data/tokenizer=pretrained), their ids moved up by 4; with random weights any tokenizer will do.
     ``attention`` must be NoAttention. Raises UserError for values that do not fit and a model that
     cannot be had.
@@ -119,6 +147,7 @@ class LanguageModelDecoder(nn.Module):
         cross_every: int = 1,
         heads: int = 8,
         dropout: float = 0.1,
+        activation_checkpointing: bool = False,
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
@@ -160,6 +189,9 @@ class LanguageModelDecoder(nn.Module):
         for place, index in enumerate(range(0, len(layers), cross_every)):
             cross = GatedCrossAttention(width, heads, dropout)
             layers[index] = Looking(layers[index], cross, place)
+        if activation_checkpointing:
+            for layer in layers:
+                layer.forward = Recomputed(layer)
         self.train()
 
     @property
@@ -268,6 +300,18 @@ def _seeing(sight: _Sight) -> Iterator[None]:
         yield
     finally:
         _SIGHT.reset(before)
+
+
+@contextmanager
+def _in_modes(modes: list[tuple[nn.Module, bool]]) -> Iterator[None]:
+    before = [(module, module.training) for module, _ in modes]
+    try:
+        for module, training in modes:
+            module.training = training
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def _weights(sight: _Sight) -> Tensor:

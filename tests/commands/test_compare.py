@@ -139,6 +139,29 @@ def test_an_unfinished_run_shows_its_best_epoch(sweep):
     assert (run.epochs, run.planned, run.seconds) == (2, 3, 15.0)
 
 
+def test_the_best_epoch_is_the_one_that_the_run_kept(tmp_path):
+    run = write_run(tmp_path / "run", finished=False, epochs=3)
+    assert read_runs([run])[0].scores["val/loss"] == 2.0
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["callbacks"]["best"] |= {"monitor": "val/length", "mode": "min"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "metrics.csv").write_text(
+        "epoch,step,val/cider,val/length,val/loss\n0,1,0.9,9,1\n1,2,0.5,7,2\n2,3,0.7,8,3\n"
+    )
+    assert read_runs([run])[0].scores == {"val/cider": 0.5, "val/length": 7.0, "val/loss": 2.0}
+
+
+def test_a_loss_that_is_no_number_costs_neither_table_nor_page(sweep, tmp_path, capsys):
+    run = next(sweep.glob("*/metrics.csv"))
+    text = run.read_text().replace("3.0", "nan")
+    run.write_text(text.replace("2.0", "inf"))
+    assert "nan" in run.read_text()
+    assert compare([str(sweep)], page=str(tmp_path / "page.html")) == 0
+    assert "NaN" not in (tmp_path / "page.html").read_text().partition("<script>")[0]
+    shown = capsys.readouterr().out
+    assert "nan" not in shown
+
+
 def test_the_table_names_its_best_row_and_what_is_unfinished(sweep, capsys):
     assert compare([str(sweep)]) == 0
     shown = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections import Counter
@@ -151,9 +152,9 @@ def read_run(folder: Path) -> Run:
     table = read_table(folder / "metrics.csv")
     curves: dict[str, list[tuple[int, float]]] = {}
     for epoch, row in sorted(table.items()):
-        for name, value in row.items():
-            if name not in ("epoch", "step") and value not in ("", None):
-                curves.setdefault(name, []).append((epoch, float(value)))
+        for name, value in _numbers(row).items():
+            if name not in ("epoch", "step"):
+                curves.setdefault(name, []).append((epoch, value))
     best = _best_epoch(curves, flat)
     scores = {
         name: value
@@ -168,15 +169,31 @@ def read_run(folder: Path) -> Run:
             stored = json.loads(results.read_text())
         except json.JSONDecodeError as error:
             raise UserError(f"{results} is no JSON: {error}") from error
-        scores |= {name: value for name, value in stored.items() if isinstance(value, int | float)}
+        scores |= _numbers(stored)
     return Run(folder, flat, scores, curves, results.exists())
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what can be averaged and drawn; a loss that became nan or infinite is left out."""
+    found = {}
+    for name, value in row.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number):
+            found[name] = number
+    return found
 
 
 def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, Any]) -> int:
     """Return the epoch whose checkpoint is the best one."""
     monitor = config.get("callbacks.best.monitor", "val/cider")
-    points = curves.get(str(monitor)) or curves.get("val/cider") or [(-1, 0.0)]
-    return max(points, key=lambda point: point[1])[0]
+    sign = -1 if config.get("callbacks.best.mode") == "min" else 1
+    points = curves.get(str(monitor))
+    if not points:
+        points, sign = curves.get("val/cider") or [(-1, 0.0)], 1
+    return max(points, key=lambda point: sign * point[1])[0]
 
 
 def grouped(runs: Sequence[Run], over: Sequence[str] = (SEED,)) -> list[Group]:

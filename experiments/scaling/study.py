@@ -111,7 +111,8 @@ def scores(out: Path) -> dict[str, dict[str, float]]:
 def sweep(out: Path) -> dict[str, float]:
     """Start a sweep of twelve jobs, kill it with all its processes, and start it again."""
     folder, transcript = out / "sweep", out / "sweep.txt"
-    command = [sys.executable, "train.py", "-m", *SWEEP, f"hydra.sweep.dir={folder}"]
+    where = os.path.relpath(folder, ROOT)
+    command = [sys.executable, "train.py", "-m", *SWEEP, f"hydra.sweep.dir={where}"]
     if not transcript.exists():
         with transcript.open("w") as log:
             # a session of its own, so that all of it can be killed as a lost machine would

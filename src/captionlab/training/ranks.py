@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, Self
 import pytorch_lightning as pl
 import torch.distributed as dist
 
+PATIENCE = 30.0  # seconds for processes that have yet to hear that there is nothing to do
 log = logging.getLogger(__name__)
 
 
@@ -67,10 +69,15 @@ class Lead:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None and not self._told and not self._alone and self._first:
-            environment = getattr(self._trainer.strategy, "cluster_environment", None)
-            if environment is not None and environment.creates_processes_externally:
-                self._tell(None)
+        if error is None or self._told or self._alone or not self._first:
+            return
+        environment = getattr(self._trainer.strategy, "cluster_environment", None)
+        waiting = environment is not None and environment.creates_processes_externally
+        if waiting or self._trainer.num_nodes > 1:
+            # aside: the sentence must come out though the others are late, or never come
+            messenger = threading.Thread(target=self._tell, args=(None,), daemon=True)
+            messenger.start()
+            messenger.join(PATIENCE)
 
     def _tell(self, found: dict[str, Any] | None) -> None:
         self._told = True

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands_support import SMALL
+from commands_support import SMALL, run_train
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
@@ -138,6 +139,48 @@ def test_two_runs_at_a_time_from_the_command_line(tmp_path: Path):
     again = sweep("seed=1,2,3", "trainer.devices=1")
     assert again.stdout.count("finished before") == 2, again.stdout
     assert (tmp_path / "sweep/2/results.json").exists()
+
+
+def test_jobs_that_share_the_sweeps_process_are_kept_too(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("CAPTIONLAB_SWEEP_NAME", "")
+    monkeypatch.setenv("CAPTIONLAB_JOB_TITLE", "")
+    small = [o for o in SMALL if "max_epochs" not in o] + ["trainer.max_epochs=1", "seed=1,2"]
+    run_train(tmp_path, "-m", *small, "hydra.sweep.dir=sweep")
+    assert os.environ["CAPTIONLAB_SWEEP_NAME"] == "sweep"
+    assert os.environ["CAPTIONLAB_JOB_TITLE"] == "seed=2"
+    scores = [json.loads((tmp_path / f"sweep/{n}/score.json").read_text()) for n in (0, 1)]
+    results = [(tmp_path / f"sweep/{n}/results.json").read_text() for n in (0, 1)]
+    assert scores[0]["score"] != scores[1]["score"]
+    (tmp_path / "sweep/1/results.json").unlink()  # as if it had been killed while it was tested
+    capsys.readouterr()
+    run_train(tmp_path, "-m", *small, "hydra.sweep.dir=sweep")
+    said = capsys.readouterr().out
+    assert said.count("finished before") == 1
+    assert "seed=2: goes on" in said
+    assert (tmp_path / "sweep/1/results.json").read_text() == results[1]
+    assert [json.loads((tmp_path / f"sweep/{n}/score.json").read_text()) for n in (0, 1)] == scores
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, "-m", *small, "optimizer.lr=0.5", "hydra.sweep.dir=sweep")
+    assert left.value.code == 2
+    assert "choose another hydra.sweep.dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("how", "way_out"),
+    [
+        (["trainer.devices=2", "trainer.accelerator=cpu"], "hydra/launcher=process"),
+        (["trainer=ddp_cpu", "trainer.num_nodes=2"], "hydra/launcher=process"),
+        (["hydra/launcher=joblib", "trainer=ddp_cpu"], "hydra/launcher=process"),
+        (["hydra/launcher=submitit_slurm", "trainer.devices=4"], "sweep=slurm"),
+        (["hydra/launcher=submitit_slurm", "trainer=ddp_cpu"], "sweep=slurm"),
+    ],
+)
+def test_a_wrong_mix_is_refused_before_any_job(how, way_out, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_train(tmp_path, "-m", *how, "seed=1,2", "hydra.sweep.dir=sweep")
+    assert left.value.code == 2
+    assert way_out in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_several_processes_a_job_need_the_launcher_that_can(tmp_path: Path):

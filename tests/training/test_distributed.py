@@ -13,7 +13,7 @@ TRAIN = str(Path(__file__).parents[2] / "train.py")
 SMALL = [
     "data.source.train_size=64",
     "data.source.val_size=7",
-    "data.source.test_size=7",
+    "data.source.test_size=8",
     "data.tokenizer.threshold=2",
     "data.batch_size=4",
     "model.encoder.image_size=32",
@@ -38,21 +38,34 @@ def command(folder: Path, *arguments: str) -> None:
 def test_two_processes_score_exactly_like_one(tmp_path: Path):
     command(tmp_path, TRAIN, *SMALL, "trainer.devices=2", "hydra.run.dir=run")
     last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    for devices in (1, 2):
-        overrides = ["split=val", f"trainer.devices={devices}", "--out", f"by{devices}"]
-        command(tmp_path, "-m", "captionlab.commands.cli", "evaluate", last, *overrides)
-    one, two = (tmp_path / f"by{devices}" for devices in (1, 2))
+    for split in ("val", "test"):
+        for devices in (1, 2):
+            # a batch of 5 is 3 images on each of two processes, and never ends where the split does
+            overrides = [f"split={split}", f"trainer.devices={devices}", "data.batch_size=5"]
+            out = ["--out", f"{split}-by-{devices}"]
+            command(tmp_path, "-m", "captionlab.commands.cli", "evaluate", last, *overrides, *out)
+        results = same_scores(tmp_path, split)
+        if split == "val":
+            with (tmp_path / "run" / "metrics.csv").open() as file:
+                logged = list(csv.DictReader(file))[-1]
+            for name, value in results.items():
+                assert float(logged[name]) == pytest.approx(value, abs=1e-6), name
+
+
+def same_scores(folder: Path, split: str) -> dict[str, float]:
+    """Compare what one process and two have written; return the scores."""
+    one, two = (folder / f"{split}-by-{devices}" for devices in (1, 2))
+    said = json.loads((two / "captions.json").read_text())
+    assert len({entry["image_id"] for entry in said}) == len(said) == (7 if split == "val" else 8)
     assert (one / "captions.json").read_text() == (two / "captions.json").read_text()
     results = json.loads((one / "results.json").read_text())
     again = json.loads((two / "results.json").read_text())
     # the loss is a sum of float32 values, whose last bits depend on the batch they came in
-    assert again.pop("val/loss") == pytest.approx(results["val/loss"], abs=1e-6)
+    loss = f"{split}/loss"
+    assert again.pop(loss) == pytest.approx(results[loss], abs=1e-6)
     intervals, twice = results.pop("intervals"), again.pop("intervals")
     assert intervals.keys() == twice.keys()
     for name, interval in intervals.items():
         assert twice[name] == pytest.approx(interval, abs=1e-6), name
-    assert again == {name: value for name, value in results.items() if name != "val/loss"}
-    with (tmp_path / "run" / "metrics.csv").open() as file:
-        logged = list(csv.DictReader(file))[-1]
-    for name, value in results.items():
-        assert float(logged[name]) == pytest.approx(value, abs=1e-6), name
+    assert again == {name: value for name, value in results.items() if name != loss}
+    return results

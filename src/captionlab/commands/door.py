@@ -16,6 +16,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -111,8 +112,10 @@ def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, A
     """
     from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
 
-    swept = [one for one in overrides if one not in sys.argv]
-    title = " ".join(swept or overrides)
+    typed = [one for one in sys.argv[1:] if "=" in one and not one.startswith("-")]
+    parsed = OverridesParser.create().parse_overrides(typed)
+    swept = {one.key_or_group for one in parsed if one.is_sweep_override()}
+    title = " ".join([o for o in overrides if o.partition("=")[0] in swept] or overrides)
     os.environ[SWEEP_NAME], os.environ[JOB_TITLE] = folder.parent.name, title
     require_same(folder, overrides)
     done = finished(folder)

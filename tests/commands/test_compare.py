@@ -56,6 +56,7 @@ def write_run(
         },
         "optimizer": {"lr": rate},
         "trainer": {"max_epochs": 3},
+        "logger": {"wandb": {"name": f"{name}-{seed}"}},  # no reason to keep seeds apart
         "callbacks": {"best": {"dirpath": f"/elsewhere/{folder.name}/checkpoints"}},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

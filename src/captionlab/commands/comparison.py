@@ -143,6 +143,7 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder / CONFIG} is no YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG} holds no settings")
+    config.pop("logger", None)  # where a run was logged, by which name, is no setting of it
     flat = flatten(config)
     flat.pop(RESUMED, None)
     # paths into the run's own folder, wherever it lay then, are the same for all runs

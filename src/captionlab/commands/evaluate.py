@@ -14,18 +14,16 @@ from captionlab.commands.assemble import (
 from captionlab.commands.extract import check_features
 from captionlab.commands.logs import quiet_lightning
 from captionlab.commands.report import (
-    coco_annotations,
-    coco_result,
     named_by_split,
     print_examples,
     print_scores,
     write_json,
+    write_scored,
 )
 from captionlab.configuration import build_data, override
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.inference import require_alike
 from captionlab.metrics.bootstrap import intervals
-from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.signatures import check
 from captionlab.training.examples import chosen, collect_examples
 from captionlab.training.gallery import write_gallery
@@ -85,9 +83,7 @@ def evaluate(
     ensemble = "-ensemble" if others else ""
     beside = Path(checkpoint).resolve().parent.parent / f"{data.name}-{split}{ensemble}"
     folder = Path(out) if out else beside
-    write_json(folder / "captions.json", coco_result(scores.captions))
-    write_json(folder / "references.json", coco_annotations(records))
-    write_statistics(folder / STATISTICS, list(scores.captions), scores.statistics)
+    write_scored(folder, scores, records)
     results = {split: module.results[split]}
     certain = {split: intervals(scores.statistics)}
     write_json(

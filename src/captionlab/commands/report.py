@@ -15,6 +15,7 @@ from rich.table import Table
 from captionlab.data.records import CaptionRecord
 from captionlab.files import replacing
 from captionlab.metrics.caption_metrics import Scores
+from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 
 SCORES = (
     *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss"),
@@ -59,6 +60,13 @@ def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, Any]:
             for number, (image_id, caption) in enumerate(annotations)
         ],
     }
+
+
+def write_scored(folder: Path, scores: Scores, records: Sequence[CaptionRecord]) -> None:
+    """Write captions.json, references.json and statistics.npz of a split that was scored."""
+    write_json(folder / "captions.json", coco_result(scores.captions))
+    write_json(folder / "references.json", coco_annotations(records))
+    write_statistics(folder / STATISTICS, list(scores.captions), scores.statistics)
 
 
 def named_by_split(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

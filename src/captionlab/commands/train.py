@@ -33,13 +33,12 @@ from captionlab.commands.extract import check_features
 from captionlab.commands.jobs import ELSEWHERE
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
-    coco_annotations,
-    coco_result,
     named_by_split,
     print_examples,
     print_scores,
     write_arrays,
     write_json,
+    write_scored,
     write_text,
 )
 from captionlab.configuration import (
@@ -55,7 +54,6 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.image_files import BrokenImage
 from captionlab.errors import UserError
 from captionlab.metrics.references import PreparedReferences
-from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 from captionlab.objectives.base import Objective, Prepared, Rewarding
 from captionlab.signatures import check
 from captionlab.text.tokenizers import tokenizer_from_dict
@@ -326,10 +324,7 @@ def test(
     main = splits[0]
     results = {split: module.results[split] for split in splits}
     output = Path(config["output_dir"])
-    scores = module.scores[main]
-    write_json(output / "captions.json", coco_result(scores.captions))
-    write_json(output / "references.json", coco_annotations(data.records(main)))
-    write_statistics(output / STATISTICS, list(scores.captions), scores.statistics)
+    write_scored(output, module.scores[main], data.records(main))
     write_json(output / "results.json", named_by_split(results))
     present(output, module, data, results, config["examples"])
 

@@ -193,3 +193,15 @@ def test_several_processes_a_job_need_the_launcher_that_can(tmp_path: Path):
     )
     assert done.returncode == 2
     assert "hydra/launcher=process" in done.stderr
+
+
+def test_a_job_that_is_told_to_leave_too_late_is_finished(tmp_path: Path, monkeypatch):
+    script = tmp_path / "train.py"
+    script.write_text(JOB + "time.sleep(30)\n")  # what is left to do is nothing that counts
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.05)
+    job = module.Job(0, ["a=1"], tmp_path / "0", 1, "a=1")
+    outcome = module.run(
+        job, module.Devices([[]], None), 1, lambda: (tmp_path / "0/score.json").exists()
+    )
+    assert (outcome.score, outcome.pruned) == (3, False)

@@ -10,6 +10,7 @@ from commands_support import SMALL, run_train
 from omegaconf import OmegaConf
 
 from captionlab.commands import launch
+from captionlab.commands.jobs import finished
 from captionlab.commands.search import Range, Search
 from captionlab.errors import UserError
 
@@ -102,7 +103,7 @@ def test_poor_trials_end_early(search, tmp_path, capsys):
     pruned = [t for t in found.study.trials if t.state.name == "PRUNED"]
     assert pruned
     assert all(abs(t.params["x"] - 3) > 2 for t in pruned)
-    assert not any((tmp_path / f"sweep/{t.number}/results.json").exists() for t in pruned)
+    assert all(finished(tmp_path / f"sweep/{t.number}") is None for t in pruned)
     assert capsys.readouterr().out.count("below the median") == len(pruned)
 
 

@@ -193,10 +193,10 @@ def run(
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     taken = f"{minutes}:{seconds:02}"
     status = process.returncode
-    if pruned:
+    if pruned and finished(job.folder) is None:  # else the word to leave came too late
         print(f"{name}: ended after {taken}, below the median", flush=True)
         return Outcome(pruned=True)
-    if status or not score.exists():
+    if not pruned and (status or not score.exists()):
         said = job.log.read_text().strip().splitlines()
         why = next(
             (line for line in reversed(said) if line.startswith("error:")), (said or [""])[-1]

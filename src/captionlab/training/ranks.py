@@ -88,6 +88,14 @@ class Lead:
         """Start what processes are missing and connect them: what ``fit`` would do first."""
         strategy = self._trainer.strategy
         assert strategy.launcher is not None  # then this rank would be alone
+        environment = getattr(strategy, "cluster_environment", None)
+        if self._first and self._trainer.num_nodes > 1 and environment is not None:
+            log.info(
+                "waiting    for %s machines in all at %s, port %s (MASTER_ADDR, MASTER_PORT)",
+                self._trainer.num_nodes,
+                environment.main_address,
+                environment.main_port,
+            )
         strategy.launcher.launch(strategy.setup_environment, trainer=self._trainer)
 
 

@@ -25,7 +25,7 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.inference import require_alike
 from captionlab.metrics.bootstrap import intervals
 from captionlab.signatures import check
-from captionlab.training.examples import chosen, collect_examples
+from captionlab.training.examples import collect_examples, watched
 from captionlab.training.gallery import write_gallery
 from captionlab.training.ranks import together
 
@@ -70,9 +70,7 @@ def evaluate(
         check_features({**config, "model": each.config["model"]}, data, member.encoder)
     module = build_module(config, data, captioner, portable(config, stored.tokenizer), members)
     module.evaluation_split = split
-    module.watched = frozenset(
-        records[index].image_id for index in chosen(data.dataset(split), GALLERY_IMAGES)
-    )
+    module.watched = watched(data.dataset(split), GALLERY_IMAGES)
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     with together(trainer):
         trainer.test(module, datamodule=data, verbose=False)

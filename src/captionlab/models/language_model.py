@@ -7,22 +7,20 @@ language model's width, V vocabulary, R rows (B K or B W), h heads, d = H / h, t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from captionlab.errors import UserError
 from captionlab.hugging_face import entries_of, load_config, pretrained, transformers
 from captionlab.memory import Memory
 from captionlab.models.attention import NoAttention
 from captionlab.models.captioner import Decoded
+from captionlab.models.looking import GatedCrossAttention, Looking, Recomputed, Sight, seeing
 from captionlab.models.state import PER_BEAM, State
-from captionlab.models.transformer_layers import KeysValues, MultiHead
+from captionlab.models.transformer_layers import KeysValues
 
 WHO = "model.decoder"
 OWN = 4  # pad, bos, eos and unk stand before the language model's own ids
@@ -35,90 +33,6 @@ class LanguageModelState(State):
     crossed: tuple[KeysValues, ...]
     words: tuple[KeysValues, ...] = field(default=(), metadata=PER_BEAM)
     length: int = 0
-
-
-class _Sight:
-    """What the layers look at during one pass, and what the last of them saw."""
-
-    def __init__(self, crossed: tuple[KeysValues, ...], mask: Tensor) -> None:
-        self.crossed = crossed
-        self.mask = mask
-        self.weights: Tensor | None = None
-
-
-# the library calls its layers itself and would not hand a memory on; a variable of the context
-# keeps passes of several threads apart
-_SIGHT: ContextVar[_Sight] = ContextVar("sight")
-
-
-class GatedCrossAttention(nn.Module):
-    """x + tanh(gate) * attention(norm(x), memory), the gate 0 at first.
-
-    Alayrac et al. 2022 (Flamingo), section 2.2, without its feed-forward half: the language model
-    begins as it was, and learns how much it wants to see.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attention = MultiHead(width, heads, dropout=dropout)
-        self.gate = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor, keys: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (R, Q, H) and the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
-        images = mask.shape[0]
-        queries = self.norm(x).reshape(images, -1, x.shape[-1])
-        found, weights = self.attention.look(queries, keys, mask)
-        return x + self.gate.tanh() * found.view_as(x), weights
-
-
-class Looking(nn.Module):
-    """A layer of the language model that looks at the memory first."""
-
-    def __init__(self, layer: nn.Module, cross: GatedCrossAttention, place: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.cross = cross
-        self.place = place
-
-    def __getattr__(self, name: str) -> Any:
-        # models read their layers' own attributes, such as the kind of their attention
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("layer"), name)
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return what the layer makes of hidden states (R, Q, H) that have seen the memory."""
-        sight = _SIGHT.get()
-        x, sight.weights = self.cross(hidden_states, sight.crossed[self.place], sight.mask)
-        return self.layer(x, *args, **kwargs)
-
-
-class Recomputed:
-    """Stands in for a layer's ``forward``: keeps its input alone, and computes the rest once more.
-
-    Activation checkpointing (Chen et al. 2016): memory falls from all that a layer computes to one
-    tensor (R, T, H) a layer, for one more forward pass. The layer's parameters keep their names. What
-    it looks at, and whether it drops out, are as they were, whatever has changed until ``backward``.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the layer returns."""
-        forward = type(self.layer).forward
-        if not torch.is_grad_enabled():
-            return forward(self.layer, *args, **kwargs)
-        sight = _SIGHT.get()
-        modes = [(module, module.training) for module in self.layer.modules()]
-
-        def again(*args: Any, **kwargs: Any) -> Any:
-            with _seeing(sight), _in_modes(modes):
-                return forward(self.layer, *args, **kwargs)
-
-        return checkpoint(again, *args, use_reentrant=False, **kwargs)
 
 
 class LanguageModelDecoder(nn.Module):
@@ -217,8 +131,8 @@ class LanguageModelDecoder(nn.Module):
         """
         images, captions, length = tokens.shape
         self._require_length(length)
-        sight = _Sight(self._crossed(memory), memory.mask)
-        with _seeing(sight):
+        sight = Sight(self._crossed(memory), memory.mask)
+        with seeing(sight):
             found = self.body(inputs_embeds=self._embed(tokens.flatten(0, 1)), use_cache=False)
         hidden = found.last_hidden_state.view(images, captions, length, -1)
         return Decoded(hidden, _weights(sight).view(images, captions, length, -1))
@@ -255,8 +169,8 @@ class LanguageModelDecoder(nn.Module):
         cache = self._new_cache()
         for index, (keys, values) in enumerate(state.words):
             cache.update(keys.flatten(0, 1), values.flatten(0, 1), index)
-        sight = _Sight(state.crossed, state.memory.mask)
-        with _seeing(sight):
+        sight = Sight(state.crossed, state.memory.mask)
+        with seeing(sight):
             found = self.body(
                 inputs_embeds=self._embed(token_ids.view(-1, 1)),
                 past_key_values=cache,
@@ -293,28 +207,7 @@ class LanguageModelDecoder(nn.Module):
             )
 
 
-@contextmanager
-def _seeing(sight: _Sight) -> Iterator[None]:
-    before = _SIGHT.set(sight)
-    try:
-        yield
-    finally:
-        _SIGHT.reset(before)
-
-
-@contextmanager
-def _in_modes(modes: list[tuple[nn.Module, bool]]) -> Iterator[None]:
-    before = [(module, module.training) for module, _ in modes]
-    try:
-        for module, training in modes:
-            module.training = training
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def _weights(sight: _Sight) -> Tensor:
+def _weights(sight: Sight) -> Tensor:
     assert sight.weights is not None  # there is a looking layer: _check asks for one
     return sight.weights
 

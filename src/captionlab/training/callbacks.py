@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 
 from captionlab.errors import UserError
 from captionlab.training.dashboards import CaptionWandbLogger
-from captionlab.training.examples import chosen, collect_examples
+from captionlab.training.examples import collect_examples, watched
 from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
 
@@ -118,8 +118,7 @@ class Gallery(Callback):
     def _watch(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
         if isinstance(module, CaptioningModule):
             dataset = trainer.datamodule.dataset(split)  # type: ignore[attr-defined]
-            shown = chosen(dataset, self._images)
-            module.watched = frozenset(dataset.records[index].image_id for index in shown)
+            module.watched = watched(dataset, self._images)
 
     def _show(
         self, trainer: pl.Trainer, module: pl.LightningModule, split: str, title: str

@@ -18,6 +18,11 @@ def chosen(dataset: CaptionDataset, count: int) -> list[int]:
     return list(range(0, len(dataset), max(1, len(dataset) // max(1, count))))[:count]
 
 
+def watched(dataset: CaptionDataset, count: int) -> frozenset[int | str]:
+    """Return the image ids of the ``chosen``: those whose attention will be shown."""
+    return frozenset(dataset.records[index].image_id for index in chosen(dataset, count))
+
+
 def collect_examples(
     dataset: CaptionDataset,
     scores: Scores,

@@ -39,6 +39,7 @@ class Lead:
         forked = launcher is None or launcher.is_interactive_compatible
         self._alone = trainer.world_size == 1 or forked
         self._first = trainer.is_global_zero
+        self._environment = getattr(trainer.strategy, "cluster_environment", None)
         self._told = False
 
     def __enter__(self) -> Self:
@@ -71,8 +72,8 @@ class Lead:
     ) -> None:
         if error is None or self._told or self._alone or not self._first:
             return
-        environment = getattr(self._trainer.strategy, "cluster_environment", None)
-        waiting = environment is not None and environment.creates_processes_externally
+        cluster = self._environment
+        waiting = cluster is not None and cluster.creates_processes_externally
         if waiting or self._trainer.num_nodes > 1:
             # aside: the sentence must come out though the others are late, or never come
             messenger = threading.Thread(target=self._tell, args=(None,), daemon=True)
@@ -88,13 +89,12 @@ class Lead:
         """Start what processes are missing and connect them: what ``fit`` would do first."""
         strategy = self._trainer.strategy
         assert strategy.launcher is not None  # then this rank would be alone
-        environment = getattr(strategy, "cluster_environment", None)
-        if self._first and self._trainer.num_nodes > 1 and environment is not None:
+        if self._first and self._trainer.num_nodes > 1 and self._environment is not None:
             log.info(
                 "waiting    for %s machines in all at %s, port %s (MASTER_ADDR, MASTER_PORT)",
                 self._trainer.num_nodes,
-                environment.main_address,
-                environment.main_port,
+                self._environment.main_address,
+                self._environment.main_port,
             )
         strategy.launcher.launch(strategy.setup_environment, trainer=self._trainer)
 

@@ -205,3 +205,11 @@ def test_a_job_that_is_told_to_leave_too_late_is_finished(tmp_path: Path, monkey
         job, module.Devices([[]], None), 1, lambda: (tmp_path / "0/score.json").exists()
     )
     assert (outcome.score, outcome.pruned) == (3, False)
+
+
+def test_a_job_that_is_not_to_be_tested_is_finished_without_results(tmp_path: Path):
+    (tmp_path / "score.json").write_text('{"score": 0.5}')
+    assert module.finished(tmp_path) is None
+    for test, found in (("true", None), ("false", {"score": 0.5})):
+        (tmp_path / "config.yaml").write_text(f"test: {test}\n")
+        assert module.finished(tmp_path) == found

@@ -40,8 +40,10 @@ def settings(overrides: Sequence[Any]) -> list[str]:
 
 def finished(folder: Path) -> dict[str, Any] | None:
     """Return what a finished job left, its ``score``; None for one that is not finished."""
-    path = folder / SCORE_FILE
-    if not (path.exists() and (folder / "results.json").exists()):
+    path, config = folder / SCORE_FILE, folder / "config.yaml"
+    # with test=false there are no results to wait for
+    untested = config.exists() and OmegaConf.select(OmegaConf.load(config), "test") is False
+    if not path.exists() or not (untested or (folder / "results.json").exists()):
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     return found

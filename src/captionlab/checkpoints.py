@@ -1,52 +1,80 @@
 """The one portable format: a Lightning checkpoint that carries what its weights need.
 
 Beside Lightning's own entries a file holds ``captionlab: {format, config, tokenizer, decoding,
-overrides}``, all of it plain types, so that it loads with ``weights_only=True`` and works on a
-machine that has neither the training data nor the training code's working folder.
+overrides, data}``, all of it plain types, so that it loads with ``weights_only=True`` and works on a
+machine that has neither the training data nor the training code's working folder. ``config`` keeps
+the references between its values (``captionlab.config_references``).
+
+A file may come from a stranger. It may name the classes of ``captionlab.registry`` and nothing else;
+loading it runs no code of its own, looks for no other file and asks no network; what its sizes would
+allocate is held against the weights that are there before anything is allocated.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-import pickle
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as registration
 
-from captionlab.configuration import TRUSTED_TARGETS, Sizes, build_captioner
-from captionlab.errors import UserError, did_you_mean
+from captionlab.checkpoint_file import dense, load_file, plain
+from captionlab.config_references import resolve_references, restore
+from captionlab.configuration import Sizes, build_captioner, known_references
+from captionlab.errors import UserError
+from captionlab.hugging_face import require_offline
 from captionlab.models.captioner import Captioner
-from captionlab.signatures import check
+from captionlab.registry import is_listed, require_allowed
+from captionlab.signatures import check, locate
 from captionlab.text.tokenizers import Tokenizer, tokenizer_from_dict
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1 held a resolved configuration
 KEY = "captionlab"
 WEIGHTS_PREFIX = "captioner."
+PARTS = ("encoder", "decoder", "attention")
+OUTSIDE = ("weights", "embeddings")  # settings that name files or what a hub holds
+LIBRARY_TYPES = "transformers.models."  # trust=transformers.models.NAME
+
+# What a file's configuration may ask for, far above what any captioner has.
+LARGEST_IMAGE = 1024  # pixels a side
+LARGEST_NUMBER = 2**24  # of anything in a model, vocabularies and positions included
+LARGEST_DECODING = 1024  # beams, samples, tokens
+MOST_UNSTORED = 2**26  # elements of buffers that no file holds, such as tables of positions
 
 
 def portable(
-    config: Mapping[str, Any], tokenizer: Tokenizer, overrides: Sequence[str] = ()
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    overrides: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a checkpoint that makes it self-contained: plain types only."""
+    """Return the part of a checkpoint that makes it self-contained: plain types only.
+
+    ``config`` may hold references; ``data`` tells the data of the run from other data.
+    """
     return {
         "format": FORMAT,
         "config": dict(config),
         "tokenizer": tokenizer.to_dict(),
         "decoding": dict(config["decoding"]),
         "overrides": list(overrides),
+        "data": dict(data or {}),
     }
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A read checkpoint: resolved configuration, tokenizer, captioner weights, finished epochs.
+    """A read checkpoint: configuration, tokenizer, captioner weights, finished epochs.
 
-    ``scores`` are those of its validation, by name; empty where it had none.
+    ``config`` is resolved, ``composed`` the same with its references. ``scores`` are those of its
+    validation, by name; empty where it had none. ``data`` tells what it was trained on.
     """
 
     path: Path
@@ -56,6 +84,8 @@ class Checkpoint:
     weights: dict[str, Tensor]
     epochs: int
     scores: dict[str, float] = field(default_factory=dict)
+    composed: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -65,63 +95,69 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
     path = Path(path)
-    stored = _load(path)
-    entry = stored.get(KEY) if isinstance(stored, dict) else None
+    stored = load_file(path)
+    entry = stored.get(KEY)
     if not isinstance(entry, dict):
         raise UserError(
             f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "
             "give a file that captionlab wrote, e.g. runs/.../checkpoints/best.ckpt."
         )
-    if entry.get("format") != FORMAT:
+    written = entry.get("format")
+    if type(written) is not int or written not in READABLE:
         raise UserError(
-            f"{path} has checkpoint format {entry.get('format')!r}, this captionlab reads {FORMAT}: "
+            f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
             "use the version of captionlab that wrote it."
         )
+    entry = plain(entry, f"{path}: {KEY}")
+    _require_entries(entry, path)
+    composed = entry["config"]
+    config = resolve_references(composed, f"{path}: config")
+    if written == 1:
+        composed = restore(config, known_references())
     weights = {
         name.removeprefix(WEIGHTS_PREFIX): tensor
-        for name, tensor in stored["state_dict"].items()
-        if name.startswith(WEIGHTS_PREFIX)
+        for name, tensor in dense(stored.get("state_dict"), WEIGHTS_PREFIX, str(path)).items()
     }
     return Checkpoint(
         path,
-        entry["config"],
+        config,
         tokenizer_from_dict(entry["tokenizer"]),
-        list(entry["overrides"]),
+        [str(override) for override in entry["overrides"]],
         weights,
         _epochs_done(stored),
-        dict(entry.get("scores", {})),
+        {n: v for n, v in entry.get("scores", {}).items() if isinstance(v, int | float)},
+        composed,
+        entry.get("data", {}),
     )
+
+
+def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError unless a checkpoint has the entries that everything after it reads."""
+    kinds = {"config": dict, "tokenizer": dict, "overrides": list}
+    kinds |= {name: dict for name in ("scores", "data") if name in entry}
+    nodes = {name: (entry.get(name), kind) for name, kind in kinds.items()}
+    config = entry.get("config")
+    groups = config if isinstance(config, dict) else {}
+    nodes |= {f"config.{name}": (groups.get(name), dict) for name in ("model", "decoding", "data")}
+    model = groups.get("model")
+    parts = model if isinstance(model, dict) else {}
+    nodes |= {f"config.model.{name}": (parts.get(name), dict) for name in PARTS}
+    for name, (value, kind) in nodes.items():
+        if not isinstance(value, kind):
+            raise UserError(
+                f"{path} is damaged: its {name} is {value!r:.60}, and a {kind.__name__} belongs there."
+            )
 
 
 def _epochs_done(stored: Mapping[str, Any]) -> int:
     """Return how many epochs were finished: Lightning counts the current one from 0."""
-    epoch = int(stored.get("epoch", 0))
-    batches = stored.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
-    whole = batches is not None and batches["is_last_batch"]
-    return epoch + 1 if whole else epoch
-
-
-def _load(path: Path) -> Any:
-    if path.is_dir():
-        inside = sorted(path.glob("**/best.ckpt")) or sorted(path.glob("**/*.ckpt"))
-        hint = f"; did you mean {inside[0]}?" if inside else ""
-        raise UserError(f"{path} is a folder, not a checkpoint{hint}")
-    if not path.is_file():
-        near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
-        raise UserError(f"There is no checkpoint {path}; {did_you_mean(str(path), near)}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path):
-            raise UserError(f"{path} is damaged or not a checkpoint at all.") from error
-        raise UserError(
-            f"{path} is a checkpoint of another project: it holds objects that only its own code "
-            "can load, and captionlab does not run code out of a file."
-        ) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged or not a checkpoint at all ({str(error).splitlines()[0]})."
-        ) from error
+    epoch = stored.get("epoch", 0)
+    if type(epoch) is not int:
+        return 0
+    node: Any = stored
+    for name in ("loops", "fit_loop", "epoch_loop.batch_progress", "is_last_batch"):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return epoch + 1 if node is True else epoch
 
 
 def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner:
@@ -129,16 +165,130 @@ def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner
 
     Args:
         checkpoint: as ``read_checkpoint`` returns it.
-        trust: packages beside captionlab, torch and torchvision whose classes it may name.
+        trust: classes, or packages of your own, that it may name beside captionlab's own.
 
     Raises:
-        UserError: if it names a class outside these packages, or its weights do not fit its config.
+        UserError: if it names another class, a size beyond its weights or something outside of the
+            file, or its weights do not fit its config.
     """
-    model = without_downloads(checkpoint.config["model"])
-    check({"model": model}, trusted=(*TRUSTED_TARGETS, *trust))
-    captioner: Captioner = build_captioner(model, Sizes.of(checkpoint.tokenizer))
+    model = checkpoint.config["model"]
+    require_allowed({"model": model}, trust)
+    _require_bounded(model, checkpoint.path)
+    model = _self_contained(model, checkpoint.path, trust)
+    check({"model": model})
+    return build_with_weights(model, Sizes.of(checkpoint.tokenizer), checkpoint).eval()
+
+
+def build_with_weights(model: Mapping[str, Any], sizes: Sizes, checkpoint: Checkpoint) -> Captioner:
+    """Return the captioner of a model's configuration with the weights of a checkpoint.
+
+    Raises:
+        UserError: if they do not fit it.
+    """
+    if is_listed({"model": model}):
+        # on no device: its shapes are compared before any memory is asked for
+        with torch.device("meta"), _registered_at_most(len(checkpoint.weights)):
+            outline = build_captioner(model, sizes)
+        require_fit(outline, checkpoint)
+        _require_small_buffers(outline, checkpoint.path)
+    captioner: Captioner = build_captioner(model, sizes)
     load_weights(captioner, checkpoint)
-    return captioner.eval()
+    return captioner
+
+
+def _self_contained(model: Mapping[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
+    """Return an allowed model's configuration that reads nothing but its own checkpoint.
+
+    Raises:
+        UserError: if a part of it is named and not described.
+    """
+    contained = dict(model)
+    types = [name.removeprefix(LIBRARY_TYPES) for name in trust if name.startswith(LIBRARY_TYPES)]
+    for name in ("encoder", "decoder"):
+        part = dict(model[name])
+        options = inspect.signature(locate(part["_target_"])).parameters
+        # left out, they would be their defaults: weights that are looked for
+        part |= {key: None for key in OUTSIDE if key in options or key in part}
+        if "architecture" in options:
+            require_offline(f"{path}: model.{name}", part, types)
+        contained[name] = part
+    return contained
+
+
+def _require_bounded(model: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError for a number that no model has: some are allocated by no weight's name."""
+    for key, value in _numbers(model, "model"):
+        largest = LARGEST_IMAGE if key.endswith("image_size") else LARGEST_NUMBER
+        if not abs(value) <= largest:
+            raise UserError(f"{path}: {key}={value} is more than a model can have ({largest}).")
+
+
+def require_decoding(
+    decoding: Mapping[str, Any], checkpoint: Checkpoint, trust: Sequence[str]
+) -> None:
+    """Check a checkpoint's decoding, as overrides left it, before it is built.
+
+    Raises:
+        UserError: if the file names a class that is not allowed, or asks for more beams, samples or
+            tokens than can be meant.
+    """
+    path, stored = checkpoint.path, checkpoint.config["decoding"]
+    require_allowed({"decoding": decoding}, trust, {"decoding": stored})
+    check({"decoding": decoding})
+    of_file = dict(_numbers(stored, "decoding"))
+    for key, value in _numbers(decoding, "decoding"):
+        if of_file.get(key) == value and not abs(value) <= LARGEST_DECODING:
+            raise UserError(
+                f"{path}: {key}={value} is more than a checkpoint may ask for "
+                f"({LARGEST_DECODING}): choose another, such as decoding=beam."
+            )
+
+
+def _numbers(node: Any, key: str) -> Iterator[tuple[str, float]]:
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            yield from _numbers(child, f"{key}.{name}")
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from _numbers(child, f"{key}[{index}]")
+    # random seeds are no sizes
+    elif isinstance(node, int) and not isinstance(node, bool) and not key.endswith("seed"):
+        yield key, node
+
+
+@contextmanager
+def _registered_at_most(tensors: int) -> Iterator[None]:
+    """Stop a construction that registers many more parameters or modules than a file has tensors.
+
+    Networks that are cut after they are built, or share weights, have a few more than are stored.
+    """
+    counts = {"parameters": 4 * tensors + 1_000, "modules": 50 * tensors + 10_000}
+
+    def spend(what: str) -> None:
+        counts[what] -= 1
+        if counts[what] < 0:
+            raise UserError(
+                f"this model would have many more {what} than the {tensors} weights of its checkpoint"
+            )
+
+    handles = (
+        registration.register_module_parameter_registration_hook(lambda *_: spend("parameters")),
+        registration.register_module_module_registration_hook(lambda *_: spend("modules")),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _require_small_buffers(outline: nn.Module, path: Path) -> None:
+    stored = set(outline.state_dict())
+    elements = sum(b.numel() for name, b in outline.named_buffers() if name not in stored)
+    if elements > MOST_UNSTORED:
+        raise UserError(
+            f"{path}: its model would have tables of {elements:,} numbers that are in no file."
+        )
 
 
 def without_downloads(
@@ -152,16 +302,27 @@ def without_downloads(
     bare = dict(model)
     for name in ("encoder", "decoder"):
         part = dict(model[name])
-        part |= {key: None for key in ("weights", "embeddings") if key in part}
+        part |= {key: None for key in OUTSIDE if key in part}
         before = (stored or {}).get(name, {})
         if "architecture" in part and before.get("_target_") == part["_target_"]:
-            part["architecture"] = before["architecture"]
+            part["architecture"] = before.get("architecture")
+            require_offline(f"model.{name}", part)
         bare[name] = part
     return bare
 
 
-def load_weights(captioner: Captioner, checkpoint: Checkpoint) -> None:
+def load_weights(captioner: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a captioner.
+
+    Raises:
+        UserError: as ``require_fit``.
+    """
+    require_fit(captioner, checkpoint)
+    captioner.load_state_dict(checkpoint.weights)
+
+
+def require_fit(captioner: nn.Module, checkpoint: Checkpoint) -> None:
+    """Compare a checkpoint's weights with a captioner's names and shapes.
 
     Raises:
         UserError: if a weight is missing, left over, or of another shape; the first one is named.
@@ -182,4 +343,3 @@ def load_weights(captioner: Captioner, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} does not fit this model: it {problems[0]}{more}; choose the model and "
             f"tokenizer it was trained with (model={checkpoint.config['model'].get('name')})."
         )
-    captioner.load_state_dict(checkpoint.weights)

@@ -5,11 +5,12 @@ A configuration is checked whole (``captionlab.signatures``) before anything is 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,25 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from captionlab.config_references import keep, references
 from captionlab.errors import UserError, about_file, did_you_mean
+from captionlab.overrides import (
+    as_readable_arguments,
+    explain_comma,
+    explain_override,
+    parse_override,
+)
+from captionlab.registry import PLACES, TRAINING_PLACES, Place
 from captionlab.signatures import LABELS, locate
 
 CAPTIONER = "captionlab.models.captioner.Captioner"  # unless a model's YAML names another class
 # of the text package, which this module does not import
 FILL_WORDS = "captionlab.text.word_vectors.fill"
-TRUSTED_TARGETS = ("captionlab.", "torch.", "torchvision.")
 
 log = logging.getLogger("captionlab")
 
@@ -50,9 +59,9 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictCo
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return hydra_compose(config_name, overrides=list(overrides))
+            return hydra_compose(config_name, overrides=as_readable_arguments(overrides))
     except Exception as error:
-        sentence = explain(error)
+        sentence = explain(error, overrides)
         if sentence is None:
             raise
         raise UserError(sentence) from error
@@ -76,6 +85,76 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     return typing.cast(dict[str, Any], plain)
 
 
+def with_references(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved configuration as it is written down: with its references, where possible."""
+    found: dict[str, Any] = keep(OmegaConf.to_container(config, resolve=False), resolved)
+    return found
+
+
+REQUIRED = (
+    *("model", "model.encoder", "model.decoder", "model.attention", "decoding"),
+    *("data", "data.source", "data.tokenizer", "objective", "optimizer", "trainer"),
+)
+# whose own keys are parts, or names of parts
+_COLLECTIONS = ("model", "callbacks", "logger")
+
+
+def require_parts(config: DictConfig) -> None:
+    """Check that a part stands wherever a run needs one; null becomes none where that can be.
+
+    Raises:
+        UserError: for a text or a number in a part's place, as ``data.tokenizer=character`` puts it
+            there, and for a part that is left out.
+    """
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    for key, place in {**PLACES, **TRAINING_PLACES}.items():
+        *path, name = key.split(".")
+        parent = raw
+        for step in path:
+            parent = parent.get(step) if isinstance(parent, Mapping) else None
+        if not isinstance(parent, Mapping):
+            continue  # said of the parent, or a part that nobody chose
+        value = parent.get(name)
+        if value is None or value == []:
+            if key in REQUIRED:
+                raise UserError(f"{key}=null: a run needs {_a(place.kind)}; {_choose(key)}")
+            if place.optional and not path:
+                OmegaConf.update(config, key, None, force_add=True)
+        elif isinstance(value, Mapping):
+            if key not in _COLLECTIONS and "_target_" not in value:
+                raise UserError(
+                    f"{key} has no _target_, the class of its {place.kind}; {_choose(key)}"
+                )
+        elif value != "???" and "${" not in str(value):  # asked for, or followed, by resolve()
+            raise UserError(_explain_text(key, place, value))
+
+
+def _explain_text(key: str, place: Place, value: Any) -> str:
+    choices = _choices(key)
+    said = f"{key}={value}: {_a(place.kind)} belongs there"
+    group = key.replace(".", "/")
+    if str(value) in choices:
+        return f"{said}; a choice is made with a slash: {group}={value}"
+    if choices:
+        return f"{said}; choose one with {group}=NAME: {did_you_mean(str(value), choices)}"
+    own = next((k for k, p in PLACES.items() if p is place and _choices(k)), key.split(".")[0])
+    return f"{said}; it comes with {own.replace('.', '/')}=NAME, and {key}.KEY=VALUE changes a value of it"
+
+
+def _choices(key: str) -> list[str]:
+    folder = config_dir() / key.replace(".", "/")
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _choose(key: str) -> str:
+    choices = ", ".join(_choices(key))
+    return f"choose one with {key.replace('.', '/')}=NAME ({choices})" if choices else "name one"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
+
+
 def _missing_keys(node: Any, key: str = "") -> Iterator[str]:
     # OmegaConf.missing_keys() fails where an interpolation points at a missing value
     if isinstance(node, dict):
@@ -94,23 +173,83 @@ def _missing(key: str, config: DictConfig) -> str:
     return f"{key} has no value: give one with {key}=...{note}."
 
 
-def explain(error: BaseException) -> str | None:
-    """Return one sentence for an error of Hydra, OmegaConf or a file that the user can mend, else None."""
+def explain(error: BaseException, overrides: Sequence[str] = ()) -> str | None:
+    """Return one sentence for an error of Hydra, OmegaConf or a file that the user can mend, else None.
+
+    ``overrides`` are what the user typed.
+    """
     if isinstance(error, UserError):
         return str(error)
     module = type(error).__module__
     if not module.startswith(("hydra", "omegaconf")):  # one of these is an OSError too
         return about_file(error) if isinstance(error, OSError) else None
+    if isinstance(error, OverrideParseException):
+        return explain_override(error.override)
     cause = error.__cause__
     text = _first_line(error)
-    name = type(error).__name__
-    if name == "MissingConfigException":
+    if isinstance(error, MissingConfigException):
         return _explain_choice(error)
-    if cause is not None and "not in struct" in str(cause):
-        return _explain_key(text, str(cause))
+    for marker, explanation in _EXPLANATIONS:
+        for message in (text, str(cause)):
+            if marker in message:
+                return explanation(message, text, overrides)
     if cause is not None and isinstance(cause, OmegaConfBaseException):
         return f"{text.rstrip('.')}: {_first_line(cause)}"
     return text
+
+
+def _explain_ambiguous(message: str, text: str, overrides: Sequence[str]) -> str:
+    return explain_comma(_quoted(message))
+
+
+def _explain_append(message: str, text: str, overrides: Sequence[str]) -> str:
+    key = _quoted(message)
+    typed = next((one for one in overrides if one.lstrip("+").startswith(f"{key}=")), f"{key}=...")
+    return f"{typed}: {key} is there already; say {typed.lstrip('+')}, without the +"
+
+
+def _explain_delete(message: str, text: str, overrides: Sequence[str]) -> str:
+    key = _quoted(message)
+    parent, _, leaf = key.rpartition(".")
+    return f"~{key}: there is nothing to leave out; {did_you_mean(leaf, _known_keys(parent))}"
+
+
+def _explain_key(message: str, text: str, overrides: Sequence[str]) -> str:
+    """Return the sentence for a key that the configuration does not have."""
+    key = _quoted(text) or _quoted(message) or text
+    parent, _, leaf = key.rpartition(".")
+    config = _with_choices(overrides)
+    # the same name elsewhere is likelier to be meant than a similar one here
+    same = [k for k in _all_keys(config) if k.rpartition(".")[2] == leaf and k != key]
+    siblings = _known_keys(parent, config)
+    hint = f"; {did_you_mean(leaf, siblings)}" if siblings else ""
+    if same:
+        hint = f"; did you mean {' or '.join(same[:3])}? ({parent} has {', '.join(siblings)})"
+    return f"{key}: the configuration has no such key{hint} (a new key is added with +{key}=...)"
+
+
+_EXPLANATIONS = (
+    ("Ambiguous value for argument", _explain_ambiguous),
+    ("Could not append to config", _explain_append),
+    ("Could not delete from config", _explain_delete),
+    ("not in struct", _explain_key),
+)
+
+
+def _with_choices(overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration of the group choices among overrides; the default one if that fails."""
+    groups = [one for one in overrides if (config_dir() / one.partition("=")[0]).is_dir()]
+    try:
+        return compose(groups)
+    except UserError:
+        return compose()
+
+
+def _all_keys(node: Any, key: str = "") -> Iterator[str]:
+    for name, child in node.items_ex(resolve=False) if isinstance(node, DictConfig) else ():
+        inner = f"{key}.{name!s}" if key else str(name)
+        yield inner
+        yield from _all_keys(child, inner)
 
 
 def _first_line(error: BaseException) -> str:
@@ -136,15 +275,6 @@ def _explain_choice(error: BaseException) -> str:
     )
 
 
-def _explain_key(text: str, cause: str) -> str:
-    """Return the sentence for a key that the configuration does not have."""
-    key = _quoted(text) or _quoted(cause) or text
-    parent, _, leaf = key.rpartition(".")
-    siblings = _known_keys(parent)
-    hint = f"; {did_you_mean(leaf, siblings)}" if siblings else ""
-    return f"{key}: the configuration has no such key{hint} (a new key is added with +{key}=...)"
-
-
 def _quoted(text: str) -> str:
     for quote in ("'", '"'):
         if text.count(quote) >= 2:
@@ -152,8 +282,8 @@ def _quoted(text: str) -> str:
     return ""
 
 
-def _known_keys(parent: str) -> list[str]:
-    config = compose()
+def _known_keys(parent: str, config: DictConfig | None = None) -> list[str]:
+    config = compose() if config is None else config
     node = OmegaConf.select(config, parent) if parent else config
     return (
         [str(k) for k in node if not str(k).startswith("_")] if isinstance(node, DictConfig) else []
@@ -267,9 +397,9 @@ def keep_architectures(model: dict[str, Any], captioner: Any) -> None:
             model[part] = {**model[part], "architecture": architecture}
 
 
-def build_data(data: Mapping[str, Any]) -> Any:
-    """Return the LightningDataModule of a data configuration."""
-    return build({k: v for k, v in data.items() if k not in LABELS["data"]}, "data")
+def build_data(data: Mapping[str, Any], **runtime: Any) -> Any:
+    """Return the LightningDataModule of a data configuration; ``runtime`` values go before its own."""
+    return build({k: v for k, v in data.items() if k not in LABELS["data"]}, "data", **runtime)
 
 
 # --- overriding a stored configuration ------------------------------------------------------------
@@ -281,10 +411,10 @@ def override(
     groups: Sequence[str],
     settings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a stored configuration with command-line overrides applied.
+    """Return a stored configuration with command-line overrides applied, resolved.
 
     Args:
-        stored: the resolved configuration of a checkpoint.
+        stored: the configuration of a checkpoint; what it holds references to follows an override.
         overrides: ``data=flickr8k``, ``data.root=...``, ``decoding=beam``, ``decoding.beam_size=5``.
         groups: the groups that may be replaced, or changed inside. settings: other keys that may
             be set.
@@ -296,33 +426,44 @@ def override(
     chosen, values = _split_overrides(overrides, groups, settings)
     if chosen:
         composed = compose([f"{group}={choice}" for group, choice in chosen.items()])
-        for group in {key.split("/")[0] for key in chosen}:
-            OmegaConf.update(config, group, OmegaConf.select(composed, group), merge=False)
+        # outer groups first: data=flickr8k data/augment=standard
+        for group in sorted(chosen, key=lambda name: name.count("/")):
+            key = group.replace("/", ".")
+            OmegaConf.update(config, key, OmegaConf.select(composed, key), merge=False)
     OmegaConf.set_struct(config, True)
-    for key, value in values.items():
+    for key, (value, is_new) in values.items():
         try:
-            OmegaConf.update(config, key, value, merge=False)
+            with open_dict(config) if is_new else nullcontext():
+                OmegaConf.update(config, key, value, merge=False)
         except OmegaConfBaseException as error:
-            parent, _, leaf = key.rpartition(".")
-            node = OmegaConf.select(config, parent) if parent else config
-            known = list(node) if isinstance(node, DictConfig) else list(config)
-            raise UserError(
-                f"{key}: there is no such key here; {did_you_mean(leaf, map(str, known))}"
-            ) from error
+            raise UserError(_explain_stored_key(key, config)) from error
     return resolve(config)
+
+
+def _explain_stored_key(key: str, config: DictConfig) -> str:
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    known = list(node) if isinstance(node, DictConfig) else list(config)
+    return f"{key}: there is no such key here; {did_you_mean(leaf, map(str, known))}"
+
+
+@functools.cache
+def known_references() -> dict[str, set[str]]:
+    """Return the references between values of the data in conf/, by the key where they stand."""
+    found: dict[str, set[str]] = {}
+    for path in (config_dir() / "data").rglob("*.yaml"):
+        place = ".".join(path.relative_to(config_dir()).parent.parts)
+        for key, text in references(OmegaConf.to_container(OmegaConf.load(path)), place):
+            found.setdefault(key, set()).add(text)
+    return found
 
 
 def _split_overrides(
     overrides: Sequence[str], groups: Sequence[str], settings: Sequence[str]
-) -> tuple[dict[str, str], dict[str, Any]]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except Exception as error:
-        raise UserError(f"An override cannot be read: {_first_line(error)}") from error
+) -> tuple[dict[str, str], dict[str, tuple[Any, bool]]]:
+    parsed = [parse_override(text) for text in overrides]
     chosen: dict[str, str] = {}
-    values: dict[str, Any] = {}
+    values: dict[str, tuple[Any, bool]] = {}
     for item in parsed:
         key = item.key_or_group
         top = key.replace("/", ".").split(".")[0]
@@ -331,5 +472,5 @@ def _split_overrides(
         if key in groups or "/" in key:
             chosen[key] = str(item.value())
         else:
-            values[key] = item.value()
+            values[key] = item.value(), item.is_add() or item.is_force_add()
     return chosen, values

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.checkpoints import Checkpoint, captioner_of, read_checkpoint
-from captionlab.configuration import TRUSTED_TARGETS, build, override
+from captionlab.checkpoints import Checkpoint, captioner_of, read_checkpoint, require_decoding
+from captionlab.configuration import build, override
 from captionlab.data.image_files import load_image
 from captionlab.data.images import prepare
 from captionlab.decoding.captions import generate
@@ -19,7 +19,6 @@ from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.signatures import check
 from captionlab.text.tokenizers import Tokenizer
 
 
@@ -64,7 +63,7 @@ class LoadedCaptioner:
         size = self.captioner.encoder.image_size
         if not isinstance(image, Tensor):
             image = load_image(Path(image), size=size)
-        return prepare(image, size, self.config["data"]["fit"])
+        return prepare(image, size, self.config["data"].get("fit", "stretch"))
 
     def caption(self, images: Tensor) -> list[str]:
         """Return the captions of prepared images (B,3,size,size) uint8."""
@@ -92,7 +91,7 @@ def load_captioner(
             first one's decoding and image preparation are taken.
         device: "cpu", "cuda", "cuda:1" ...
         decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
-        trust: packages of your own whose classes the checkpoint may name.
+        trust: classes, or packages of your own, that the checkpoint may name beside captionlab's.
 
     Raises:
         UserError: as ``read_checkpoint`` and ``captioner_of``, and for several files whose
@@ -104,11 +103,11 @@ def load_captioner(
     for other in others:
         require_alike(checkpoint, other)
     config = (
-        override(checkpoint.config, decoding, groups=("decoding",))
+        override(checkpoint.composed, decoding, groups=("decoding",))
         if decoding
         else checkpoint.config
     )
-    check({"decoding": config["decoding"]}, trusted=(*TRUSTED_TARGETS, *trust))
+    require_decoding(config["decoding"], checkpoint, trust)
     return LoadedCaptioner(
         captioner_of(checkpoint, trust),
         checkpoint.tokenizer,
@@ -128,9 +127,9 @@ def require_alike(first: Checkpoint, other: Checkpoint) -> None:
         )
     for key, values in {
         "model.encoder.image_size": [
-            c.config["model"]["encoder"]["image_size"] for c in (first, other)
+            c.config["model"]["encoder"].get("image_size") for c in (first, other)
         ],
-        "data.fit": [c.config["data"]["fit"] for c in (first, other)],
+        "data.fit": [c.config["data"].get("fit") for c in (first, other)],
     }.items():
         if values[0] != values[1]:
             raise UserError(

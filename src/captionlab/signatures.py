@@ -34,42 +34,38 @@ LABELS: dict[str, set[str]] = {
 }
 
 
-def check(config: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
+def check(config: Mapping[str, Any]) -> None:
     """Check every ``_target_`` of a resolved configuration before anything is built.
+
+    What a file names goes through ``registry.require_allowed`` first: this imports it.
 
     Args:
         config: plain dicts, as ``resolve`` returns them.
-        trusted: if given, the only prefixes a ``_target_`` may have (checkpoints of strangers).
 
     Raises:
         UserError: with all mistakes, one a line.
     """
-    mistakes = [m for key, node in _targets(config) for m in _check_target(key, node, trusted)]
+    mistakes = [m for key, node in targets(config) for m in _check_target(key, node)]
     if mistakes:
         raise UserError("\n".join(dict.fromkeys(mistakes)))
 
 
-def _targets(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def targets(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every node below a configuration that has a ``_target_``, with its key, outer ones first."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             yield key, node
         for name, child in node.items():
-            yield from _targets(child, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
+            yield from targets(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
         for index, child in enumerate(node):
-            yield from _targets(child, f"{key}[{index}]")
+            yield from targets(child, f"{key}[{index}]")
 
 
-def _check_target(key: str, node: Mapping[str, Any], trusted: Sequence[str]) -> Iterator[str]:
+def _check_target(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     target = node["_target_"]
     if not isinstance(target, str):
         yield f"{key}._target_={target!r} is not the dotted name of a class."
-        return
-    if trusted and not target.startswith(tuple(trusted)):
-        yield (
-            f"{key}._target_={target} is not among the trusted packages ({', '.join(trusted)}): "
-            "name its package in trust= if you know where the file comes from."
-        )
         return
     try:
         call = locate(target)

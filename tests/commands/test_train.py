@@ -8,6 +8,8 @@ import torch
 import yaml
 from commands_support import SMALL, run_train
 
+from captionlab.config_references import resolve_references
+
 
 def table(run: Path) -> list[dict[str, str]]:
     with (run / "metrics.csv").open() as file:
@@ -57,10 +59,11 @@ def test_results_and_captions_belong_together(finished_run: Path):
     assert all(set(row) == {"image_id", "caption"} and row["caption"] for row in captions)
 
 
-def test_config_yaml_is_resolved_and_overrides_are_kept(finished_run: Path):
+def test_config_yaml_keeps_references_and_overrides(finished_run: Path):
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     assert config["model"]["decoder"]["hidden"] == 32
-    assert "${" not in (finished_run / "config.yaml").read_text()
+    assert config["data"]["image_size"] == "${model.encoder.image_size}"
+    assert "${" not in str(resolve_references(config, "config.yaml"))
     assert "model.decoder.hidden=32" in yaml.safe_load(
         (finished_run / "overrides.yaml").read_text()
     )
@@ -69,7 +72,8 @@ def test_config_yaml_is_resolved_and_overrides_are_kept(finished_run: Path):
 def test_a_checkpoint_holds_plain_types_only(finished_run: Path):
     stored = torch.load(finished_run / "checkpoints" / "best.ckpt", weights_only=True)
     entry = stored["captionlab"]
-    assert set(entry) == {"format", "config", "tokenizer", "decoding", "overrides", "scores"}
+    parts = {"format", "config", "tokenizer", "decoding", "overrides", "scores", "data"}
+    assert set(entry) == parts
     assert json.dumps(entry)
 
 

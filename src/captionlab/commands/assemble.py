@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "seed": int,
     "ckpt": str | None,
     "init_from": str | None,
+    "allow_other_data": bool,
     "meteor": bool,
     "samples": int,
     "test": bool,

@@ -40,11 +40,24 @@ def run(known: argparse.Namespace) -> int:
     if known.command == "evaluate":
         from captionlab.commands.evaluate import evaluate
 
-        return evaluate(known.checkpoint, known.overrides, out=known.out, others=known.others)
+        return evaluate(
+            known.checkpoint,
+            known.overrides,
+            out=known.out,
+            others=known.others,
+            trust=known.trust,
+        )
     if known.command == "compare":
         from captionlab.commands.compare import compare
 
-        return compare(known.runs, by=known.by, over=known.over, page=known.html, table=known.csv)
+        return compare(
+            known.runs,
+            by=known.by,
+            over=known.over,
+            page=known.html,
+            table=known.csv,
+            trust=known.trust,
+        )
     from captionlab.commands.predict import predict
 
     return predict(
@@ -55,6 +68,7 @@ def run(known: argparse.Namespace) -> int:
         device=known.device,
         overrides=known.set,
         others=known.others,
+        trust=known.trust,
     )
 
 
@@ -80,8 +94,9 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _extract(commands)
-    _compare(commands)
-    for command in (_evaluate(commands), _predict(commands)):
+    compare = _compare(commands)
+    evaluate, predict = _evaluate(commands), _predict(commands)
+    for command in (evaluate, predict):
         command.add_argument(
             "--with",
             nargs="+",
@@ -89,6 +104,14 @@ def parser() -> argparse.ArgumentParser:
             dest="others",
             metavar="CKPT",
             help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+        )
+    for command in (evaluate, predict, compare):
+        command.add_argument(
+            "--trust",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="classes of your own, or their package, that a file may name: my_package",
         )
     return top
 
@@ -107,7 +130,7 @@ def _extract(commands: Commands) -> None:
     )
 
 
-def _compare(commands: Commands) -> None:
+def _compare(commands: Commands) -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="put runs side by side",
@@ -126,6 +149,7 @@ def _compare(commands: Commands) -> None:
     )
     compare.add_argument("--html", metavar="FILE", help="write a page: curves, cost, captions")
     compare.add_argument("--csv", metavar="FILE", help="write one line a run")
+    return compare
 
 
 def _evaluate(commands: Commands) -> argparse.ArgumentParser:

@@ -36,6 +36,7 @@ def compare(
     over: Sequence[str] = ("seed",),
     page: str | None = None,
     table: str | None = None,
+    trust: Sequence[str] = (),
 ) -> int:
     """Print runs, the best one first; return the status.
 
@@ -44,6 +45,7 @@ def compare(
         by: the score that orders them, of the test split where it stands there.
         over: settings that runs of one row may differ in: mean and spread are over them.
         page: an HTML file to write. table: a CSV file to write.
+        trust: classes, or packages of your own, that read the runs' data for the page's pictures.
     """
     runs = read_runs(paths)
     metric = full_name(by, runs)
@@ -57,7 +59,7 @@ def compare(
         # here, because pictures need the data, and that Lightning
         from captionlab.commands.comparison_page import write_page
 
-        write_page(Path(page), groups, metric, gaps)
+        write_page(Path(page), groups, metric, gaps, trust)
         print(f"written    {page}")
     return 0
 

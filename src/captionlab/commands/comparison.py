@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
@@ -137,14 +138,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: if one of its files is damaged.
     """
-    try:
-        config = yaml.load((folder / CONFIG).read_text(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{folder / CONFIG} is no YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG} holds no settings")
-    config.pop("logger", None)  # where a run was logged, by which name, is no setting of it
-    flat = flatten(config)
+    flat = flatten(read_config(folder))
     flat.pop(RESUMED, None)
     # paths into the run's own folder, wherever it lay then, are the same for all runs
     name = re.escape(Path(str(flat.pop(OUTPUT, folder))).name)
@@ -172,6 +166,23 @@ def read_run(folder: Path) -> Run:
             raise UserError(f"{results} is no JSON: {error}") from error
         scores |= _numbers(stored)
     return Run(folder, flat, scores, curves, results.exists())
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of a run, its references resolved, without its loggers.
+
+    Raises:
+        UserError: if they cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no settings")
+    config.pop("logger", None)  # where a run was logged, by which name, is no setting of it
+    return resolve_references(config, str(path))
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -10,16 +10,17 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import yaml
 from PIL import Image
 
-from captionlab.commands.comparison import CONFIG, Group, Run, beside, said, telling, titled
+from captionlab.commands.comparison import Group, Run, beside, read_config, said, telling, titled
 from captionlab.configuration import build_data
 from captionlab.data.dataset import read_record_image
 from captionlab.data.image_files import BrokenImage
 from captionlab.errors import UserError
 from captionlab.files import replacing
 from captionlab.metrics.bootstrap import Difference
+from captionlab.registry import require_allowed
+from captionlab.signatures import check
 from captionlab.training.gallery import photo
 
 CELLS = 40_000  # captions on a page: more make it slow to open
@@ -27,16 +28,23 @@ PICTURES = 60  # images shown with their picture, those where the runs differ mo
 
 
 def write_page(
-    path: Path, groups: Sequence[Group], metric: str, gaps: Sequence[Difference | None]
+    path: Path,
+    groups: Sequence[Group],
+    metric: str,
+    gaps: Sequence[Difference | None],
+    trust: Sequence[str] = (),
 ) -> None:
-    """Write the page of compared runs under ``path``, whole or not at all."""
+    """Write the page of compared runs under ``path``, whole or not at all.
+
+    ``trust``: classes, or packages of your own, that read the runs' data.
+    """
     keys = telling(groups)
     data = {
         "metric": metric,
         "keys": [[key, title] for key, title in titled(keys).items()],
         "scores": [metric, *beside(groups, metric, every=True)],
         "rows": [row(group, gap, keys) for group, gap in zip(groups, gaps, strict=True)],
-        "images": images(groups),
+        "images": images(groups, trust),
     }
     template = Template(
         files("captionlab.commands").joinpath("comparison_template.html").read_text("utf-8")
@@ -77,7 +85,7 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, int | float | None) else said(value)
 
 
-def images(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return images with each group's caption of it (its first run's) and that one's CIDEr.
 
     Those come first where the groups differ most.
@@ -101,7 +109,7 @@ def images(groups: Sequence[Group]) -> list[dict[str, Any]]:
         )
     found.sort(key=lambda one: -one["spread"])
     kept = found[: max(1, CELLS // len(groups))]
-    pictures(kept[:PICTURES], groups)
+    pictures(kept[:PICTURES], groups, trust)
     return kept
 
 
@@ -126,18 +134,24 @@ def referenced(groups: Sequence[Group]) -> dict[int | str, list[str]]:
     return found
 
 
-def pictures(shown: Sequence[dict[str, Any]], groups: Sequence[Group]) -> None:
+def pictures(
+    shown: Sequence[dict[str, Any]], groups: Sequence[Group], trust: Sequence[str]
+) -> None:
     """Put small pictures beside the captions, as far as the runs' data is still there."""
     wanted: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
     runs = [group.runs[0] for group in groups if group.runs[0].finished]
     if not runs or not wanted:
         return
-    settings = yaml.safe_load((runs[0].path / CONFIG).read_text("utf-8")).get("data")
-    if settings is None:
+    settings = read_config(runs[0].path).get("data")
+    if not isinstance(settings, Mapping):
         return
+    # to look at images neither a tokenizer is needed, nor stored features, which may be gone
+    settings = {**settings, "features": None, "extra": None, "augment": None}
+    settings.pop("tokenizer", None)
     try:
-        # stored features are not needed to look at images, and may be gone
-        data = build_data({**settings, "features": None})
+        require_allowed({"data": settings}, trust)  # a run folder may come from a stranger
+        check({"data": settings})
+        data = build_data(settings, tokenizer=None)
         split = next((name for name in data.source.splits if name.startswith("test")), "val")
         for record in data.records(split):
             if record.image_id in wanted:

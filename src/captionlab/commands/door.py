@@ -10,7 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
+from captionlab.commands.run_folder import claimed, new_folder
 from captionlab.configuration import config_dir, explain
 from captionlab.errors import UserError
 from captionlab.files import replacing
+from captionlab.overrides import as_readable_arguments, override_text
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+FOLDER_KEYS = ("hydra.run.dir=", "output_dir=")  # by which a user names a run's folder
 SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
 # whose jobs are processes of their own
 OWN = {
@@ -52,7 +56,7 @@ def answers(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except Exception as error:
-        sentence = explain(error)
+        sentence = explain(error, sys.argv[1:])
         if debug or sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
@@ -66,8 +70,8 @@ def hydra_main(task: Task) -> Callable[[], None]:
         if not debug:
             os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
         run = HydraConfig.get()
-        folder, overrides = Path(run.runtime.output_dir), list(run.overrides.task)
-        with answers(debug), tidy(folder):
+        overrides = list(run.overrides.task)
+        with answers(debug), run_folder(config, run) as folder:
             if run.mode == RunMode.MULTIRUN:
                 refuse_wrong_mix(config, run)
                 done = begin(config, folder, overrides)
@@ -95,6 +99,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with answers(debug):
+            sys.argv[1:] = as_readable_arguments(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()
@@ -136,17 +141,16 @@ def leave(score: float | None, folder: Path | None) -> None:
             temporary.write_text(json.dumps({"score": score}))
 
 
-@contextmanager
-def tidy(run_dir: Path) -> Iterator[None]:
-    """Remove the run folder again if nothing was written into it."""
-    try:
-        yield
-    finally:
-        for folder in (run_dir, run_dir.parent):
-            try:
-                folder.rmdir()
-            except OSError:
-                break
+def run_folder(config: DictConfig, run: Any) -> AbstractContextManager[Path]:
+    """Claim the folder of a run, and write its name into the configuration."""
+    chosen = (*run.overrides.hydra, *run.overrides.task)
+    return claimed(
+        Path(config.output_dir),
+        named=any(one.lstrip("+").startswith(FOLDER_KEYS) for one in chosen),
+        resumes=Path(str(config.ckpt)) if config.get("ckpt") else None,
+        job=run.mode == RunMode.MULTIRUN or SCORE in os.environ,
+        use=partial(OmegaConf.update, config, "output_dir"),
+    )
 
 
 def refuse_wrong_mix(config: DictConfig, hydra_config: Any) -> None:
@@ -199,6 +203,18 @@ class CheckMix(Callback):
         """Look at what all jobs share; what only some have is looked at when they begin."""
         with answers(False):
             refuse_wrong_mix(config, config.hydra)
+            claim_sweep(config.hydra)
+
+
+def claim_sweep(hydra_config: DictConfig) -> None:
+    """Give a sweep a folder of its own, unless the user named one to go on with."""
+    if any(one.startswith("hydra.sweep.dir=") for one in hydra_config.overrides.hydra):
+        return
+    folder = new_folder(Path(str(hydra_config.sweep.dir)))
+    with read_write(hydra_config):
+        hydra_config.sweep.dir = str(folder)
+        # from these every job is composed anew
+        hydra_config.overrides.hydra.append(override_text("hydra.sweep.dir", str(folder)))
 
 
 def _train(config: DictConfig, overrides: list[str]) -> Any:

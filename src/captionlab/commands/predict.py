@@ -33,10 +33,12 @@ def predict(
     device: str = "auto",
     overrides: Sequence[str] = (),
     others: Sequence[str] = (),
+    trust: Sequence[str] = (),
 ) -> int:
     """Caption images; return 0, or 1 if some file could not be read (each is named).
 
-    ``others`` are checkpoints that write together with the first one.
+    ``others`` are checkpoints that write together with the first one; ``trust`` are classes, or
+    packages, that they may name beside captionlab's own.
 
     Raises:
         UserError: if the checkpoint, the device or a path is wrong; nothing is written then.
@@ -45,7 +47,7 @@ def predict(
         raise UserError(f"--batch-size {batch_size} must be at least 1.")
     images = find_images(paths)
     captioner = load_captioner(
-        [checkpoint, *others], device=choose_device(device), decoding=overrides
+        [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
     if out is None:
         return _caption(captioner, images, batch_size, None)

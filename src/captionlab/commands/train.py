@@ -17,6 +17,7 @@ from rich.console import Console
 
 from captionlab.checkpoints import (
     Checkpoint,
+    build_with_weights,
     load_weights,
     portable,
     read_checkpoint,
@@ -41,6 +42,7 @@ from captionlab.commands.report import (
     write_scored,
     write_text,
 )
+from captionlab.commands.run_folder import set_scores_aside
 from captionlab.configuration import (
     Sizes,
     build,
@@ -48,10 +50,13 @@ from captionlab.configuration import (
     build_data,
     explain,
     keep_architectures,
+    require_parts,
     resolve,
+    with_references,
 )
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.image_files import BrokenImage
+from captionlab.data.summary import differences, origin, summarize
 from captionlab.errors import UserError
 from captionlab.metrics.references import PreparedReferences
 from captionlab.objectives.base import Objective, Prepared, Rewarding
@@ -82,6 +87,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         UserError: if anything the user chose cannot work; nothing is written then.
     """
     quiet_lightning()
+    require_parts(composed)
     config = resolve(composed)
     config["output_dir"] = os.path.relpath(config["output_dir"])
     check_settings(config)
@@ -92,7 +98,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     start = starting_point(config)
     trainer = build_trainer(
         config,
-        loggers=[build(node, f"logger.{name}") for name, node in config["logger"].items()],
+        loggers=[
+            build(node, f"logger.{name}") for name, node in (config["logger"] or {}).items() if node
+        ],
         callbacks=[
             build(node, f"callbacks.{name}")
             for name, node in (config["callbacks"] or {}).items()
@@ -110,12 +118,17 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         check_data(data)
         if start is not None:
             config["model"] = without_downloads(config["model"], start.config["model"])
-        captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
+            captioner = build_with_weights(config["model"], Sizes.of(data.tokenizer), start)
+        else:
+            captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
         keep_architectures(config["model"], captioner)
-        if start is not None:
-            load_weights(captioner, start)
         check_features(config, data, captioner.encoder)
-        module = build_module(config, data, captioner, portable(config, data.tokenizer, overrides))
+        written = {**with_references(composed, config), "model": config["model"]}
+        read = summary_of(config, data)
+        if config["ckpt"] and start is not None:
+            same_data(start, read, config)
+        carried = portable(written, data.tokenizer, overrides, read)
+        module = build_module(config, data, captioner, carried)
         module.start_scores = {} if start is None else start.scores
         counted = prepare(module.objective, data, start, found.get("references"))
         lead.tell({"tokenizer": data.tokenizer.to_dict(), "references": counted})
@@ -123,7 +136,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     output = Path(config["output_dir"])
     if trainer.is_global_zero:
         write_log(output / "train.log")
-        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+        if config["ckpt"] and start is not None:
+            set_scores_aside(output, start.epochs, log.info)
+        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(written)))
         write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         kept = module.objective.to_keep() if isinstance(module.objective, Rewarding) else {}
         if kept:
@@ -214,6 +229,40 @@ def same_as_before(key: str, before: Any, now: Any, checkpoint: Checkpoint) -> N
         )
 
 
+def summary_of(config: Mapping[str, Any], data: CaptionDataModule) -> dict[str, Any]:
+    """Return what tells this run's data from other data: where they were read, a digest a split."""
+    return {
+        "name": data.name,
+        "origin": origin(config["data"]),
+        "splits": {split: summarize(data.records(split)) for split in ("train", "val")},
+    }
+
+
+def same_data(checkpoint: Checkpoint, read: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse to resume with other data than the run began with, unless that is asked for.
+
+    Raises:
+        UserError: naming what differs, and both ways to go on.
+    """
+    before = checkpoint.data
+    if before:
+        differs = differences(before, read)
+    else:  # written before checkpoints told their data: where these were read must do
+        old, new = (origin(c["data"]) for c in (checkpoint.config, config))
+        differs = [] if old == new else ["they were read elsewhere"]
+    if not differs:
+        return
+    told = f"{before.get('origin') or origin(checkpoint.config['data'])}, now {read['origin']}"
+    what = f"ckpt={checkpoint.path} was trained on other data ({told}: {'; '.join(differs)})"
+    if config["allow_other_data"]:
+        log.warning("warning: %s; it goes on with these, as allow_other_data=true says", what)
+        return
+    raise UserError(
+        f"{what}: give the data it had, or say init_from= for a new run from its weights, or "
+        "allow_other_data=true to go on with these on purpose."
+    )
+
+
 def check_data(data: CaptionDataModule) -> None:
     """Read the splits that training needs.
 
@@ -242,10 +291,11 @@ def introduce(
     trained = sum(p.numel() for p in module.captioner.parameters() if p.requires_grad)
     total = sum(p.numel() for p in module.captioner.parameters())
     log.info(
-        "data       %s: %s training and %s validation images",
+        "data       %s: %s training and %s validation images from %s",
         data.name,
         f"{len(data.records('train')):,}",
         f"{len(data.records('val')):,}",
+        origin(config["data"]),
     )
     log.info("vocabulary %s", report)
     log.info(
@@ -325,7 +375,9 @@ def test(
     results = {split: module.results[split] for split in splits}
     output = Path(config["output_dir"])
     write_scored(output, module.scores[main], data.records(main))
-    write_json(output / "results.json", named_by_split(results))
+    read = {split: summarize(data.records(split)) for split in splits}
+    told = {"name": data.name, "origin": origin(config["data"]), "splits": read}
+    write_json(output / "results.json", {**named_by_split(results), "data": told})
     present(output, module, data, results, config["examples"])
 
 

@@ -1,0 +1,64 @@
+"""What tells one data set from another: where it was read, how much there is, a digest of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from captionlab.data.records import CaptionRecord
+
+# settings of a data module that change how it is loaded, and nothing of what is read
+LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer")
+
+
+def summarize(records: Sequence[CaptionRecord]) -> dict[str, Any]:
+    """Return the number of images and captions of a split, and a digest of names and captions.
+
+    The digest holds the order too, and no folder: data that were moved are the same data.
+    """
+    digest = hashlib.sha256()
+    for record in records:
+        name = record.image.name if isinstance(record.image, Path) else ""
+        digest.update("\x1f".join((repr(record.image_id), name, *record.captions)).encode())
+        digest.update(b"\x1e")
+    return {
+        "images": len(records),
+        "captions": sum(len(record.captions) for record in records),
+        "digest": digest.hexdigest()[:16],
+    }
+
+
+def origin(data: Mapping[str, Any]) -> str:
+    """Return where a data configuration reads from: an absolute path, or that it is built in."""
+    source = data.get("source") or {}
+    path = source.get("root") or source.get("file") or data.get("root")
+    if path is None:
+        return "built-in scenes" if "train_size" in source else source.get("_target_", "unknown")
+    return os.path.abspath(os.path.expanduser(str(path)))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words how the splits of one run's data differ from another's; empty if they do not.
+
+    Args:
+        before, now: ``{"origin": ..., "splits": {split: summary}}``.
+    """
+    found = []
+    old, new = before.get("splits", {}), now.get("splits", {})
+    for split in {**old, **new}:
+        if split not in old or split not in new:
+            found.append(f"{split} is {'new' if split in new else 'gone'}")
+            continue
+        counts = [
+            f"{old[split][what]:,} {what} became {new[split][what]:,}"
+            for what in ("images", "captions")
+            if old[split][what] != new[split][what]
+        ]
+        if counts:
+            found.append(f"in {split} {' and '.join(counts)}")
+        elif old[split]["digest"] != new[split]["digest"]:
+            found.append(f"{split} has other names, captions, or another order of them")
+    return found

@@ -81,13 +81,13 @@ def _require_archive(path: Path) -> None:
         )
 
 
-def plain(value: Any, where: str) -> Any:
+def plain(value: Any, where: str, most: int = MOST_VALUES) -> Any:
     """Return a value of plain dicts, lists and scalars as such; ``where`` it stands is for messages.
 
     Raises:
         UserError: for anything else in it, and for more of it than a checkpoint can need.
     """
-    return _copy(value, where, DEEPEST, iter(range(MOST_VALUES)))
+    return _copy(value, where, DEEPEST, iter(range(most)))
 
 
 def _copy(value: Any, where: str, depth: int, budget: Iterator[int]) -> Any:

@@ -46,6 +46,8 @@ LIBRARY_TYPES = "transformers.models."  # trust=transformers.models.NAME
 LARGEST_IMAGE = 1024  # pixels a side
 LARGEST_NUMBER = 2**24  # of anything in a model, vocabularies and positions included
 LARGEST_DECODING = 1024  # beams, samples, tokens
+MOST_SETTINGS = 20_000  # of a configuration: a few hundred are usual
+LONGEST_LIST = 1_000  # in a model or a decoding: building one takes time with its length
 MOST_UNSTORED = 2**26  # elements of buffers that no file holds, such as tables of positions
 
 
@@ -108,6 +110,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
             "use the version of captionlab that wrote it."
         )
+    plain(entry.get("config"), f"{path}: config", MOST_SETTINGS)
     entry = plain(entry, f"{path}: {KEY}")
     _require_entries(entry, path)
     composed = entry["config"]
@@ -147,6 +150,12 @@ def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
             raise UserError(
                 f"{path} is damaged: its {name} is {value!r:.60}, and a {kind.__name__} belongs there."
             )
+    for place in ("decoding", *(f"model.{name}" for name in PARTS)):
+        node = config
+        for name in place.split("."):
+            node = node[name]  # type: ignore[index]
+        if "_target_" not in node:  # type: ignore[operator]
+            raise UserError(f"{path} is damaged: its config.{place} names no class.")
 
 
 def _epochs_done(stored: Mapping[str, Any]) -> int:
@@ -249,6 +258,8 @@ def _numbers(node: Any, key: str) -> Iterator[tuple[str, float]]:
         for name, child in node.items():
             yield from _numbers(child, f"{key}.{name}")
     elif isinstance(node, list):
+        if len(node) > LONGEST_LIST:
+            raise UserError(f"{key} has {len(node):,} items, and {LONGEST_LIST:,} are the most.")
         for index, child in enumerate(node):
             yield from _numbers(child, f"{key}[{index}]")
     # random seeds are no sizes
@@ -336,6 +347,11 @@ def require_fit(captioner: nn.Module, checkpoint: Checkpoint) -> None:
         f"has {name} of shape {tuple(tensor.shape)}, this model's is {tuple(own[name].shape)}"
         for name, tensor in checkpoint.weights.items()
         if name in own and own[name].shape != tensor.shape
+    ]
+    problems += [
+        f"has {name} in {tensor.dtype}, this model's is {own[name].dtype}"
+        for name, tensor in checkpoint.weights.items()
+        if name in own and own[name].is_floating_point() != tensor.is_floating_point()
     ]
     if problems:
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""

@@ -82,6 +82,10 @@ def _copied(node: Any) -> Any:
 
 
 def _value_or_absent(config: Mapping[str, Any], text: str) -> Any:
+    """Return what a reference gives; a default explains nothing."""
+    keys = [match["key"].split(".") for match in _REFERENCE.finditer(text)]
+    if any(_select(config, key) is _ABSENT for key in keys):
+        return _ABSENT
     try:
         return _Resolver(config).value(text, "", 0)
     except UserError:

@@ -9,7 +9,7 @@ import functools
 import inspect
 import logging
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,13 @@ def config_dir() -> Path:
     raise FileNotFoundError(f"No conf/train.yaml inside {package} or beside its source folder.")
 
 
+@functools.cache
+def groups() -> frozenset[str]:
+    """Return the names of all groups: the folders of YAML files, with slashes."""
+    folders = {path.parent.relative_to(config_dir()) for path in config_dir().rglob("*.yaml")}
+    return frozenset(folder.as_posix() for folder in folders) - {"."}
+
+
 def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictConfig:
     """Return the configuration that the command line ``python train.py OVERRIDES`` would get.
 
@@ -59,7 +66,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictCo
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return hydra_compose(config_name, overrides=as_readable_arguments(overrides))
+            return hydra_compose(config_name, overrides=as_readable_arguments(overrides, groups()))
     except Exception as error:
         sentence = explain(error, overrides)
         if sentence is None:
@@ -217,15 +224,25 @@ def _explain_delete(message: str, text: str, overrides: Sequence[str]) -> str:
 def _explain_key(message: str, text: str, overrides: Sequence[str]) -> str:
     """Return the sentence for a key that the configuration does not have."""
     key = _quoted(text) or _quoted(message) or text
-    parent, _, leaf = key.rpartition(".")
+    parent = key.rpartition(".")[0]
+    for group in (one.removeprefix("~").removesuffix("=null") for one in overrides):
+        if {f"~{group}", f"{group}=null"} & set(overrides) and key.startswith(
+            f"{group.replace('/', '.')}."
+        ):
+            return f"{group}=null leaves nothing that {key} could change: leave one of the two out"
     config = _with_choices(overrides)
-    # the same name elsewhere is likelier to be meant than a similar one here
-    same = [k for k in _all_keys(config) if k.rpartition(".")[2] == leaf and k != key]
-    siblings = _known_keys(parent, config)
-    hint = f"; {did_you_mean(leaf, siblings)}" if siblings else ""
-    if same:
-        hint = f"; did you mean {' or '.join(same[:3])}? ({parent} has {', '.join(siblings)})"
+    hint = _nearest_keys(key, config, _known_keys(parent, config))
     return f"{key}: the configuration has no such key{hint} (a new key is added with +{key}=...)"
+
+
+def _nearest_keys(key: str, config: DictConfig, siblings: Iterable[str]) -> str:
+    """Return a hint: the same name elsewhere is likelier to be meant than a similar one here."""
+    parent, _, leaf = key.rpartition(".")
+    here = sorted(siblings)
+    same = [k for k in _all_keys(config) if k.rpartition(".")[2] == leaf and k != key]
+    if same:
+        return f"; did you mean {' or '.join(same[:3])}? ({parent} has {', '.join(here)})"
+    return f"; {did_you_mean(leaf, here)}" if here else ""
 
 
 _EXPLANATIONS = (
@@ -238,9 +255,9 @@ _EXPLANATIONS = (
 
 def _with_choices(overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of the group choices among overrides; the default one if that fails."""
-    groups = [one for one in overrides if (config_dir() / one.partition("=")[0]).is_dir()]
+    choices = [one for one in overrides if one.partition("=")[0] in groups()]
     try:
-        return compose(groups)
+        return compose(choices)
     except UserError:
         return compose()
 
@@ -441,10 +458,9 @@ def override(
 
 
 def _explain_stored_key(key: str, config: DictConfig) -> str:
-    parent, _, leaf = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    known = list(node) if isinstance(node, DictConfig) else list(config)
-    return f"{key}: there is no such key here; {did_you_mean(leaf, map(str, known))}"
+    parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+    known = list(parent if isinstance(parent, DictConfig) else config)
+    return f"{key}: there is no such key here{_nearest_keys(key, config, map(str, known))}"
 
 
 @functools.cache

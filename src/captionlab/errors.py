@@ -6,6 +6,8 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+MOST_OPTIONS = 40  # that a sentence lists
+
 
 class UserError(Exception):
     """Wrong input, in one clear sentence that names the file, line or key, the value and a way out.
@@ -19,12 +21,17 @@ class Notice(UserWarning):
 
 
 def did_you_mean(value: str, options: Iterable[str]) -> str:
-    """Return ``"did you mean 'x'?"``, or ``"choose from a, b, c"`` where nothing is near."""
+    """Return ``"did you mean 'x'?"``, or ``"choose from a, b, c"`` where nothing is near.
+
+    Of many options the first few are named.
+    """
     names = sorted(str(option) for option in options)
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"choose from {', '.join(names)}" if names else "there is nothing to choose from"
+    more = f" and {len(names) - MOST_OPTIONS:,} more" if len(names) > MOST_OPTIONS else ""
+    shown = ", ".join(names[:MOST_OPTIONS])
+    return f"choose from {shown}{more}" if names else "there is nothing to choose from"
 
 
 # what the machine or another person can do to files, as opposed to a mistake in the program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -76,10 +76,19 @@ def as_readable(text: str, is_sweep: bool = False) -> str:
     return text
 
 
-def as_readable_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return a command line whose overrides Hydra can read."""
+def as_readable_arguments(arguments: Sequence[str], groups: Container[str] = ()) -> list[str]:
+    """Return a command line whose overrides Hydra can read.
+
+    ``groups`` are the names of groups, of which null is no choice to Hydra: it wants ``~GROUP``.
+    """
     is_sweep = any(one in ("-m", "--multirun") for one in arguments)
-    return [as_readable(one, is_sweep) for one in arguments]
+    texts = (as_readable(one, is_sweep) for one in arguments)
+    return [
+        f"~{text.removesuffix('=null')}"
+        if text.endswith("=null") and text.removesuffix("=null") in groups
+        else text
+        for text in texts
+    ]
 
 
 def _is_key(key: str) -> bool:
@@ -109,5 +118,5 @@ def explain_comma(text: str) -> str:
     quoted = shlex.quote(f'{key}="{value}"')
     return (
         f"{text} has a comma, which parts the values of a sweep: add -m for one run a value, or say "
-        f"{quoted} for a text, {shlex.quote(f'{key}=[{value}]')} for a list"
+        f"{quoted} for a text (in quotes), {shlex.quote(f'{key}=[{value}]')} for a list"
     )

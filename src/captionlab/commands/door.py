@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
 from captionlab.commands.run_folder import claimed, new_folder
-from captionlab.configuration import config_dir, explain
+from captionlab.configuration import config_dir, explain, groups
 from captionlab.errors import UserError
 from captionlab.files import replacing
 from captionlab.overrides import as_readable_arguments, override_text
@@ -99,7 +99,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with answers(debug):
-            sys.argv[1:] = as_readable_arguments(sys.argv[1:])
+            sys.argv[1:] = as_readable_arguments(sys.argv[1:], groups())
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,9 +154,10 @@ def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]
     """
     for text in overrides:
         _require_effect(text)
-    fresh: Any = OmegaConf.to_container(compose(["output_dir=unused"]), resolve=False)
-    base = {name: fresh[name] for name in ("trainer", "objective", "optimizer")}
-    base["trainer"]["precision"] = stored.config.get("trainer", {}).get("precision", "32-true")
+    base = copy.deepcopy(_defaults())
+    trainer = stored.config.get("trainer")
+    precision = trainer.get("precision") if isinstance(trainer, dict) else None
+    base["trainer"]["precision"] = precision or "32-true"
     composed = {"samples": SAMPLES, "meteor": True, **stored.composed, **base, "scheduler": None}
     composed["data"] = {**composed["data"], **TRAINING_DATA}
     config = override(composed, overrides, GROUPS, OPTIONS)
@@ -165,6 +168,13 @@ def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]
     check({name: config[name] for name in ("objective", "optimizer", *GROUPS)})
     _require_language(stored, config)
     return config
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Return the groups that an evaluation needs and takes from no file, with their references."""
+    fresh: Any = OmegaConf.to_container(compose(["output_dir=unused"]), resolve=False)
+    return {name: fresh[name] for name in ("trainer", "objective", "optimizer")}
 
 
 def _require_effect(text: str) -> None:

@@ -173,6 +173,9 @@ class SubwordTokenizer:
     unk_id: ClassVar[int] = UNK_ID
 
     def __init__(self, pieces: HuggingFaceTokenizer) -> None:
+        # what a file may ask for, and no caption wants: a billion ids of padding
+        pieces.no_padding()
+        pieces.no_truncation()
         self._pieces = pieces  # its ids begin at 0: the special ones stay out of reach of any text
 
     @classmethod

@@ -47,8 +47,9 @@ class Vocabulary:
 
     def __init__(self, words: Iterable[str]) -> None:
         self.tokens: tuple[str, ...] = (*SPECIALS, *words)
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
-        if len(self._ids) < len(self.tokens) or not all(isinstance(t, str) for t in self.tokens):
+        texts = all(isinstance(token, str) for token in self.tokens)
+        self._ids = {token: i for i, token in enumerate(self.tokens)} if texts else {}
+        if len(self._ids) < len(self.tokens):
             raise UserError("This vocabulary is damaged: its words are not different texts.")
 
     @classmethod

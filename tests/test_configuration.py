@@ -1,6 +1,6 @@
 import pytest
 
-from captionlab.configuration import compose, override, resolve
+from captionlab.configuration import compose, override, require_parts, resolve
 from captionlab.errors import UserError
 from captionlab.signatures import check, locate
 from tests_support import tiny_config
@@ -71,3 +71,46 @@ def test_override_gives_new_data_the_size_of_the_stored_encoder():
 def test_override_names_a_mistake(text: str, part: str):
     with pytest.raises(UserError, match=part):
         override(tiny_config(), ["decoding=beam", text], ["decoding", "data"])
+
+
+@pytest.mark.parametrize(
+    ("override_", "part"),
+    [
+        ("data.tokenizer=character", "data/tokenizer=character"),
+        ("model.decoder=gru", "model/decoder=gru"),
+        ("model.encoder=resnet18", "model/encoder=resnet18"),
+        ("model.attention=dott", "did you mean 'dot'"),
+        ("model.tags=default", "model/tags=default"),
+        ("data.source=captions.csv", "data=NAME"),
+        ("data.augment=standard", "data/augment=standard"),
+        ("objective=adversarial objective.discriminator=cnn", "objective/discriminator=cnn"),
+        ("objective=self_critical objective.reward=truth", "objective/reward=truth"),
+        ("model.decoder=5", "model/decoder=NAME"),
+        ("model.decoder=[lstm]", "model/decoder=NAME"),
+        ("optimizer={lr:1}", None),
+        ("data.source=null", "data.source=null"),
+        ("model.encoder=null", "model/encoder=NAME"),
+        ("optimizer=null", "optimizer=NAME (adam"),
+        ("~decoding", "decoding=NAME"),
+        ("objective=null", "objective=NAME"),
+        ("trainer=null", "trainer=NAME"),
+    ],
+)
+def test_a_text_or_nothing_in_a_parts_place_is_told_the_slash(override_: str, part: str | None):
+    config = compose([*override_.split(" "), "output_dir=unused"])
+    if part is None:
+        require_parts(config)
+        return
+    with pytest.raises(UserError) as error:
+        require_parts(config)
+    assert part in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "none", ["logger=null", "callbacks=null", "callbacks=[]", "scheduler=null"]
+)
+def test_null_is_none_where_that_can_be(none: str):
+    config = compose([none, "output_dir=unused"])
+    require_parts(config)
+    assert not resolve(config)[none.partition("=")[0]]

@@ -225,6 +225,9 @@ def _explain_key(message: str, text: str, overrides: Sequence[str]) -> str:
     """Return the sentence for a key that the configuration does not have."""
     key = _quoted(text) or _quoted(message) or text
     parent = key.rpartition(".")[0]
+    typed = next((one for one in overrides if one.startswith(f"{key}=")), None)
+    if typed and key in PLACES:
+        return _explain_text(key, PLACES[key], typed.partition("=")[2])
     for group in (one.removeprefix("~").removesuffix("=null") for one in overrides):
         if {f"~{group}", f"{group}=null"} & set(overrides) and key.startswith(
             f"{group.replace('/', '.')}."
@@ -245,7 +248,19 @@ def _nearest_keys(key: str, config: DictConfig, siblings: Iterable[str]) -> str:
     return f"; {did_you_mean(leaf, here)}" if here else ""
 
 
+def _explain_merge(message: str, text: str, overrides: Sequence[str]) -> str:
+    typed = text.removeprefix("Error merging override ")
+    key, _, value = typed.partition("=")
+    place = {**PLACES, **TRAINING_PLACES}.get(key)
+    if place is not None:
+        return _explain_text(key, place, value)
+    return (
+        f"{typed}: {key} is not what a list can stand for; set its values one by one, {key}.KEY=..."
+    )
+
+
 _EXPLANATIONS = (
+    ("Cannot merge DictConfig with ListConfig", _explain_merge),
     ("Ambiguous value for argument", _explain_ambiguous),
     ("Could not append to config", _explain_append),
     ("Could not delete from config", _explain_delete),

@@ -97,12 +97,11 @@ def test_override_names_a_mistake(text: str, part: str):
     ],
 )
 def test_a_text_or_nothing_in_a_parts_place_is_told_the_slash(override_: str, part: str | None):
-    config = compose([*override_.split(" "), "output_dir=unused"])
     if part is None:
-        require_parts(config)
+        require_parts(compose([*override_.split(" "), "output_dir=unused"]))
         return
     with pytest.raises(UserError) as error:
-        require_parts(config)
+        require_parts(compose([*override_.split(" "), "output_dir=unused"]))
     assert part in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 

@@ -107,7 +107,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
     return main
 
 
-def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, Any] | None:
+def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float | None] | None:
     """Begin a job of a sweep in a process that is not its own, or let it go on where it stopped.
 
     Returns what it left, its ``score``, where it was finished before.

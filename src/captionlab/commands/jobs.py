@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from captionlab.errors import UserError
 
@@ -25,7 +25,11 @@ def require_same(folder: Path, overrides: Sequence[str]) -> None:
     path = folder / "overrides.yaml"
     if not path.exists():
         return
-    before = settings(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    before = settings(stored if isinstance(stored, list) else [])
     if before != settings(overrides):
         raise UserError(
             f"{folder} holds a run of {' '.join(before) or 'no overrides'}, and this job is "
@@ -38,15 +42,45 @@ def settings(overrides: Sequence[Any]) -> list[str]:
     return sorted(str(one) for one in overrides if not str(one).startswith(ELSEWHERE))
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished job left, its ``score``; None for one that is not finished."""
-    path, config = folder / SCORE_FILE, folder / "config.yaml"
-    # with test=false there are no results to wait for
-    untested = config.exists() and OmegaConf.select(OmegaConf.load(config), "test") is False
-    if not path.exists() or not (untested or (folder / "results.json").exists()):
+def finished(folder: Path) -> dict[str, float | None] | None:
+    """Return what a finished job left, its ``score``; None for one that is not finished.
+
+    Raises:
+        UserError: if a file of it cannot be read.
+    """
+    path = folder / SCORE_FILE
+    if not path.exists():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    # with test=false there are no results to wait for
+    if not (folder / "results.json").exists() and _settings(folder / "config.yaml").get(
+        "test", True
+    ):
+        return None
+    return {"score": read_score(path)}
+
+
+def read_score(path: Path) -> float | None:
+    """Return what a job left in its score file.
+
+    Raises:
+        UserError: if that is no score.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        score = content["score"]
+        return None if score is None else float(score)
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(
+            f"{path} holds no score of a job: remove it to run the job again"
+        ) from error
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    return content if isinstance(content, dict) else {}
 
 
 def interrupted(folder: Path) -> Path | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,9 +19,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from captionlab.commands.door import SCORE
-from captionlab.commands.jobs import ELSEWHERE, SCORE_FILE, finished, interrupted, require_same
+from captionlab.commands.jobs import (
+    ELSEWHERE,
+    SCORE_FILE,
+    finished,
+    interrupted,
+    read_score,
+    require_same,
+)
 from captionlab.data.datamodule import available_cores
 from captionlab.errors import UserError
+from captionlab.overrides import override_text
 from captionlab.training.dashboards import JOB_TITLE, SWEEP_NAME
 
 LOOK_EVERY = 1.0  # seconds between looks at a job that may be poor
@@ -80,9 +88,11 @@ def launch(
     failed = [job for job, one in zip(jobs, outcomes, strict=True) if one.failure is not None]
     done = f"{len(jobs) - len(failed)} of {len(jobs)} jobs are finished"
     where = jobs[0].folder.parent
-    print(f"{done}; captionlab compare {where}" if len(failed) < len(jobs) else done, flush=True)
+    compare = f"captionlab compare {shlex.quote(str(where))}"
+    print(f"{done}; {compare}" if len(failed) < len(jobs) else done, flush=True)
     if failed:
-        again = f"the same command with hydra.sweep.dir={where} tries them again"
+        place = shlex.quote(override_text("hydra.sweep.dir", str(where)))
+        again = f"the same command with {place} tries them again"
         print(f"failed: {', '.join(str(job.log) for job in failed)}; {again}", file=sys.stderr)
     return returned
 
@@ -203,7 +213,7 @@ def run(
         )
         print(f"{name}: failed after {taken}, status {status}: {why}", flush=True)
         return Outcome(failure=why)
-    value = json.loads(score.read_text())["score"]
+    value = read_score(score)
     print(f"{name}: finished in {taken}" + ("" if value is None else f", {value:.4f}"), flush=True)
     return Outcome(value)
 
@@ -214,8 +224,9 @@ def command(job: Job, last: Path | None) -> list[str]:
     door = [str(script)] if script.name == "train.py" else ["-m", "captionlab.commands.door"]
     overrides = job.overrides
     if last is not None:
-        overrides = [o for o in overrides if not o.startswith(ELSEWHERE)] + [f"ckpt={last}"]
-    return [sys.executable, *door, *overrides, f"hydra.run.dir={job.folder}"]
+        overrides = [o for o in overrides if not o.startswith(ELSEWHERE)]
+        overrides.append(override_text("ckpt", str(last)))
+    return [sys.executable, *door, *overrides, override_text("hydra.run.dir", str(job.folder))]
 
 
 def environment(job: Job, group: Sequence[str], threads: int | None) -> Mapping[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from captionlab.errors import UserError
+from captionlab.overrides import override_text
 
 try:
     import fcntl
@@ -149,7 +151,11 @@ def _taken(folder: Path, resumes: Path | None) -> str:
     last = folder / "checkpoints" / "last.ckpt"
     if not holds_run(folder):
         return f"{folder} is the folder of a run that is at work: choose another hydra.run.dir"
-    on = f"go on with it by ckpt={last}" if last.exists() else "look at what it holds"
+    on = (
+        f"go on with it by {shlex.quote(override_text('ckpt', str(last)))}"
+        if last.exists()
+        else "look at what it holds"
+    )
     if resumes is not None:
         on += f" (ckpt={resumes} lies elsewhere)"
     return f"{folder} holds another run: choose another hydra.run.dir, or {on}"

@@ -120,6 +120,12 @@ class Search:
 
     def _try(self, trial: Any, devices: Devices) -> None:
         states = _optuna().trial.TrialState
+        # the study is a file: what it names becomes overrides of a run
+        if foreign := sorted(set(trial.params) - set(self.space)):
+            raise UserError(
+                f"the study of {self.folder} tries {foreign[0]}, which hydra.sweeper.space lacks: "
+                "choose another hydra.sweep.dir"
+            )
         job = self._job(trial.number, trial.params)
         require_same(job.folder, job.overrides)
         told: set[int] = set()

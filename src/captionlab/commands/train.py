@@ -60,6 +60,7 @@ from captionlab.data.summary import differences, origin, summarize
 from captionlab.errors import UserError
 from captionlab.metrics.references import PreparedReferences
 from captionlab.objectives.base import Objective, Prepared, Rewarding
+from captionlab.overrides import override_text
 from captionlab.signatures import check
 from captionlab.text.tokenizers import tokenizer_from_dict
 from captionlab.training.dashboards import concluding
@@ -333,7 +334,7 @@ def fit(
     """
     last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
     kept = [o for o in overrides if not o.startswith(ELSEWHERE)]
-    command = shlex.join(["python", "train.py", *kept, f"ckpt={last}"])
+    command = shlex.join(["python", "train.py", *kept, override_text("ckpt", str(last))])
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
     except (OSError, BrokenImage) as error:
@@ -395,8 +396,7 @@ def present(
     references = {record.image_id: record.captions for record in data.records(split)}
     print_examples(module.scores[split], references, examples, console)
     checkpoint = output / "checkpoints" / "best.ckpt"
-    console.print(f"look at    {output / 'gallery.html'}", highlight=False, soft_wrap=True)
-    console.print(
-        f"caption    captionlab predict {checkpoint} photo.jpg", highlight=False, soft_wrap=True
-    )
+    page, model = (shlex.quote(str(path)) for path in (output / "gallery.html", checkpoint))
+    for line in (f"look at    {page}", f"caption    captionlab predict {model} photo.jpg"):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

@@ -109,8 +109,10 @@ def test_encoder_that_learns_wholly_updates_its_statistics():
 
 
 def test_bytes_and_fractions_give_the_same_memory():
-    encoder, images = _built("resnet18"), _images()
-    torch.testing.assert_close(encoder(images).slots, encoder(images / 255).slots)
+    # in double precision: what float32 rounds differently grows in eighteen layers, on some CPUs
+    # beyond any tight bound
+    encoder, images = _built("resnet18").double(), _images()
+    torch.testing.assert_close(encoder(images).slots, encoder(images.double() / 255).slots)
 
 
 def test_normalization_goes_into_the_checkpoint():

@@ -63,6 +63,18 @@ class RNNState(State):
         return replace(self, hidden=recurrent[0], cell=cell, context=context, weights=weights)
 
 
+def lacks_autocast(device: torch.device) -> bool:
+    """Return whether autocast asks a CPU's fused LSTM for what its oneDNN lacks.
+
+    On CPUs without bfloat16 instructions (AVX2) torch ends in an error there.
+    """
+    if device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.get_autocast_dtype("cpu") == torch.float16:
+        return not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 class Stack(nn.Module):
     """LSTM or GRU layers over whole sequences, with the state laid out by image and beam."""
 
@@ -76,7 +88,13 @@ class Stack(nn.Module):
         """Return hidden states (B, K, T, H) of (B, K, T, E), and the last state (B, K, L, H)."""
         rows = inputs.shape[:2]
         first = [part.flatten(0, 1).transpose(0, 1).contiguous() for part in state]
-        hidden, last = self.rnn(inputs.flatten(0, 1), tuple(first) if len(first) > 1 else first[0])
+        rows_first = inputs.flatten(0, 1)
+        if lacks_autocast(inputs.device):
+            with torch.autocast("cpu", enabled=False):
+                whole = [part.float() for part in (rows_first, *first)]
+                hidden, last = self.rnn(whole[0], tuple(whole[1:]) if len(first) > 1 else whole[1])
+        else:
+            hidden, last = self.rnn(rows_first, tuple(first) if len(first) > 1 else first[0])
         last = last if isinstance(last, tuple) else (last,)
         return (
             hidden.unflatten(0, rows),

@@ -38,6 +38,7 @@ FORMAT = 2
 READABLE = (1, 2)  # 1 held a resolved configuration
 KEY = "captionlab"
 WEIGHTS_PREFIX = "captioner."
+OPTIMIZERS = "optimizer_states"  # Lightning's entry, absent where weights alone were saved
 PARTS = ("encoder", "decoder", "attention")
 OUTSIDE = ("weights", "embeddings")  # settings that name files or what a hub holds
 LIBRARY_TYPES = "transformers.models."  # trust=transformers.models.NAME
@@ -76,7 +77,8 @@ class Checkpoint:
     """A read checkpoint: configuration, tokenizer, captioner weights, finished epochs.
 
     ``config`` is resolved, ``composed`` the same with its references. ``scores`` are those of its
-    validation, by name; empty where it had none. ``data`` tells what it was trained on.
+    validation, by name; empty where it had none. ``data`` tells what it was trained on. A
+    ``resumable`` one holds what training goes on with, others weights alone.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class Checkpoint:
     scores: dict[str, float] = field(default_factory=dict)
     composed: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    resumable: bool = True
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -131,6 +134,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         {n: v for n, v in entry.get("scores", {}).items() if isinstance(v, int | float)},
         composed,
         entry.get("data", {}),
+        OPTIMIZERS in stored,
     )
 
 

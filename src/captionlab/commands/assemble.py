@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from captionlab.configuration import build
@@ -20,7 +22,7 @@ from captionlab.objectives.rewards import TrainingText
 from captionlab.signatures import describe_type
 from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.module import CaptioningModule
-from captionlab.training.stopping import WholeCheckpoints
+from captionlab.training.stopping import FinalValidation, WholeCheckpoints
 
 SETTINGS: dict[str, Any] = {
     "seed": int,
@@ -156,15 +158,53 @@ def build_trainer(
         UserError: if Lightning refuses the settings.
     """
     plugins = config["trainer"].get("plugins") or []
-    try:
+    settings = {name: value for name, value in config["trainer"].items() if name != "plugins"}
+    # without one of the user's, Lightning would make a checkpoint callback, and a folder, of its own
+    settings.setdefault("enable_checkpointing", any(isinstance(c, Checkpoint) for c in callbacks))
+    with library_refusals("trainer"):
         trainer: pl.Trainer = build(
-            {name: value for name, value in config["trainer"].items() if name != "plugins"},
+            settings,
             "trainer",
             plugins=[*plugins, WholeCheckpoints()],
-            logger=loggers,
-            callbacks=callbacks,
+            logger=loggers or False,
+            callbacks=[*callbacks, FinalValidation()],
             default_root_dir=config["output_dir"],
         )
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     return trainer
+
+
+def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
+    """Return the callbacks of a configuration; one that is null is left out.
+
+    Raises:
+        UserError: if one refuses its settings.
+    """
+    built = []
+    for name, node in (config["callbacks"] or {}).items():
+        if node:
+            with library_refusals(f"callbacks.{name}"):
+                built.append(build(node, f"callbacks.{name}"))
+    return built
+
+
+def require_optimizer(module: CaptioningModule) -> None:
+    """Let the optimizer and the schedule look at their settings before the first step does.
+
+    Raises:
+        UserError: if one refuses them.
+    """
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        optimizer = module.new_optimizer([{"params": [weight]}])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"optimizer: {str(error).splitlines()[0]}") from error
+    module.new_schedule(optimizer, steps=10, epochs=1)
+
+
+@contextmanager
+def library_refusals(key: str) -> Iterator[None]:
+    """Give what Lightning says about a setting the key under which it stands."""
+    try:
+        yield
+    except (MisconfigurationException, TypeError) as error:
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error

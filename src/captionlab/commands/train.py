@@ -24,14 +24,17 @@ from captionlab.checkpoints import (
     without_downloads,
 )
 from captionlab.commands.assemble import (
+    build_callbacks,
     build_module,
     build_trainer,
     check_devices,
     check_settings,
+    require_optimizer,
     training_text,
 )
 from captionlab.commands.extract import check_features
 from captionlab.commands.jobs import ELSEWHERE
+from captionlab.commands.limits import require_limits
 from captionlab.commands.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.commands.report import (
     named_by_split,
@@ -60,11 +63,13 @@ from captionlab.data.summary import differences, origin, summarize
 from captionlab.errors import UserError
 from captionlab.metrics.references import PreparedReferences
 from captionlab.objectives.base import Objective, Prepared, Rewarding
+from captionlab.objectives.staged import Staged
 from captionlab.overrides import override_text
 from captionlab.signatures import check
 from captionlab.text.tokenizers import tokenizer_from_dict
 from captionlab.training.dashboards import concluding
 from captionlab.training.module import CaptioningModule
+from captionlab.training.monitors import keep_last_as_best, require_monitors
 from captionlab.training.ranks import Lead, together
 from captionlab.training.stopping import REQUEUE, Interrupt
 
@@ -93,6 +98,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     config["output_dir"] = os.path.relpath(config["output_dir"])
     check_settings(config)
     check({k: v for k, v in config.items() if k != "hydra"})
+    require_limits(config)
     check_devices(config["trainer"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
@@ -102,11 +108,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         loggers=[
             build(node, f"logger.{name}") for name, node in (config["logger"] or {}).items() if node
         ],
-        callbacks=[
-            build(node, f"callbacks.{name}")
-            for name, node in (config["callbacks"] or {}).items()
-            if node
-        ],
+        callbacks=build_callbacks(config),
     )
     with Lead(trainer) as lead:
         found = lead.told() or {}
@@ -130,6 +132,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
             same_data(start, read, config)
         carried = portable(written, data.tokenizer, overrides, read)
         module = build_module(config, data, captioner, carried)
+        require_monitors(trainer, module, config)
+        require_optimizer(module)
+        require_switch(module.objective, config["trainer"])
         module.start_scores = {} if start is None else start.scores
         counted = prepare(module.objective, data, start, found.get("references"))
         lead.tell({"tokenizer": data.tokenizer.to_dict(), "references": counted})
@@ -145,6 +150,8 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         if kept:
             write_arrays(output / FREQUENCIES, kept)
         introduce(config, data, module, trainer)
+    if keep_last_as_best(trainer):
+        log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
     with concluding(trainer), together(trainer):
         fit(trainer, module, data, config, overrides)
         if config["test"]:
@@ -152,6 +159,20 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     module.metrics.close()
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return None if score is None else float(score)
+
+
+def require_switch(objective: Objective, trainer: Mapping[str, Any]) -> None:
+    """Refuse a staged objective whose second stage would never begin.
+
+    Raises:
+        UserError: if the run ends before it.
+    """
+    epochs = trainer["max_epochs"]
+    if isinstance(objective, Staged) and epochs and 0 < epochs <= objective.switch_epoch:
+        raise UserError(
+            f"objective.switch_epoch={objective.switch_epoch}: the second objective would never "
+            f"begin in trainer.max_epochs={epochs}; raise these, or switch earlier"
+        )
 
 
 def prepare(
@@ -194,6 +215,7 @@ def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
         return None
     checkpoint = read_checkpoint(path)
     if config["ckpt"]:
+        require_resumable(checkpoint)
         for part in ("model", "data.tokenizer", "objective", "optimizer"):
             same_as_before(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
         epochs = config["trainer"]["max_epochs"]
@@ -206,6 +228,22 @@ def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
                 f"raise trainer.max_epochs above {epochs} to go on."
             )
     return checkpoint
+
+
+def require_resumable(checkpoint: Checkpoint) -> None:
+    """Refuse to resume from a checkpoint that holds weights alone.
+
+    Raises:
+        UserError: naming the one that can be resumed, where it lies beside.
+    """
+    if checkpoint.resumable:
+        return
+    last = checkpoint.path.with_name("last.ckpt")
+    other = f"ckpt={last} resumes the run, " if last.exists() else ""
+    raise UserError(
+        f"ckpt={checkpoint.path} holds weights alone, without what training goes on with: "
+        f"{other}init_from={checkpoint.path} starts a new one from these weights"
+    )
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:
@@ -342,6 +380,14 @@ def fit(
         if sentence is None or not last.exists():
             raise
         raise UserError(f"{sentence}; then go on with: {command}") from error
+    except UserError:
+        raise
+    except Exception:
+        if trainer.is_global_zero and last.exists():
+            log.error(
+                "what was trained is in %s; once it is mended go on with:\n  %s", last, command
+            )
+        raise
     except SystemExit:  # what Lightning makes of Ctrl-C, once its callbacks have saved
         module.metrics.close()
         callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
@@ -395,8 +441,12 @@ def present(
     split = next(iter(results))
     references = {record.image_id: record.captions for record in data.records(split)}
     print_examples(module.scores[split], references, examples, console)
-    checkpoint = output / "checkpoints" / "best.ckpt"
-    page, model = (shlex.quote(str(path)) for path in (output / "gallery.html", checkpoint))
-    for line in (f"look at    {page}", f"caption    captionlab predict {model} photo.jpg"):
+    kept = (output / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    checkpoint = next((path for path in kept if path.exists()), None)
+    page = output / "gallery.html"
+    lines = [f"look at    {shlex.quote(str(page))}"] if page.exists() else []
+    if checkpoint is not None:
+        lines.append(f"caption    captionlab predict {shlex.quote(str(checkpoint))} photo.jpg")
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

@@ -54,6 +54,13 @@ class Decoding(Protocol):
         ...
 
 
+def captions_each(decoding: Decoding) -> int:
+    """Return how many captions of an image a decoding gives, at most."""
+    kept: int | None = getattr(decoding, "num_captions", None)
+    drawn: int = getattr(decoding, "num_samples", 1)
+    return kept or drawn
+
+
 def generate(
     model: Any, memory: Any, decoding: Decoding, tokenizer: TokenIds
 ) -> tuple[list[str], Generated]:

@@ -169,6 +169,27 @@ class CaptionMetrics:
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
+    def names(self, *, sets: bool) -> set[str]:
+        """Return the names of the corpus scores that ``compute`` will give.
+
+        ``sets``: whether ``update`` gets several captions an image. METEOR counts as there, though
+        its process may fail later.
+        """
+        truth, known = self._truth and (lambda *_: True), self._known and (lambda *_: True)
+        references: dict[ImageId, Sequence[str]] = {
+            0: ("a dog runs", "the dog is running"),
+            1: ("a red cat", "one cat sleeps"),
+        }
+        captions: dict[ImageId, str] = {i: several[0] for i, several in references.items()}
+        scorer = SplitScorer(references, str.split, truth=truth, known=known)
+        found = set(scorer(captions, references if sets else None).corpus)
+        return found | {"meteor"} if self._meteor is not None else found
+
+    @property
+    def meteor(self) -> Meteor | None:
+        """METEOR's process, None where it is left out."""
+        return self._meteor
+
     def update(
         self,
         image_ids: Sequence[ImageId],

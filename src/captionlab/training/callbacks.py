@@ -61,7 +61,8 @@ class Collapse(Callback):
         lost = [n for n in self.monitor if scores[n] < self.share * self.first[n]]
         if not lost:
             self.collapsed = False
-            trainer.save_checkpoint(self.path)  # every rank takes part in it, the first one writes
+            # every rank takes part in it, the first one writes
+            trainer.save_checkpoint(self.path, weights_only=True)
             return
         if not self.collapsed:
             kept = f"; the last healthy model is {self.path}" if self.path.exists() else ""

@@ -20,6 +20,8 @@ from captionlab.errors import UserError, did_you_mean
 from captionlab.training.gallery import Example, attention_picture
 from captionlab.training.table import flatten
 
+# W&B's rules for the name of a project
+LONGEST_PROJECT, NOT_IN_PROJECT = 128, "/\\#?%:"
 MODES = ("online", "offline", "disabled")
 # the client's variable, and what it was set to here
 DATA_DIR, OWN_DATA_DIR = "WANDB_DATA_DIR", "CAPTIONLAB_WANDB_DATA_DIR"
@@ -139,6 +141,11 @@ def weights_and_biases(
         raise UserError("logger=wandb needs the package wandb: pip install 'captionlab[wandb]'.")
     if mode not in MODES:
         raise UserError(f"logger.wandb.mode={mode!r}: {did_you_mean(mode, MODES)}")
+    if not project or len(project) > LONGEST_PROJECT or set(project) & set(NOT_IN_PROJECT):
+        raise UserError(
+            f"logger.wandb.project={project!r}: a project's name has up to {LONGEST_PROJECT} letters "
+            f"and none of {NOT_IN_PROJECT}"
+        )
     mode = os.environ.get("WANDB_MODE", mode)
     if mode == "online":
         _check_online()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,9 +16,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from captionlab.checkpoints import KEY, load_weights, read_checkpoint
+from captionlab.checkpoints import (
+    KEY,
+    OPTIMIZERS,
+    WEIGHTS_PREFIX,
+    load_weights,
+    read_checkpoint,
+)
 from captionlab.data.dataset import CaptionBatch
-from captionlab.decoding.captions import Decoding, all_captions, generate
+from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.decoding.sampling import Sampling, noise_of
@@ -75,11 +82,13 @@ class CaptioningModule(pl.LightningModule):
         self.scores: dict[str, Scores] = {}
         self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
+        self.monitored: frozenset[str] = frozenset()  # names that callbacks wait for
         self.watched: frozenset[int | str] = frozenset()  # images whose attention is kept
         self.looks: dict[int | str, Looks] = {}  # of the split that was scored last
         self._recent: list[tuple[int, Tensor, Sequence[int | str]]] = []  # not yet looked at
+        self._spoiled: str | None = None  # what is told of a loss that is no number
         self._began = 0.0  # when the epoch did, by a monotonic clock
-        self._optimizer = optimizer
+        self.new_optimizer = optimizer
         self._schedule = schedule
         self._portable = portable or {}
         self._nll: dict[int | str, tuple[float, int]] = {}
@@ -114,16 +123,19 @@ class CaptioningModule(pl.LightningModule):
         Raises:
             UserError: if one of them is no number, or too large to be one that is learned from.
         """
+        if self._spoiled is not None:  # weights that learned from it are kept nowhere
+            raise UserError(self._spoiled)
         recent, self._recent = self._recent, []
         values = torch.stack([loss for _, loss, _ in recent]).tolist() if recent else []
         for (step, _, image_ids), value in zip(recent, values, strict=True):
             if not abs(value) < EXPLODED:
                 shown = ", ".join(map(str, image_ids[:8])) + (" ..." if len(image_ids) > 8 else "")
-                raise UserError(
+                self._spoiled = (
                     f"The training loss became {value:g} at step {step}, on the images {shown}: lower "
                     "optimizer.lr, set trainer.gradient_clip_val, or use trainer.precision=32-true; "
                     "the checkpoints of before stay as they are"
                 )
+                raise UserError(self._spoiled)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the gradient's norm, before it is clipped; an objective that learns steps too."""
@@ -161,6 +173,24 @@ class CaptioningModule(pl.LightningModule):
         self.log("train/seconds", time.monotonic() - self._began)
         optimizer = self.optimizers(use_pl_optimizer=False)
         self.log("train/lr", optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def logged_names(self, *, validates: bool) -> set[str]:
+        """Return the names of all values that a run will log, but for an objective's diagnostics.
+
+        Those are ``train/OBJECTIVE/...`` and known with the first step.
+        """
+        names = {"train/loss", "train/gradient_norm", "train/seconds", "train/lr"}
+        if validates:
+            scores = {*self.metrics.names(sets=self.several_captions), "loss"}
+            if self.captioner.tags is not None:
+                scores.add("tags_map")
+            names |= {f"val/{name}" for name in scores}
+        return names
+
+    @property
+    def several_captions(self) -> bool:
+        """Whether several captions of each image are scored: the decoding's own, or samples."""
+        return self.samples > 1 or captions_each(self.decoding) > 1
 
     def validation_step(self, batch: CaptionBatch, batch_idx: int) -> None:
         """Generate and collect the captions of a batch."""
@@ -251,14 +281,27 @@ class CaptioningModule(pl.LightningModule):
         self._forget()
         self.scores[split] = scores
         self.results[split] = results
+        # what a callback waits for and could not be had, as METEOR's process that ended: a missing
+        # value would end the run
+        lost = {name for name in self.monitored if name.startswith(f"{split}/")}
+        lost -= {f"{split}/{name}" for name in results}
         # every rank holds the same values: compute() gathered, deduplicated and broadcast them
-        self.log_dict({f"{split}/{name}": value for name, value in self.results[split].items()})
+        values = {f"{split}/{name}": value for name, value in results.items()}
+        self.log_dict({**values, **dict.fromkeys(lost, math.nan)})
 
     def _forget(self) -> None:
         self.metrics.reset()
         self._nll.clear()
         self._tags.clear()
         self._looks.clear()
+
+    def new_schedule(
+        self, optimizer: Optimizer, *, steps: int, epochs: int
+    ) -> dict[str, Any] | None:
+        """Return Lightning's settings of the schedule for an optimizer, None without one."""
+        if self._schedule is None:
+            return None
+        return self._schedule(optimizer, steps=steps, epochs=epochs)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
@@ -269,15 +312,17 @@ class CaptioningModule(pl.LightningModule):
         rate = self.captioner.encoder.learning_rate
         if encoder:
             groups.append({"params": encoder} if rate is None else {"params": encoder, "lr": rate})
-        optimizer = self._optimizer(groups)
+        optimizer = self.new_optimizer(groups)
         if self._schedule is None:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": self._schedule(optimizer, steps=steps, epochs=epochs),
-        }
+        schedule = self.new_schedule(optimizer, steps=steps, epochs=epochs)
+        assert schedule is not None
+        if "monitor" in schedule:  # it has a new value only where there was a validation
+            every = self.trainer.check_val_every_n_epoch or 1
+            schedule |= {"frequency": every, "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what makes the file self-contained beside the weights (plain types only).
@@ -288,7 +333,14 @@ class CaptioningModule(pl.LightningModule):
         self._check_losses()
         scores = {name: float(value) for name, value in self.results.get("val", {}).items()}
         checkpoint[KEY] = {**self._portable, "scores": scores}
-        checkpoint[RANDOM] = states_of_all_ranks()
+        states = states_of_all_ranks()
+        if OPTIMIZERS in checkpoint:
+            checkpoint[RANDOM] = states
+        else:  # one of weights alone, for use: nothing that only training needs
+            weights: dict[str, Any] = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {
+                name: value for name, value in weights.items() if name.startswith(WEIGHTS_PREFIX)
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on drawing where the run stopped, so that it ends as it would have without the stop.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 
 from captionlab.errors import UserError
 from captionlab.files import replacing
@@ -101,10 +101,51 @@ def within_epoch(trainer: pl.Trainer, batch_idx: int) -> bool:
     return done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """Writes last.ckpt after each epoch, and, in long ones, every so many steps too.
+class FinalValidation(Callback):
+    """Validates the end of a run, wherever it is: what was trained last is scored, and may be best.
 
-    Raises UserError for a number of steps below 1.
+    Lightning validates every so many epochs or batches; a run whose last ones are no multiple of
+    that, or that ends within an epoch (``max_steps``, ``max_time``), would end without.
+    """
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the last epoch be validated."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            _validate_this_epoch(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Let the last batch be validated."""
+        last = batch_idx + 1 >= trainer.num_training_batches
+        ends = last and trainer.current_epoch + 1 == trainer.max_epochs
+        if ends or trainer.global_step >= trainer.max_steps > 0 or self._is_out_of_time(trainer):
+            _validate_this_epoch(trainer)
+            trainer.should_stop = True  # after which Lightning validates, and ends
+
+    @staticmethod
+    def _is_out_of_time(trainer: pl.Trainer) -> bool:
+        callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+        left = [one.time_remaining() for one in callbacks if isinstance(one, Timer)]
+        return any(seconds is not None and seconds <= 0 for seconds in left)
+
+
+def _validate_this_epoch(trainer: pl.Trainer) -> None:
+    # None counts batches over epochs, and needs no epoch that is a multiple of a number
+    if trainer.check_val_every_n_epoch is not None:
+        trainer.check_val_every_n_epoch = 1
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes last.ckpt after each epoch, validated or not, and, in long ones, every so many steps.
+
+    Where a run ends by an error, it writes what was trained until then. Raises UserError for a
+    number of steps below 1.
     """
 
     def __init__(self, *, dirpath: str, every_n_train_steps: int | None = None) -> None:
@@ -113,7 +154,13 @@ class LastCheckpoint(ModelCheckpoint):
                 f"callbacks.last.every_n_train_steps={every_n_train_steps} must be at least 1, or null"
             )
         # of its own: Lightning's save_last writes last.ckpt only when the best one changes
-        super().__init__(dirpath, filename="last", save_top_k=1, enable_version_counter=False)
+        super().__init__(
+            dirpath,
+            filename="last",
+            save_top_k=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
         self.steps = every_n_train_steps
         self._path = Path(dirpath) / "last.ckpt"
 
@@ -130,6 +177,27 @@ class LastCheckpoint(ModelCheckpoint):
             return
         if within_epoch(trainer, batch_idx):
             trainer.save_checkpoint(self._path)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after a validation in the midst of an epoch; its end saves by itself."""
+        if self._should_skip_saving_checkpoint(trainer):
+            return
+        if within_epoch(trainer, trainer.fit_loop.epoch_loop.batch_idx):
+            trainer.save_checkpoint(self._path)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what was trained before an error; several processes cannot, since they would wait."""
+        if isinstance(exception, KeyboardInterrupt | SystemExit) or trainer.world_size > 1:
+            return
+        if trainer.sanity_checking or self._last_global_step_saved == trainer.global_step:
+            return
+        try:
+            trainer.save_checkpoint(self._path)
+        except Exception as second:  # whatever it is, it must not hide the first
+            if str(second) != str(exception):
+                log.error("and what was trained since last.ckpt cannot be saved: %s", second)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         # a fresh process: Lightning starts its other processes by running this command line again
-        os.execv(sys.executable, [sys.executable, "-m", "captionlab.commands.door", *arguments[1:]])
+        door = [sys.executable, "-m", "captionlab.commands.door", *arguments[1:]]
+        os.execv(sys.executable, door)  # noqa: S606 - this very Python
     known = parser().parse_args(arguments)
     with answers(debug):
         sys.exit(run(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,8 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictCo
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return hydra_compose(config_name, overrides=as_readable_arguments(overrides, groups()))
     except Exception as error:
-        sentence = explain(error, overrides)
-        if sentence is None:
-            raise
+        # nothing but Hydra's own code runs here, on what was typed
+        sentence = explain(error, overrides) or f"{' '.join(overrides)}: {first_line(error)}"
         raise UserError(sentence) from error
 
 
@@ -130,7 +130,9 @@ def explain(error: BaseException, overrides: Sequence[str] = ()) -> str | None:
         return str(error)
     module = type(error).__module__
     if not module.startswith(("hydra", "omegaconf")):  # one of these is an OSError too
-        return about_file(error) if isinstance(error, OSError) else None
+        if isinstance(error, OSError) and (sentence := about_file(error)) is not None:
+            return sentence
+        return first_line(error) if _raised_in_hydra(error) else None
     if isinstance(error, OverrideParseException):
         return explain_override(error.override)
     cause = error.__cause__
@@ -144,6 +146,13 @@ def explain(error: BaseException, overrides: Sequence[str] = ()) -> str | None:
     if cause is not None and isinstance(cause, OmegaConfBaseException):
         return f"{text.rstrip('.')}: {first_line(cause)}"
     return text
+
+
+def _raised_in_hydra(error: BaseException) -> bool:
+    """Return whether Hydra's own code raised it: that reads nothing but what the user typed."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    name = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    return name.startswith(("hydra._internal.", "hydra.core.", "omegaconf."))
 
 
 def _explain_ambiguous(message: str, text: str, overrides: Sequence[str]) -> str:

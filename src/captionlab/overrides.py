@@ -82,28 +82,46 @@ def as_readable_arguments(arguments: Sequence[str], groups: Container[str] = ())
     ``groups`` are the names of groups, of which null is no choice to Hydra: it wants ``~GROUP``.
     """
     is_sweep = any(one in ("-m", "--multirun") for one in arguments)
-    texts = (as_readable(one, is_sweep) for one in arguments)
-    return [
-        f"~{text.removesuffix('=null')}"
-        if text.endswith("=null") and text.removesuffix("=null") in groups
-        else text
-        for text in texts
-    ]
+    return [_as_choice(as_readable(one, is_sweep), groups) for one in arguments]
+
+
+def _as_choice(text: str, groups: Container[str]) -> str:
+    """Return an override of a group as Hydra takes it: a text, or nothing."""
+    key, sign, value = text.partition("=")
+    if not sign or key not in groups:
+        return text
+    if value == "null":
+        return f"~{key}"
+    try:
+        parsed = OverridesParser.create().parse_overrides([text])[0]
+    except HydraException:
+        return text  # explained where it is composed
+    # what looks like a number is the name of a choice all the same
+    return override_text(key, value) if isinstance(parsed.value(), int | float) else text
 
 
 def _is_key(key: str) -> bool:
-    return re.fullmatch(r"(\+{1,2}|~)?[\w./@:$-]*[\w]", key) is not None and key[0] != "-"
+    """Return whether Hydra takes this for a key; an option of the command line is none."""
+    try:
+        OverridesParser.create().parse_overrides([f"{key}=x"])
+    except HydraException:
+        return False
+    return not key.startswith("-")
 
 
 def explain_override(text: str) -> str:
     """Return the sentence for an override that cannot be read."""
     key, sign, value = text.partition("=")
+    text = text if text.isprintable() else repr(text)
     if not sign:
         return f"{text!r} cannot be read as an override: say KEY=VALUE, or GROUP=CHOICE"
     if not _is_key(key):
         return f"{text} cannot be read: {key!r} is no key; say KEY=VALUE, or GROUP=CHOICE"
     bare = value.strip("\"'[]{}() ")
-    hint = f"if a text is meant, put it in quotes: {shlex.quote(override_text(key, bare))}"
+    try:
+        hint = f"if a text is meant, put it in quotes: {shlex.quote(override_text(key, bare))}"
+    except UserError as error:
+        hint = str(error)
     if value.startswith(("[", "{")):
         close = {"[": "]", "{": "}"}[value[0]]
         hint = f"a list or mapping that begins with {value[0]} ends with {close}; {hint}"

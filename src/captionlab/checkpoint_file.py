@@ -67,17 +67,23 @@ def _require_file(path: Path) -> None:
 
 
 def _require_archive(path: Path) -> None:
-    """Raise UserError for anything but an archive as torch writes it: nothing in it is compressed."""
+    """Raise UserError for anything but an archive as torch writes it."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged or not a checkpoint at all.")
+    require_unpacked(path)
+
+
+def require_unpacked(path: Path) -> None:
+    """Raise UserError for an archive of which something is compressed: torch writes none."""
+    if not zipfile.is_zipfile(path):
+        return
     size = os.path.getsize(path)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     packed = next((m for m in members if m.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None or sum(m.file_size for m in members) > size:
         raise UserError(
-            f"{path} is no checkpoint as torch writes it: it would unpack to more than its "
-            f"{size:,} bytes."
+            f"{path} is no file as torch writes it: it would unpack to more than its {size:,} bytes."
         )
 
 

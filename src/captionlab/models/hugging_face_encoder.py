@@ -5,6 +5,7 @@ Legend: B images, N memory slots, D memory width.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from captionlab.errors import UserError
 from captionlab.hugging_face import entries_of, load_config, looking_for, pretrained, transformers
 from captionlab.memory import Memory
 from captionlab.models.encoders import Trainable, TrunkEncoder
-from captionlab.models.pretrained import load_own_weights
+from captionlab.models.pretrained import KEY
+from captionlab.models.weight_files import load_weights_file
 
 WHO = "model.encoder"
 # ImageNet's, for a model that comes without a preprocessor_config.json
@@ -51,7 +53,10 @@ class HuggingFaceEncoder(TrunkEncoder):
         self.architecture = entries_of(network.config)
         self._prefix = prefix
         if weights not in (None, "DEFAULT"):
-            load_own_weights(network, str(weights))
+            kind = f"{name} ({network.config.model_type})"
+            # the library keeps a network for classification below the name of its kind
+            below = [getattr(network, "base_model_prefix", "")]
+            load_weights_file(network, Path(str(weights)), key=KEY, kind=kind, prefixes=below)
         lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
         self.adopt(network, trainable, [lists[0][-1]] if lists else [network])
 

@@ -1,57 +1,48 @@
-"""Finding a backbone's pretrained weights, and loading them into it."""
+"""Finding a torchvision backbone's pretrained weights."""
 
 from __future__ import annotations
 
-import pickle
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision import models
 
 from captionlab.errors import UserError, did_you_mean
+from captionlab.models.weight_files import load_weights_file
 
 _SECONDS_TO_ANSWER = 10.0
-# torchvision's DenseNet files are older than the rule that a module's name has no dot
-_OLD_DENSE_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
-
-# where a captionlab checkpoint holds an encoder
-_ENCODER = "captioner.encoder."
+KEY = "model.encoder.weights"
 
 
 def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
     """Load ``weights``, a torchvision name or a local file, into the trunk of backbone ``name``.
 
-    A local file holds a state dict, bare or under ``model`` or ``state_dict``, or is a captionlab
-    checkpoint with such an encoder; the classifier's entries are ignored. Raises UserError for an
-    unknown name, a missing or unreadable file, weights that cannot be downloaded, and entries that
-    are missing or have another shape.
+    Raises UserError for an unknown name, a missing or unreadable file, weights that cannot be
+    downloaded, and a file that is not certain to be of this backbone (``weight_files``).
     """
     entries = models.get_model_weights(name).__members__
-    hint = ""
+    kind = name
     if weights in entries:
         path = _torchvision_file(name, weights, entries[weights].url)
-        hint = f" (they were trained at image_size={entries[weights].transforms().crop_size[0]})"
+        size = entries[weights].transforms().crop_size[0]
+        kind = f"{name} (they were trained at image_size={size})"
     else:
         path = Path(weights).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
-                f"model.encoder.weights={weights} is neither a file nor a name of torchvision's "
+                f"{KEY}={weights} is neither a file nor a name of torchvision's "
                 f"weights for {name}: {did_you_mean(weights, entries)}"
             )
-    state = _read(path)
-    _load(
-        trunk,
-        _below(f"{_ENCODER}trunk.", state) or state,
-        f"the weights in {path} do not fit {name}",
-        hint,
-    )
+    others = [other for other in models.list_models(module=models) if other != name]
+    candidates = [(other, partial(models.get_model, other, weights=None)) for other in others]
+    load_weights_file(trunk, path, key=KEY, kind=kind, candidates=candidates)
 
 
 def _torchvision_file(name: str, weights: str, url: str) -> Path:
@@ -82,61 +73,3 @@ def _patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a file of PyTorch weights: {reason}") from error
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a state dict of weights")
-    return {_OLD_DENSE_KEY.sub(r"\1\2", str(key)): value for key, value in content.items()}
-
-
-def _load(trunk: nn.Module, state: dict[str, Tensor], complaint: str, hint: str) -> None:
-    own = trunk.state_dict()
-    wrong = [
-        f"{key} is {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    # files older than PyTorch 0.4.1 count no batches; nothing here reads the count
-    wrong += [
-        f"{key} is missing"
-        for key in own
-        if key not in state and not key.endswith("num_batches_tracked")
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{complaint}{hint}: {'; '.join(wrong[:3])}{more}")
-    trunk.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
-
-
-def load_own_weights(encoder: nn.Module, path: str) -> None:
-    """Load a captionlab checkpoint's encoder, or a state dict, into an encoder of the same shape.
-
-    Raises:
-        UserError: if the file cannot be read, or does not fit; the first difference is named.
-    """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"weights={path}: there is no such file") from error
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise UserError(f"weights={path} is damaged or no file of weights") from error
-    if "state_dict" in stored:
-        stored = _below(_ENCODER, stored["state_dict"])
-    try:
-        encoder.load_state_dict(stored)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise UserError(f"weights={path} are of another encoder: {reason}") from error
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

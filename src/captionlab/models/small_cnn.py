@@ -6,6 +6,7 @@ Legend: B images, N memory slots (the cells of the last grid), D memory width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Self
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.encoders import ImageEncoder
-from captionlab.models.pretrained import load_own_weights
+from captionlab.models.pretrained import KEY
+from captionlab.models.weight_files import load_weights_file
 
 
 class SmallCNN(ImageEncoder):
@@ -63,7 +65,7 @@ class SmallCNN(ImageEncoder):
         # on a CPU this layout trains a quarter faster
         self.layers.to(memory_format=torch.channels_last)
         if weights is not None:
-            load_own_weights(self, weights)
+            load_weights_file(self, Path(weights), key=KEY, kind="this SmallCNN")
         self.trainable = trainable
         self.requires_grad_(trainable == "all")
 

@@ -5,6 +5,8 @@ Legend: B images, N memory slots, D memory width.
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor
 from captionlab.errors import UserError, did_you_mean
 from captionlab.memory import Memory
 from captionlab.models.encoders import Trainable, TrunkEncoder
-from captionlab.models.pretrained import load_own_weights
+from captionlab.models.pretrained import KEY
+from captionlab.models.weight_files import Candidate, load_weights_file
 
 
 class TimmEncoder(TrunkEncoder):
@@ -45,7 +48,10 @@ class TimmEncoder(TrunkEncoder):
             std=list(settings["std"]),
         )
         if weights not in (None, "DEFAULT"):
-            load_own_weights(network, str(weights))
+            others = timm_relatives(name)
+            load_weights_file(
+                network, Path(str(weights)), key=KEY, kind=f"timm's {name}", candidates=others
+            )
         last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
         last = last or [child for child in network.children() if list(child.parameters())][-1:]
         self.adopt(network, trainable, last)
@@ -65,6 +71,15 @@ class TimmEncoder(TrunkEncoder):
         if pooled.shape[-1] != slots.shape[-1]:
             pooled = slots.mean(1)
         return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
+
+
+def timm_relatives(name: str) -> list[Candidate]:
+    """Return the timm models of the same family, and how each is built without its classifier."""
+    import timm
+
+    family = name.split("_")[0].rstrip("0123456789dtsb") or name[:3]
+    names = [other for other in timm.list_models(f"{family}*") if other != name]
+    return [(other, partial(timm.create_model, other, num_classes=0)) for other in names]
 
 
 def _create(name: str, pretrained: bool, image_size: int) -> Any:

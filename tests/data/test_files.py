@@ -1,10 +1,9 @@
-import json
 from pathlib import Path
 
 import pytest
 from data_support import write_text
 
-from captionlab.data.files import data_root, nearest, read_json, read_lines, read_text, require
+from captionlab.data.files import data_root, nearest, read_lines, read_text, require
 from captionlab.errors import UserError
 
 
@@ -87,19 +86,3 @@ def test_an_empty_file_is_called_empty(tmp_path: Path, text: str):
 def test_lines_end_at_line_ends_only(tmp_path: Path, end: str):
     file = write_text(tmp_path / "a.txt", end.join(["a\u2028b", "c\x0bd", ""]))
     assert read_lines(file) == ["a\u2028b", "c\x0bd", ""]
-
-
-def test_half_a_json_file_gives_line_column_and_character(tmp_path: Path):
-    text = json.dumps({"images": [{"id": i} for i in range(99)], "annotations": []}, indent=0)
-    half = text[: len(text) // 2]
-    with pytest.raises(UserError) as error:
-        read_json(write_text(tmp_path / "a.json", half))
-    sentence = str(error.value)
-    assert "a.json is cut in half: its JSON breaks off at line " in sentence
-    assert f"of {len(half):,})" in sentence
-
-
-def test_a_flaw_in_the_middle_is_not_called_a_cut(tmp_path: Path):
-    file = write_text(tmp_path / "a.json", '{"a": 1,\n "b": [1 2], "c": "something after it"}')
-    with pytest.raises(UserError, match=r"is not JSON at line 2, column 10 \(character 18"):
-        read_json(file)

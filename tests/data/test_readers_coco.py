@@ -156,3 +156,69 @@ def test_a_split_file_without_sentences_is_refused(tmp_path: Path):
 def test_an_empty_folder_gets_the_whole_layout(tmp_path: Path):
     with pytest.raises(UserError, match=r"ROOT/dataset_coco.json.*captions_train2014.json.*2017"):
         Coco(root=str(tmp_path))
+
+
+NO_TEXT = [None, float("nan"), 1.5, True, 7, ["a", "b"], {"raw": "a"}, "half \ud83d"]
+
+
+@pytest.mark.parametrize("value", NO_TEXT)
+@pytest.mark.parametrize("field", ["caption", "file_name"])
+def test_coco_fields_of_another_type_are_refused(tmp_path: Path, field: str, value: object):
+    table = "annotations" if field == "caption" else "images"
+    data = coco_json([1, 2, 3])
+    data[table][1][field] = value
+    change(coco_2014(tmp_path), **data)
+    place = rf"captions_train2014.json: {table}\[1\]: '{field}' (must be text, not|holds half)"
+    with pytest.raises(UserError, match=place):
+        CocoOfficial(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), 1.5, True, [1], {"id": 1}])
+@pytest.mark.parametrize(("table", "field"), [("images", "id"), ("annotations", "image_id")])
+def test_coco_ids_of_another_type_are_refused(
+    tmp_path: Path, table: str, field: str, value: object
+):
+    data = coco_json([1, 2, 3])
+    data[table][0][field] = value
+    change(coco_2014(tmp_path), **data)
+    with pytest.raises(UserError, match=rf"{table}\[0\]: '{field}' must be a whole number or text"):
+        CocoOfficial(root=str(tmp_path))
+
+
+def test_an_id_in_train_and_val_is_a_leak(tmp_path: Path):
+    data = coco_json([4, 9])
+    change(coco_2014(tmp_path), **data)
+    with pytest.raises(UserError) as error:
+        CocoOfficial(root=str(tmp_path))
+    sentence = str(error.value)
+    assert "image id 4 stands in two splits, 'train' (" in sentence
+    assert "captions_train2014.json: images[0]) and 'val' (" in sentence
+    assert "captions_val2014.json: images[0])" in sentence
+
+
+def karpathy(root: Path, **changed: object) -> Karpathy:
+    data = karpathy_json("coco", {"a.jpg": "train", "b.jpg": "val"}, "train2014")
+    data["images"][1] |= changed
+    write_text(root / "dataset_coco.json", json.dumps(data))
+    (root / "train2014").mkdir()
+    return Karpathy(root=str(root))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"filename": None}, r"images\[1\]: 'filename' must be text, not null"),
+        ({"filename": ""}, r"images\[1\]: 'filename' must be the name of a file"),
+        ({"filepath": 3}, r"images\[1\]: 'filepath' must be text, not the number 3"),
+        ({"split": ["val"]}, r"images\[1\]: 'split' must be text, not the list \['val'\]"),
+        ({"cocoid": {}}, r"images\[1\]: 'cocoid' must be a whole number or text"),
+        ({"sentences": "a dog"}, r"images\[1\]: 'sentences' must be a list"),
+        ({"sentences": [{"raw": "a"}, "b"]}, r"without 'raw' text \(sentences\[1\]\)"),
+        ({"sentences": [{"raw": None}]}, r"sentences\[0\]: 'raw' must be text, not null"),
+        ({"sentences": [{"raw": ["a"]}]}, r"sentences\[0\]: 'raw' must be text, not the list"),
+        ({"filename": "a.jpg"}, r"a.jpg stands in two splits, 'train' \(.*images\[0\]\) and 'val'"),
+    ],
+)
+def test_karpathys_fields_are_checked(tmp_path: Path, changed: dict[str, object], sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        karpathy(tmp_path, **changed)

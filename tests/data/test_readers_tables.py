@@ -142,10 +142,77 @@ GOOD = {"image": "a.jpg", "caption": "A dog"}
         ([1], r"jsonl:2: expected an object"),
         ({"image": "b.jpg", "text": "A"}, r"jsonl:2: no 'caption' \(keys: image, text\)"),
         ({"caption": "A"}, r"jsonl:2: no 'image'"),
-        ({"image": "b.jpg", "captions": ["A", 3]}, r"jsonl:2: captions must be a string or a list"),
-        ({**GOOD, "image": "b.jpg", "image_id": [1]}, r"jsonl:2: image_id must be a number"),
+        (
+            {"image": "b.jpg", "captions": ["A", 3]},
+            r"'captions\[1\]' must be text, not the number 3",
+        ),
+        (
+            {**GOOD, "image": "b.jpg", "image_id": [1]},
+            r"jsonl:2: 'image_id' must be a whole number",
+        ),
+        ({**GOOD, "image_id": 1.5}, r"'image_id' must be a whole number .*, not the number 1\.5"),
+        ({**GOOD, "split": 3}, r"jsonl:2: 'split' must be text, not the number 3"),
+        ({**GOOD, "caption": None}, r"jsonl:2: caption is null"),
+        ({**GOOD, "caption": float("nan")}, r"jsonl:2: 'caption' must be text .*not NaN"),
+        ({**GOOD, "image": ""}, r"'image' must be the name of a file, not ''"),
+        ({**GOOD, "image": "a\0.jpg"}, r"'image' must be the name of a file, not 'a\\x00.jpg'"),
+        ({**GOOD, "caption": "half \ud83d"}, r"'caption' holds half of a character, \\ud83d"),
+        ("[" * 100_000, r"jsonl:2 is nested too deeply"),
+        ('{"image": ' + "1" * 5000 + "}", r"jsonl:2 is not JSON that can be read: Exceeds"),
     ],
 )
 def test_a_jsonl_with_a_flaw_gets_file_and_line(tmp_path: Path, line: object, sentence: str):
     with pytest.raises(UserError, match=sentence):
         read_jsonl(tmp_path, GOOD, line)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_named_jsonl_is_called_an_array(tmp_path: Path, indent: int | None):
+    rows = [{"image": f"{i}.jpg", "caption": "A dog"} for i in range(3)]
+    with pytest.raises(UserError, match=r"captions.jsonl is one JSON array, not JSON Lines: write"):
+        read_jsonl(tmp_path, json.dumps(rows, indent=indent))
+
+
+def test_a_coco_file_named_jsonl_is_called_one(tmp_path: Path):
+    with pytest.raises(UserError, match=r"is a file in COCO's form, .*: data=coco reads"):
+        read_jsonl(tmp_path, json.dumps({"images": [], "annotations": []}, indent=1))
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "none", "None", "null", "NULL", " nan ", "<NA>"])
+def test_a_data_frames_sign_for_no_value_is_no_caption(
+    tmp_path: Path, cell: str, caplog: pytest.LogCaptureFixture
+):
+    rows = f"image,caption,split\na.jpg,A dog,train\na.jpg,{cell},train\nb.jpg,{cell},train\n"
+    write_text(tmp_path / "captions.csv", rows + "c.jpg,none of them,train\n")
+    source = CsvCaptions(root=str(tmp_path))
+    texts = [record.captions for record in source.records("train")]
+    assert texts == [("A dog",), ("none of them",)]
+    assert "2 empty captions dropped, and 1 images that had no other" in caplog.text
+
+
+def test_no_value_is_no_split_and_no_image_id_either(tmp_path: Path):
+    write_text(tmp_path / "captions.csv", "image,caption,split,image_id\na.jpg,A dog,nan,nan\n")
+    assert CsvCaptions(root=str(tmp_path)).records("train")[0].image_id == "a.jpg"
+
+
+def test_two_names_of_one_image_in_two_splits_are_a_leak(tmp_path: Path):
+    rows = "image,caption,split\na.jpg,A dog,train\nx/../a.jpg,A dog,val\n"
+    write_text(tmp_path / "captions.csv", rows)
+    with pytest.raises(UserError) as error:
+        CsvCaptions(root=str(tmp_path))
+    assert "a.jpg stands in two splits, 'train' (" in str(error.value)
+    assert "captions.csv:2) and 'val' (" in str(error.value)
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "", "ab"])
+def test_a_delimiter_that_parts_no_cells_is_refused(tmp_path: Path, delimiter: str):
+    write_text(tmp_path / "captions.csv", "image,caption\na.jpg,A dog\n")
+    with pytest.raises(UserError, match=r"data.source.delimiter=.* is not one character"):
+        CsvCaptions(root=str(tmp_path), delimiter=delimiter)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "rot13", "no-such", "a\0b"])
+def test_an_encoding_that_gives_no_text_is_refused(tmp_path: Path, encoding: str):
+    write_text(tmp_path / "captions.csv", "image,caption\na.jpg,A dog\n")
+    with pytest.raises(UserError, match=r"data.source.encoding=.* is no encoding"):
+        CsvCaptions(root=str(tmp_path), encoding=encoding)

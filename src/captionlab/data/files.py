@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import codecs
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from captionlab.errors import UserError
 
@@ -65,10 +63,7 @@ def require(root: Path, names: Sequence[str], *, what: str, layout: str) -> Path
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
     """Return the file's text without byte order mark; UserError where `encoding` does not fit."""
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        raise UserError(f"{ENCODING_KEY}={encoding!r} is no encoding that Python knows") from None
+    name = _encoding(encoding)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -79,7 +74,22 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         text = data.decode("utf-8-sig" if name == "utf-8" else name)
     except UnicodeDecodeError as error:
         raise UserError(_wrong_encoding(path, data, encoding, error)) from None
+    except UnicodeError as error:  # of codecs that are not of single characters, such as idna
+        raise UserError(f"{path} is not {encoding}: {error}") from None
     return text.removeprefix("\ufeff")
+
+
+def _encoding(encoding: str) -> str:
+    """Return the encoding's own name; UserError for one that is not there or gives no text."""
+    try:
+        found = codecs.lookup(encoding)
+    except (LookupError, ValueError, TypeError):
+        raise UserError(f"{ENCODING_KEY}={encoding!r} is no encoding that Python knows") from None
+    if not getattr(found, "_is_text_encoding", True):  # base64, zip, rot13
+        raise UserError(
+            f"{ENCODING_KEY}={encoding!r} is no encoding of text: utf-8 is the usual one"
+        )
+    return found.name
 
 
 def _wrong_encoding(path: Path, data: bytes, encoding: str, error: UnicodeDecodeError) -> str:
@@ -128,27 +138,6 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     text = read_text(path, encoding)
     lines = text.split("\n" if "\n" in text else "\r")
     return [line.removesuffix("\r") for line in lines]
-
-
-def read_json(path: Path, encoding: str = "utf-8") -> Any:
-    """Return the parsed file; UserError with line, column and character where it is not JSON."""
-    text = read_text(path, encoding)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(bad_json(path, text, error)) from None
-
-
-def bad_json(path: Path, text: str, error: json.JSONDecodeError, first_line: int = 1) -> str:
-    """Return the sentence that says where `text`, which starts at `first_line`, is no JSON."""
-    line = error.lineno + first_line - 1
-    place = f"line {line:,}, column {error.colno:,} (character {error.pos:,} of {len(text):,})"
-    # Python reports an unterminated string at its start, every other break at its end
-    cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - 8
-    what = error.msg.removesuffix(" starting at")
-    if cut:
-        return f"{path} is cut in half: its JSON breaks off at {place}: {what}; fetch it again"
-    return f"{path} is not JSON at {place}: {what}"
 
 
 def listed(names: Sequence[object], most: int = 5) -> str:

@@ -63,7 +63,7 @@ class SoundImages:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         folders = sorted({str(path.parent.absolute()) for path in paths})
-        name = hashlib.sha1("\n".join(folders).encode()).hexdigest()[:16]
+        name = hashlib.sha256("\n".join(folders).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self._file = cache / "captionlab" / f"sound-images-{name}.json"
         self._known: dict[str, str] = {}

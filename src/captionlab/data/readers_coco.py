@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-from captionlab.data.files import data_root, find, listed, read_json, require
+from captionlab.data import fields
+from captionlab.data.files import data_root, find, listed, require
+from captionlab.data.json_files import read_json
 from captionlab.data.records import Entry, Reader
 from captionlab.errors import UserError
 
@@ -76,9 +78,15 @@ class CocoOfficial(Reader):
         found = {split: coco_captions(file, encoding) for split, file in files.items()}
         images = CocoImages(folder, (f"train{year}", f"val{year}"), layout)
         entries = [
-            Entry(split, image_id, images.path(f"{split}{year}", name), captions)
+            Entry(
+                split,
+                image_id,
+                images.path(f"{split}{year}", name),
+                captions,
+                f"{files[split]}: images[{index}]",
+            )
             for split, images_of_split in found.items()
-            for image_id, name, captions in images_of_split
+            for index, (image_id, name, captions) in enumerate(images_of_split)
         ]
         super().__init__(entries, language=language, origin=folder / "annotations")
 
@@ -95,20 +103,23 @@ def coco_captions(file: Path, encoding: str) -> list[tuple[int | str, str, list[
     images, annotations = _tables(data, file)
     names: dict[int | str, str] = {}
     for index, image in enumerate(images):
-        image_id, name = _fields(image, ("id", "file_name"), file, f"images[{index}]")
+        place = f"{file}: images[{index}]"
+        given = _fields(image, ("id", "file_name"), place)
+        image_id = fields.identifier(given[0], place, "id")
+        name = fields.file_name(given[1], place, "file_name")
         if image_id in names:
             raise UserError(f"{file}: image id {image_id} stands twice ({names[image_id]}, {name})")
         names[image_id] = name
     captions: dict[int | str, list[str]] = {image_id: [] for image_id in names}
     for index, annotation in enumerate(annotations):
-        place = f"annotations[{index}]"
-        image_id, caption = _fields(annotation, ("image_id", "caption"), file, place)
+        place = f"{file}: annotations[{index}]"
+        given = _fields(annotation, ("image_id", "caption"), place)
+        image_id = fields.identifier(given[0], place, "image_id")
         if image_id not in captions:
             raise UserError(
-                f"{file}: {place} belongs to image {image_id!r}, "
-                f"which is none of its {len(names):,} images"
+                f"{place} belongs to image {image_id!r}, which is none of its {len(names):,} images"
             )
-        captions[image_id].append(str(caption))
+        captions[image_id].append(fields.text(given[1], place, "caption"))
     without = [names[image_id] for image_id, texts in captions.items() if not texts]
     if without:
         raise UserError(
@@ -138,9 +149,9 @@ def _tables(data: Any, file: Path) -> tuple[list[Any], list[Any]]:
     return data["images"], annotations
 
 
-def _fields(item: Any, keys: tuple[str, ...], file: Path, place: str) -> tuple[Any, ...]:
+def _fields(item: Any, keys: tuple[str, ...], place: str) -> tuple[Any, ...]:
     missing = [key for key in keys if not isinstance(item, dict) or key not in item]
     if missing:
         has = ", ".join(sorted(item)) if isinstance(item, dict) else type(item).__name__
-        raise UserError(f"{file}: {place} has no {missing[0]!r} (it has {has})")
+        raise UserError(f"{place} has no {missing[0]!r} (it has {has})")
     return tuple(item[key] for key in keys)

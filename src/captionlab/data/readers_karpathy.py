@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from captionlab.data.files import data_root, read_json, require
+from captionlab.data import fields
+from captionlab.data.files import data_root, require
+from captionlab.data.json_files import read_json
 from captionlab.data.readers_coco import CocoImages
 from captionlab.data.records import STANDARD_SPLITS, Entry, Reader
 from captionlab.errors import UserError, did_you_mean
@@ -72,7 +74,9 @@ class Karpathy(Reader):
             seen[image_id] = index
             split = "train" if restval_in_train and image["split"] == "restval" else image["split"]
             captions = [sentence["raw"] for sentence in image["sentences"]]
-            entries.append(Entry(split, image_id, place(image), captions))
+            entries.append(
+                Entry(split, image_id, place(image), captions, f"{file}: images[{index}]")
+            )
         super().__init__(entries, language=language, origin=file, splits=STANDARD_SPLITS)
 
 
@@ -98,11 +102,25 @@ def karpathy_images(file: Path, dataset: str, encoding: str = "utf-8") -> list[d
             raise UserError(
                 f"{file}: images[{index}] has no {missing[0]!r}, so this is no split file"
             )
-        if not image["sentences"]:
-            raise UserError(f"{file}: images[{index}] ({image['filename']}) has no sentences")
-        if any("raw" not in sentence for sentence in image["sentences"]):
-            raise UserError(f"{file}: images[{index}] has a sentence without 'raw' text")
+        _require_types(image, f"{file}: images[{index}]")
     return images
+
+
+def _require_types(image: dict[str, Any], place: str) -> None:
+    fields.file_name(image["filename"], place, "filename")
+    fields.text(image["split"], place, "split")
+    fields.text(image.get("filepath", ""), place, "filepath")
+    if "cocoid" in image:
+        fields.identifier(image["cocoid"], place, "cocoid")
+    sentences = image["sentences"]
+    if not isinstance(sentences, list):
+        raise UserError(f"{place}: 'sentences' must be a list, not {fields.named(sentences)}")
+    if not sentences:
+        raise UserError(f"{place} ({image['filename']}) has no sentences")
+    for number, sentence in enumerate(sentences):
+        if not isinstance(sentence, dict) or "raw" not in sentence:
+            raise UserError(f"{place} has a sentence without 'raw' text (sentences[{number}])")
+        fields.text(sentence["raw"], f"{place}.sentences[{number}]", "raw")
 
 
 def _image_paths(folder: Path, dataset: str, layout: str) -> Callable[[dict[str, Any]], Path]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from captionlab.data.files import bad_json, data_root, nearest, read_lines, read_text
+from captionlab.data.fields import identifier
+from captionlab.data.files import data_root, nearest, read_lines, read_text
 from captionlab.data.records import Entry, Reader, hash_split
-from captionlab.errors import UserError, did_you_mean
+from captionlab.data.table_rows import Row, csv_rows, jsonl_rows
+from captionlab.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +25,6 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
-
-
-@dataclass(slots=True)
-class Row:
-    """One row of a table: where it stands and what it says."""
-
-    line: int
-    image: str
-    captions: list[str]
-    split: str | None
-    image_id: int | str | None
 
 
 @dataclass(slots=True)
@@ -65,7 +53,9 @@ class _TableReader(Reader):
             split_of = {name: image.split or "" for name, image in images.items()}
         base = _base_folder(list(images), file, root)
         entries = [
-            Entry(split_of[name], image.image_id, base / name, image.captions)
+            Entry(
+                split_of[name], image.image_id, base / name, image.captions, f"{file}:{image.line}"
+            )
             for name, image in images.items()
         ]
         super().__init__(entries, language=language, origin=file)
@@ -94,8 +84,11 @@ class CsvCaptions(_TableReader):
     ) -> None:
         path, folder = _table_file(file, root, self.LAYOUT)
         comma = DELIMITERS.get(delimiter, delimiter)
-        if len(comma) != 1:
-            raise UserError(f"data.source.delimiter={delimiter!r} is not one character (or 'tab')")
+        if len(comma) != 1 or comma in '"\r\n':
+            raise UserError(
+                f"data.source.delimiter={delimiter!r} is not one character (or 'tab') "
+                "that can part cells"
+            )
         rows = csv_rows(path, read_text(path, encoding), comma, image_column, caption_column)
         super().__init__(rows, file=path, root=folder, language=language)
 
@@ -122,82 +115,6 @@ class JsonlCaptions(_TableReader):
         path, folder = _table_file(file, root, self.LAYOUT)
         rows = jsonl_rows(path, read_lines(path, encoding))
         super().__init__(rows, file=path, root=folder, language=language)
-
-
-def csv_rows(
-    file: Path, text: str, delimiter: str, image_column: str, caption_column: str
-) -> Iterator[Row]:
-    """Yield the rows of a CSV; UserError with file:line for a row or a header that does not fit."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    start = 1
-    try:
-        for cells in reader:
-            line, start = start, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not header:
-                header = [cell.strip() for cell in cells]
-                _check_header(header, f"{file}:{line}", image_column, caption_column)
-                continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{file}:{line}: {len(cells)} cells where the header names {len(header)}; "
-                    f"a caption that holds {delimiter!r} needs double quotes around it"
-                )
-            row = dict(zip(header, cells, strict=True))
-            caption = row[caption_column] if caption_column in row else row["captions"]
-            yield Row(line, row[image_column], [caption], row.get("split"), row.get("image_id"))
-    except csv.Error as error:
-        raise UserError(
-            f"{file}:{start}: {error}; a cell that starts with a double quote must end with one, "
-            "and quotes inside it are doubled"
-        ) from None
-
-
-def _check_header(header: list[str], where: str, image_column: str, caption_column: str) -> None:
-    if len(set(header)) != len(header):
-        raise UserError(f"{where}: the header names a column twice: {', '.join(header)}")
-    wanted = {"image_column": image_column, "caption_column": caption_column}
-    for key, column in wanted.items():
-        if column in header or (column == "caption" and "captions" in header):
-            continue
-        if len(header) == 1:
-            other = next((mark for mark in (",", ";", "|", "\t") if mark in header[0]), None)
-            if other:
-                name = "tab" if other == "\t" else other
-                raise UserError(
-                    f"{where}: the header {header[0]!r} has another delimiter: "
-                    f"set data.source.delimiter='{name}'"
-                )
-        raise UserError(
-            f"{where}: no column {column!r}: {did_you_mean(column, header)} "
-            f"(columns: {', '.join(header)}; or set data.source.{key})"
-        )
-
-
-def jsonl_rows(file: Path, lines: list[str]) -> Iterator[Row]:
-    """Yield the rows of a JSON Lines file; UserError with file:line for one that does not fit."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{file}:{number}"
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(bad_json(file, line, error, first_line=number)) from None
-        if not isinstance(item, dict):
-            raise UserError(
-                f"{where}: expected an object with image and caption, not {line[:60]!r}"
-            )
-        captions = item.get("captions", item.get("caption"))
-        if not isinstance(item.get("image"), str) or captions is None:
-            key = "image" if not isinstance(item.get("image"), str) else "caption"
-            raise UserError(f"{where}: no {key!r} (keys: {', '.join(map(str, item)) or 'none'})")
-        texts = [captions] if isinstance(captions, str) else captions
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise UserError(f"{where}: captions must be a string or a list of strings")
-        yield Row(number, item["image"], texts, item.get("split"), item.get("image_id"))
 
 
 def _by_image(rows: Iterator[Row], file: Path) -> dict[str, _Image]:
@@ -249,11 +166,13 @@ def _split_name(split: str | None) -> str | None:
 def _image_id(value: Any, name: str, where: str) -> int | str:
     if value is None or value == "":
         return name
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise UserError(f"{where}: image_id must be a number or a text, not {value!r}")
     # COCO's result format has numbers; 007 stays a text, or it would lose its zeros
-    text = str(value).strip()
-    return int(text) if text.isdecimal() and str(int(text)) == text else text
+    text = str(identifier(value, where, "image_id")).strip()
+    return int(text) if text.isascii() and text.isdecimal() and text == _shortest(text) else text
+
+
+def _shortest(digits: str) -> str:
+    return digits.lstrip("0") or "0"
 
 
 def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:

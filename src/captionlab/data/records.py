@@ -46,6 +46,7 @@ class Entry(NamedTuple):
     image_id: int | str
     image: Path
     captions: Sequence[str]
+    where: str = ""  # its place in the file, for a sentence about it
 
 
 class Reader:
@@ -54,6 +55,10 @@ class Reader:
     Captions keep their text; white space of any kind (line breaks, U+2028, tabs) becomes one blank,
     because coco-caption's tools shift or hang on anything else. Empty captions are dropped, and an
     image that loses all of its captions goes with them; one log line says how many.
+
+    Raises:
+        UserError: if an image, or the id of one, stands in two splits: a score of one would then be
+            a score of what the captioner was trained on.
     """
 
     def __init__(
@@ -68,7 +73,13 @@ class Reader:
         self._origin = origin
         self._groups: dict[str, list[CaptionRecord]] = {split: [] for split in splits}
         empty = lost = 0
+        by_id: dict[int | str, Entry] = {}
+        by_file: dict[str, Entry] = {}
         for entry in entries:
+            _require_one_split(entry, by_id.setdefault(entry.image_id, entry), "image id")
+            _require_one_split(
+                entry, by_file.setdefault(os.path.normpath(entry.image), entry), "image"
+            )
             captions = tuple(filter(None, (" ".join(text.split()) for text in entry.captions)))
             empty += len(entry.captions) - len(captions)
             group = self._groups.setdefault(entry.split, [])
@@ -98,17 +109,32 @@ class Reader:
         return self._groups[split]
 
 
+def _require_one_split(entry: Entry, first: Entry, what: str) -> None:
+    if entry.split == first.split:
+        return
+    value = repr(entry.image_id) if what == "image id" else entry.image
+    places = (f"{one.split!r}{f' ({one.where})' if one.where else ''}" for one in (first, entry))
+    raise UserError(
+        f"{what} {value} stands in two splits, {' and '.join(places)}: "
+        "leave it in one, or what is scored was trained on"
+    )
+
+
 def hash_split(names: Iterable[str]) -> dict[str, str]:
     """Return name -> "train" | "val" | "test", 80/10/10 in the order of the names' MD5.
 
     The same names give the same split on every machine; from 3 names on no split is empty.
     """
-    ordered = sorted(set(names), key=lambda name: hashlib.md5(name.encode("utf-8")).digest())
+    ordered = sorted(set(names), key=lambda name: _digest(name))
     held_out = max(1, round(len(ordered) / 10)) if len(ordered) >= 3 else 0
     return {
         name: "val" if place < held_out else "test" if place < 2 * held_out else "train"
         for place, name in enumerate(ordered)
     }
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.md5(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
 
 
 def drop_missing(

@@ -124,3 +124,71 @@ def test_the_index_is_written_last(tmp_path: Path):
     write(tmp_path / "s")
     index = json.loads((tmp_path / "s" / "index.json").read_text())
     assert (index["images"], index["shards"], index["key"]) == (10, 3, KEY)
+
+
+def damage(store: Path, name: str, content: object) -> None:
+    """Put something else in the place of a store's file: text, bytes, an array, or a change of JSON."""
+    file = store / name
+    if isinstance(content, dict) and file.is_file():
+        file.write_text(json.dumps(json.loads(file.read_text()) | content))
+    elif isinstance(content, np.ndarray):
+        np.save(file, content, allow_pickle=True)
+    elif content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("index.json", b"{", "index.json is not JSON"),
+        ("index.json", b"[" * 100_000, "index.json is not JSON"),
+        ("index.json", b"\xff\xfe", "index.json is not JSON"),
+        ("index.json", [1], "index.json holds no object"),
+        ("index.json", {"format": {"a": 1}}, "has format"),
+        ("index.json", {"key": None}, "tells no key or no shards"),
+        ("index.json", {"shards": "3"}, "tells no key or no shards"),
+        ("index.json", {"shards": -1}, "tells no key or no shards"),
+        ("index.json", {"shards": 10**12}, "it has no shard-00003.json"),
+        ("shard-00000.json", None, "it has no shard-00000.json"),
+        ("shard-00000.json", b"null", "shard-00000.json holds no object"),
+        ("shard-00000.json", {"ids": 4}, "no lists of ids and identities"),
+        ("shard-00000.json", {"ids": [1, 2, 3, 4]}, "no lists of ids and identities"),
+        ("shard-00000.json", {"ids": ["a", "b", "c"]}, "not one identity for each id"),
+        ("shard-00000.json", {"ids": ["a", "a", "b", "c"]}, "not one identity for each id"),
+        ("slots-00001.npy", None, "has no slots-00001.npy"),
+        ("slots-00001.npy", b"no array", "slots-00001.npy is damaged"),
+        ("slots-00001.npy", np.array([{"a": 1}]), "it holds object, not numbers"),
+        ("slots-00001.npy", np.zeros((4, 3, 4)), "shard 1 of 4 images holds slots float64"),
+        ("slots-00001.npy", np.zeros((3, 3, 4), np.float16), "shard 1 of 4 images holds"),
+        ("slots-00001.npy", np.zeros((4, 3, 5), np.float16), "shard 1 of 4 images holds"),
+        ("slots-00001.npy", np.zeros((4, 0, 4), np.float16), "shard 1 of 4 images holds"),
+        ("slots-00001.npy", np.array(3, np.float16), "shard 1 of 4 images holds"),
+        ("pooled-00001.npy", np.zeros((4, 5), np.float16), "shard 1 of 4 images holds"),
+        ("mask-00001.npy", np.ones((4, 3), np.int8), "shard 1 of 4 images holds"),
+        ("mask-00001.npy", np.ones((4, 2), bool), "shard 1 of 4 images holds"),
+    ],
+)
+def test_a_store_that_is_none_is_refused(tmp_path: Path, name: str, content: object, sentence: str):
+    write(tmp_path / "s")
+    damage(tmp_path / "s", name, content)
+    with pytest.raises(UserError, match=sentence):
+        FeatureStore(tmp_path / "s")
+
+
+def test_a_cut_array_is_refused(tmp_path: Path):
+    write(tmp_path / "s")
+    file = tmp_path / "s" / "slots-00000.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"slots-00000\.npy is damaged: shape .* and there are 95"):
+        FeatureStore(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["key.json", "shard-00000.json"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+def test_extracting_into_a_damaged_store_is_refused(tmp_path: Path, name: str, content: bytes):
+    write(tmp_path / "s")
+    (tmp_path / "s" / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"the store .* is damaged: {name}"):
+        write(tmp_path / "s")

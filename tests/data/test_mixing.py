@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from data_support import write_text
 
 from captionlab.configuration import build_data
 from captionlab.data.mixing import Extra
+from captionlab.data.readers_tables import CsvCaptions
 from captionlab.data.shapes import Shapes
 from captionlab.errors import UserError
 from tests_support import tiny_config
@@ -28,6 +32,20 @@ def test_extra_pairs_reach_training_alone():
 def test_what_cannot_be_added_is_said():
     chinese = Shapes(language="zh", train_size=4, val_size=2, test_size=2)
     with pytest.raises(UserError, match="one captioner writes one language"):
-        Extra(source=chinese).records("en")
+        Extra(source=chinese).records(Shapes(train_size=4, val_size=2, test_size=2))
     with pytest.raises(UserError, match=r"data\.extra\.share=1\.0 must be between 0 and 1"):
         Extra(source=chinese, share=1.0)
+
+
+def test_an_image_that_is_scored_is_not_trained_on(tmp_path: Path):
+    def table(name: str, *rows: str) -> CsvCaptions:
+        text = "\n".join(["image,caption,split", *rows]) + "\n"
+        file = write_text(tmp_path / name, text)
+        return CsvCaptions(file=str(file), root=str(tmp_path))
+
+    own = table("own.csv", "a.jpg,A dog,train", "b.jpg,A cat,val")
+    good = table("good.csv", "a.jpg,A dog,train", "c.jpg,A cow,train")
+    assert len(Extra(source=good).records(own)) == 2
+    leak = table("leak.csv", "c.jpg,A cow,train", "b.jpg,A cat,train")
+    with pytest.raises(UserError, match=r"train on .*b\.jpg, which the data keep .*'val'"):
+        Extra(source=leak).records(own)

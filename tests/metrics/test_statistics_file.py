@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,49 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_text("no arrays")
     with pytest.raises(UserError, match=r"x\.npz is damaged"):
         StatisticsFile(path)
+
+
+def rewrite(path, about: object, **arrays: np.ndarray) -> None:
+    text = about if isinstance(about, str) else json.dumps(about)
+    np.savez(path, about=np.array(text), **arrays)
+
+
+GOOD = {"image_ids": [1, 2], "kinds": {"cider": "mean"}, "shifts": {}}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        "{",
+        "[" * 100_000,
+        [],
+        {},
+        {**GOOD, "image_ids": 3},
+        {**GOOD, "image_ids": [[1], 2]},
+        {**GOOD, "kinds": {"cider": "__class__"}},
+        {**GOOD, "kinds": {"cider": ["mean"]}},
+        {**GOOD, "kinds": []},
+        {**GOOD, "shifts": {"cider": "1"}},
+    ],
+)
+def test_entries_of_another_type_are_damage(tmp_path, about):
+    rewrite(tmp_path / "x.npz", about, cider=np.ones((2, 1)))
+    with pytest.raises(UserError, match=r"x\.npz is damaged"):
+        StatisticsFile(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ones((3, 1)),
+        np.ones((2, 2)),
+        np.ones(2),
+        np.array([[1.0], [np.nan]]),
+        np.array([["a"], ["b"]]),
+        np.array([[None], [1]], dtype=object),
+    ],
+)
+def test_values_that_do_not_fit_are_damage(tmp_path, values: np.ndarray):
+    rewrite(tmp_path / "x.npz", GOOD, cider=values)
+    with pytest.raises(UserError, match=r"x\.npz is damaged"):
+        StatisticsFile(tmp_path / "x.npz")["cider"]

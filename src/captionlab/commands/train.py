@@ -273,7 +273,7 @@ def summary_of(config: Mapping[str, Any], data: CaptionDataModule) -> dict[str, 
     return {
         "name": data.name,
         "origin": origin(config["data"]),
-        "splits": {split: summarize(data.records(split)) for split in ("train", "val")},
+        "splits": {split: summarize(data.records(split)) for split in data.fit_splits},
     }
 
 
@@ -311,7 +311,7 @@ def check_data(data: CaptionDataModule) -> None:
     """
     data.require_even_batches()
     data.setup("fit")
-    if len(data.records("val")) < 2:
+    if "val" in data.fit_splits and len(data.records("val")) < 2:
         raise UserError(
             f"The split 'val' of {data.name} has one image: CIDEr weighs words by how few images' "
             "references use them, which one image cannot tell; give it at least 2."
@@ -333,7 +333,7 @@ def introduce(
         "data       %s: %s training and %s validation images from %s",
         data.name,
         f"{len(data.records('train')):,}",
-        f"{len(data.records('val')):,}",
+        f"{len(data.records('val')):,}" if "val" in data.fit_splits else "no",
         origin(config["data"]),
     )
     log.info("vocabulary %s", report)
@@ -413,6 +413,10 @@ def test(
     if best and Path(best).exists():
         load_weights(module.captioner, read_checkpoint(best))
     splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]
+    if splits[0] not in data.source.splits:
+        if trainer.is_global_zero:
+            log.info("scores     none: %s has neither a split 'test' nor 'val'", data.name)
+        return
     for split in reversed(splits):  # test comes last: its gallery stays
         data.evaluation_split = module.evaluation_split = split
         trainer.test(module, datamodule=data, verbose=False)

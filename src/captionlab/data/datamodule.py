@@ -30,6 +30,11 @@ from captionlab.text.tokenizers import CharacterTokenizer, Tokenizer, WordTokeni
 
 log = logging.getLogger(__name__)
 
+# what to do where training needs a split that the data have not
+WAYS_OUT = {
+    "val": "; give some images this split (a table without a column 'split' is divided 80/10/10), "
+    "or train without validation: trainer.limit_val_batches=0",
+}
 CACHE_BYTES = 2**30  # prepared images of all splits up to this size stay in memory
 
 
@@ -168,6 +173,7 @@ class CaptionDataModule(pl.LightningDataModule):
             if split not in self.source.splits:
                 raise UserError(
                     f"{self.name} has no split {split!r}: {did_you_mean(split, self.source.splits)}"
+                    f"{WAYS_OUT.get(split, '')}"
                 )
             records = list(self.source.records(split))
             if self.features is None:
@@ -190,12 +196,18 @@ class CaptionDataModule(pl.LightningDataModule):
         if self.extra is None:
             return own
         if self._added is None:
-            added = self.extra.records(self.source.language)
+            added = self.extra.records(self.source)
             added = drop_missing(added, policy=self.missing_images, split="extra")
             self._added = drop_broken(added, policy=self.broken_images, split="extra")
             if not self._added:
                 raise UserError("data.extra is empty: no image is left.")
         return [*own, *self._added]
+
+    @property
+    def fit_splits(self) -> tuple[str, ...]:
+        """The splits that training reads: train, and val unless there is none and none is wanted."""
+        unwanted = self.trainer is not None and self.trainer.limit_val_batches == 0
+        return ("train",) if unwanted and "val" not in self.source.splits else ("train", "val")
 
     def _with_features(self, records: list[CaptionRecord], split: str) -> list[CaptionRecord]:
         assert self.features is not None
@@ -236,8 +248,8 @@ class CaptionDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read and check the splits before the first step, not at the first validation."""
         if stage == "fit":
-            self.dataset("train")
-            self.dataset("val")
+            for split in self.fit_splits:
+                self.dataset(split)
         elif stage == "test":
             self.dataset(self.evaluation_split)
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from captionlab.array_files import map_array
 from captionlab.data.records import CaptionRecord
 from captionlab.errors import UserError
 from captionlab.files import replacing
@@ -51,26 +52,32 @@ class FeatureStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        index = _json(self.path / "index.json")
+        where = f"data.features={path}"
+        index = _json(self.path / "index.json", where)
         if index is None:
             raise UserError(
                 f"data.features={path} is no finished feature store (it has no index.json): "
                 "run captionlab extract with out= that folder, which goes on where it stopped"
             )
-        if index["format"] != FORMAT:
+        if index.get("format") != FORMAT:
             raise UserError(
-                f"data.features={path} has format {index['format']}, this captionlab reads {FORMAT}"
+                f"{where} has format {index.get('format')!r:.40}, this captionlab reads {FORMAT}"
             )
-        self.key: dict[str, Any] = index["key"]
+        key, shards = index.get("key"), index.get("shards")
+        if not isinstance(key, dict) or type(shards) is not int or shards < 1:
+            raise UserError(f"{where} is damaged: its index.json tells no key or no shards")
+        self.key: dict[str, Any] = key
         self._places: dict[str, tuple[int, int]] = {}
         self._identities: dict[str, str] = {}
         self._shards: list[tuple[np.ndarray, ...]] = []
-        for number in range(index["shards"]):
-            shard = _json(self.path / f"shard-{number:05d}.json") or {}
-            self._places |= {name: (number, row) for row, name in enumerate(shard["ids"])}
-            self._identities |= dict(zip(shard["ids"], shard["identities"], strict=True))
+        for number in range(shards):
+            ids, identities = _shard_entries(self.path / f"shard-{number:05d}.json", where)
+            self._places |= {name: (number, row) for row, name in enumerate(ids)}
+            self._identities |= dict(zip(ids, identities, strict=True))
             files = (self.path / f"{part}-{number:05d}.npy" for part in PARTS)
-            self._shards.append(tuple(np.load(file, mmap_mode="r") for file in files))
+            arrays = tuple(map_array(file, where) for file in files)
+            _require_fit(arrays, len(ids), self._shards, where, number)
+            self._shards.append(arrays)
 
     def __contains__(self, image_id: int | str) -> bool:
         return str(image_id) in self._places
@@ -87,7 +94,7 @@ class FeatureStore:
     def require_key(self, key: Mapping[str, Any]) -> None:
         """Raise UserError that tells in words how the store's key differs from ``key``."""
         differences = [
-            f"{name} is {self.key.get(name)} in the store and {key.get(name)} here"
+            f"{name} is {str(self.key.get(name))[:300]} in the store and {key.get(name)} here"
             for name in {**self.key, **key}
             if self.key.get(name) != key.get(name)
         ]
@@ -135,7 +142,8 @@ def write_store(
         UserError: if the folder holds a store of another key, or of other images.
     """
     path.mkdir(parents=True, exist_ok=True)
-    begun = _json(path / "key.json")
+    where = f"the store {path}"
+    begun = _json(path / "key.json", where)
     wanted = {**key, "dtype": dtype}
     if begun is not None and begun != wanted:
         raise UserError(
@@ -146,8 +154,8 @@ def write_store(
     for number in range(shards):
         part = records[number * shard_size : (number + 1) * shard_size]
         ids = [str(record.image_id) for record in part]
-        done = _json(path / f"shard-{number:05d}.json")
-        if done is not None and done["ids"] != ids:
+        done = _json(path / f"shard-{number:05d}.json", where)
+        if done is not None and done.get("ids") != ids:
             raise UserError(
                 f"{path} holds features of other images: choose another folder with out="
             )
@@ -230,8 +238,62 @@ def stack(memories: Sequence[Memory]) -> Memory:
     return Memory(slots, torch.stack([memory.pooled for memory in memories]), mask, boxes)
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _json(path: Path, where: str) -> dict[str, Any] | None:
+    """Return the object that a file of the store ``where`` holds, None where there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{where} is damaged: {path.name} is not JSON") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is damaged: {path.name} holds no object")
+    return value
+
+
+def _shard_entries(path: Path, where: str) -> tuple[list[str], list[str]]:
+    """Return ids and identities of a shard's images."""
+    shard = _json(path, where)
+    if shard is None:
+        raise UserError(f"{where} is damaged: it has no {path.name}")
+    ids, identities = shard.get("ids"), shard.get("identities")
+    for values in (ids, identities):
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            raise UserError(f"{where} is damaged: {path.name} has no lists of ids and identities")
+    if len(ids) != len(identities) or len(set(ids)) != len(ids):  # type: ignore[arg-type]
+        raise UserError(f"{where} is damaged: {path.name} has not one identity for each id")
+    return ids, identities  # type: ignore[return-value]
+
+
+def _require_fit(
+    arrays: tuple[np.ndarray, ...],
+    images: int,
+    before: Sequence[tuple[np.ndarray, ...]],
+    where: str,
+    number: int,
+) -> None:
+    """Raise UserError unless slots (n, N, D), pooled (n, D) and mask (n, N) belong together."""
+    slots, pooled, mask = arrays
+    width = (before[0][0] if before else slots).shape[-1:]
+    fits = (
+        slots.ndim == 3
+        and slots.shape[0] == images
+        and min(slots.shape) > 0
+        and slots.shape[-1:] == width
+        and pooled.shape == (slots.shape[0], slots.shape[2])
+        and mask.shape == slots.shape[:2]
+        and slots.dtype == pooled.dtype
+        and slots.dtype in (np.float16, np.float32)
+        and mask.dtype == np.bool_
+    )
+    if not fits:
+        shapes = ", ".join(
+            f"{part} {array.dtype} {array.shape}" for part, array in zip(PARTS, arrays, strict=True)
+        )
+        raise UserError(
+            f"{where} is damaged: shard {number} of {images} images holds {shapes}; expected float "
+            "slots (n, N, D), pooled (n, D) and bool mask (n, N)"
+        )
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

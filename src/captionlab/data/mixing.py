@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from captionlab.data.records import CaptionRecord, CaptionSource
 from captionlab.errors import UserError
@@ -24,12 +27,14 @@ class Extra:
         self.source = source
         self.share = share
 
-    def records(self, language: str) -> list[CaptionRecord]:
-        """Return its training records, their ids told apart from those of the data set.
+    def records(self, own: CaptionSource) -> list[CaptionRecord]:
+        """Return its training records, their ids told apart from those of the data set ``own``.
 
         Raises:
-            UserError: if it has no training split, or another language.
+            UserError: if it has no training split, another language, or an image that ``own`` keeps
+                for scoring.
         """
+        language = own.language
         if self.source.language != language:
             raise UserError(
                 f"data.extra is in {self.source.language!r} and the data in {language!r}: one "
@@ -39,7 +44,26 @@ class Extra:
             raise UserError(
                 f"data.extra has no split 'train': it has {', '.join(self.source.splits)}"
             )
-        return [
-            replace(record, image_id=f"extra-{record.image_id}")
-            for record in self.source.records("train")
-        ]
+        records = self.source.records("train")
+        _require_unscored(records, own)
+        return [replace(record, image_id=f"extra-{record.image_id}") for record in records]
+
+
+def _require_unscored(records: Sequence[CaptionRecord], own: CaptionSource) -> None:
+    """Refuse images that the data set keeps for validation or test."""
+    scored = {
+        os.path.abspath(record.image): split
+        for split in own.splits
+        if split != "train"
+        for record in own.records(split)
+        if isinstance(record.image, Path)
+    }
+    for record in records:
+        split = (
+            scored.get(os.path.abspath(record.image)) if isinstance(record.image, Path) else None
+        )
+        if split is not None:
+            raise UserError(
+                f"data.extra would train on {record.image}, which the data keep for their split "
+                f"{split!r}: give data.extra.source other images"
+            )

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from captionlab.array_files import ArrayArchive
 from captionlab.errors import UserError
 from captionlab.files import replacing
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.references import ImageId
 
 STATISTICS = "statistics.npz"  # its name in a run folder
+# how many values an image has, by the kind of its statistic; "different" has as many as it counts
+WIDTHS = {
+    "mean": 1,
+    "ratio": 2,
+    "deviation": 2,
+    "geometric": 2,
+    **{f"bleu_{order}": 10 for order in range(1, 5)},
+}
 ABOUT = "about"  # the entry that holds ids, kinds and shifts
 
 
@@ -43,16 +51,39 @@ class StatisticsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with np.load(path) as stored:
-                about = json.loads(str(stored[ABOUT]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is damaged: delete it, or evaluate the run again") from error
-        self.image_ids: list[ImageId] = about["image_ids"]
-        self._kinds, self._shifts = about["kinds"], about["shifts"]
+            self._arrays = ArrayArchive(path, str(path))
+            about = json.loads(str(self._arrays[ABOUT]))
+            self.image_ids: list[ImageId] = about["image_ids"]
+            self._kinds, self._shifts = about["kinds"], about["shifts"]
+            _require_types(self.image_ids, self._kinds, self._shifts)
+        except (UserError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._damaged() from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._kinds
 
     def __getitem__(self, name: str) -> Statistic:
-        with np.load(self.path) as stored:
-            return Statistic(stored[name], self._kinds[name], self._shifts.get(name, 0.0))
+        try:
+            values = self._arrays[name]
+        except (UserError, LookupError) as error:
+            raise self._damaged() from error
+        width = WIDTHS.get(self._kinds[name], values.shape[-1] if values.ndim else 0)
+        fits = values.shape == (len(self.image_ids), width) and values.dtype.kind in "bfiu"
+        if not fits or not np.isfinite(values).all():
+            raise self._damaged()
+        return Statistic(values, self._kinds[name], self._shifts.get(name, 0.0))
+
+    def _damaged(self) -> UserError:
+        return UserError(f"{self.path} is damaged: delete it, or evaluate the run again")
+
+
+def _require_types(ids: object, kinds: object, shifts: object) -> None:
+    """Raise ValueError unless ids, kinds and shifts are what ``write_statistics`` writes."""
+    if not isinstance(ids, list) or not all(type(one) in (int, str) for one in ids):
+        raise ValueError("image_ids")
+    if not isinstance(kinds, dict) or not set(map(str, kinds.values())) <= {*WIDTHS, "different"}:
+        raise ValueError("kinds")
+    if not isinstance(shifts, dict) or not all(
+        type(one) in (int, float) for one in shifts.values()
+    ):
+        raise ValueError("shifts")

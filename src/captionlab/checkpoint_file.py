@@ -56,6 +56,40 @@ def load_file(path: Path) -> dict[str, Any]:
     return stored
 
 
+def load_tensors(path: Path, where: str) -> Any:
+    """Return what a file of weights holds, on the CPU: safetensors by its name, else torch's.
+
+    Nothing of what it holds is checked yet (``dense``).
+
+    Raises:
+        UserError: beginning with ``where``, if it is no such file.
+    """
+    if path.suffix == ".safetensors":
+        return _safetensors(path, where)
+    try:
+        require_unpacked(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    # torch.load raises whatever the bytes lead it to
+    except Exception as error:
+        lines = str(error).splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(f"{where} is not a file of PyTorch weights: {reason}") from error
+
+
+def _safetensors(path: Path, where: str) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UserError(f"{where} needs the package: pip install safetensors") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{where} is no safetensors file: {error}") from error
+
+
 def _require_file(path: Path) -> None:
     if path.is_dir():
         inside = sorted(path.glob("**/best.ckpt")) or sorted(path.glob("**/*.ckpt"))

@@ -1,5 +1,6 @@
 import gzip
 import logging
+import pickle
 import re
 
 import numpy as np
@@ -110,6 +111,12 @@ def test_another_width_is_refused_with_the_key_that_helps(tmp_path):
         (b"no numbers here\n", "neither"),
         (_binary(b"\n")[:20], "neither"),
         (b"house 1 2\n", "none of the vocabulary"),
+        (b"dog nan 1\n", "not finite"),
+        (b"dog 1e999 1\n", "not finite"),
+        (b"4 100000000000\ndog \0\0", "vectors of width 100000000000"),
+        (b"4 -2\ndog 1 2\n", "vectors of width -2"),
+        (b"999999999999 2\ndog \0\0\0\0\0\0\0\0", "neither"),
+        (b"dog 1 2\n" + b"x" * (1 << 20), "a line has no end"),
         (None, "no such file"),
     ],
 )
@@ -119,6 +126,37 @@ def test_what_holds_no_vectors_is_refused(tmp_path, content, complaint):
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"{re.escape(str(path))}.*{complaint}"):
         read_word_vectors(path, WORDS)
+
+
+@pytest.mark.parametrize("percent", range(10, 95, 12))
+def test_a_packed_file_that_is_cut_is_refused(tmp_path, percent):
+    whole = gzip.compress(_text(header=False) * 9)
+    (tmp_path / "a.gz").write_bytes(whole[: len(whole) * percent // 100])
+    with pytest.raises(UserError, match=r"a\.gz is neither"):
+        read_word_vectors(tmp_path / "a.gz", WORDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("model.safetensors", b"no tensors", "is no safetensors file"),
+        ("model.safetensors", b"\xff" * 64, "is no safetensors file"),
+        ("pytorch_model.bin", b"no tensors", "is not a file of PyTorch weights"),
+        ("pytorch_model.bin", pickle.dumps(print), "is not a file of PyTorch weights"),
+        ("pytorch_model.bin", [1], "has no table"),
+        ("pytorch_model.bin", {"word_embeddings.weight": 3}, "no tensor by name"),
+        ("pytorch_model.bin", {"word_embeddings.weight": torch.ones(3)}, "is no table of numbers"),
+        ("pytorch_model.bin", {"word_embeddings.weight": torch.eye(8).to_sparse()}, "no dense"),
+    ],
+)
+def test_a_folder_whose_table_is_none_is_refused(tmp_path, name, content, complaint):
+    (tmp_path / "vocab.txt").write_text("dog\n")
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / name)
+    with pytest.raises(UserError, match=complaint):
+        read_word_vectors(tmp_path, WORDS)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

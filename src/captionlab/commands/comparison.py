@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from captionlab.commands.run_files import read_captions, read_results
 from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
@@ -69,10 +70,7 @@ class Run:
 
     def captions(self) -> dict[int | str, str]:
         """Return the captions of the test split by image."""
-        path = self.path / CAPTIONS
-        if not path.exists():
-            return {}
-        return {one["image_id"]: one["caption"] for one in json.loads(path.read_text())}
+        return read_captions(self.path / CAPTIONS)
 
 
 @dataclass(frozen=True)
@@ -159,12 +157,7 @@ def read_run(folder: Path) -> Run:
         if epoch == best
     }
     results = folder / RESULTS
-    if results.exists():
-        try:
-            stored = json.loads(results.read_text())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{results} is no JSON: {error}") from error
-        scores |= _numbers(stored)
+    scores |= _numbers(read_results(results))
     return Run(folder, flat, scores, curves, results.exists())
 
 
@@ -191,7 +184,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     for name, value in row.items():
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if math.isfinite(number):
             found[name] = number

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from captionlab.commands.comparison import Group, Run, beside, read_config, said, telling, titled
+from captionlab.commands.run_files import read_references
 from captionlab.configuration import build_data
 from captionlab.data.dataset import read_record_image
 from captionlab.data.image_files import BrokenImage
@@ -125,12 +126,9 @@ def referenced(groups: Sequence[Group]) -> dict[int | str, list[str]]:
     """Return the references of the images, from the first run that left them."""
     found: dict[int | str, list[str]] = {}
     for run in (group.runs[0] for group in groups):
-        path = run.path / "references.json"
-        if not path.exists():
-            continue
-        for one in json.loads(path.read_text("utf-8"))["annotations"]:
-            found.setdefault(one["image_id"], []).append(one["caption"])
-        break
+        found = read_references(run.path / "references.json")
+        if found:
+            break
     return found
 
 

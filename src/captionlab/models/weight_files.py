@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import pickle
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionlab.checkpoint_file import dense, require_unpacked
+from captionlab.checkpoint_file import dense, load_tensors
 from captionlab.errors import UserError
 
 log = logging.getLogger("captionlab")
@@ -123,7 +122,7 @@ def read_weights_file(path: Path, key: str) -> dict[str, Tensor]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UserError(f"{key}={path}: {what}")
-    content = _safetensors(path, key) if path.suffix == ".safetensors" else _torch(path, key)
+    content = load_tensors(path, f"{key}={path}")
     while (inner := _unwrapped(content)) is not None:
         content = inner
     if not isinstance(content, Mapping):
@@ -143,31 +142,6 @@ def _unwrapped(content: Any) -> Any:
         if isinstance(inner, Mapping) and inner:
             return inner
     return None
-
-
-def _torch(path: Path, key: str) -> Any:
-    try:
-        require_unpacked(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UserError as error:
-        raise UserError(f"{key}={path}: {error}") from error
-    # torch.load raises whatever the bytes lead it to
-    except (Exception, pickle.UnpicklingError) as error:
-        lines = str(error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise UserError(f"{key}={path} is not a file of PyTorch weights: {reason}") from error
-
-
-def _safetensors(path: Path, key: str) -> Any:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise UserError(f"{key}={path} needs the package: pip install safetensors") from error
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{key}={path} is no safetensors file: {error}") from error
 
 
 def _prefixes(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captionlab.checkpoint_file import dense, load_tensors
 from captionlab.errors import UserError
 
 # the end of the name under which BERT and its kin store their table
 _BERT_TABLE = "word_embeddings.weight"
+WIDEST = 1 << 14  # components of a vector; published ones have 1024 at most
+LONGEST_LINE = 1 << 20
 Entry = tuple[str, Any]  # a word and what numpy makes a vector of, if it is asked for
 
 
@@ -59,12 +63,14 @@ def read_word_vectors(path: str | os.PathLike[str], words: Sequence[str]) -> Wor
                 exact.setdefault(word, np.asarray(vector, dtype=np.float32))
             elif word.lower() in wanted:
                 otherwise.setdefault(word.lower(), np.asarray(vector, dtype=np.float32))
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError, zlib.error) as error:
         raise UserError(
             f"model.decoder.embeddings={path} is neither a file of GloVe or word2vec nor a folder "
             f"of a BERT ({error})."
         ) from error
     found: Mapping[str, np.ndarray] = {**otherwise, **exact}
+    if not all(np.isfinite(vector).all() for vector in found.values()):
+        raise UserError(f"model.decoder.embeddings={path} holds vectors that are not finite.")
     ids = [token_id for token_id, word in enumerate(words) if word in found]
     if not ids:
         raise UserError(
@@ -113,7 +119,7 @@ def _of_file(path: Path) -> Iterator[Entry]:
             yield from _lines(file, width)
             return
         count, width = int(header[0]), int(header[1])
-        if width < 1:
+        if not 0 < width <= WIDEST:
             raise ValueError(f"its first line promises vectors of width {width}")
         begin = file.tell()
         binary = not _is_line(file.readline(1 << 16), width)
@@ -152,7 +158,10 @@ def _parse_line(line: bytes, width: int) -> Entry:
 
 
 def _lines(file: BinaryIO, width: int) -> Iterator[Entry]:
-    for line in file:
+    # a packed file may hold one line of gigabytes
+    for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+        if len(line) == LONGEST_LINE:
+            raise ValueError("a line has no end")
         if line.strip():
             yield _parse_line(line, width)
 
@@ -187,25 +196,17 @@ def _of_folder(path: Path) -> Iterator[Entry]:
 
 def _bert_table(path: Path) -> np.ndarray:
     """Return the embedding table (words, width) of a Hugging Face folder, float32."""
-    if (path / "model.safetensors").is_file():
-        try:
-            from safetensors import safe_open
-        except ImportError as error:
-            raise UserError(
-                f"model.decoder.embeddings={path} needs the package safetensors: "
-                "pip install safetensors."
-            ) from error
-        with safe_open(path / "model.safetensors", framework="pt") as stored:
-            names = [name for name in stored.keys() if name.endswith(_BERT_TABLE)]  # noqa: SIM118
-            tables = [stored.get_tensor(name) for name in names[:1]]
-    elif (path / "pytorch_model.bin").is_file():
-        weights = torch.load(path / "pytorch_model.bin", map_location="cpu", weights_only=True)
-        tables = [weights[name] for name in weights if name.endswith(_BERT_TABLE)][:1]
-    else:
-        raise UserError(
-            f"model.decoder.embeddings={path}: a BERT's folder has a model.safetensors or a "
-            "pytorch_model.bin."
-        )
+    names = ("model.safetensors", "pytorch_model.bin")
+    file = next((path / name for name in names if (path / name).is_file()), None)
+    where = f"model.decoder.embeddings={path}"
+    if file is None:
+        raise UserError(f"{where}: a BERT's folder has a {' or a '.join(names)}.")
+    content = load_tensors(file, where)
+    weights = {} if not isinstance(content, Mapping) else content
+    weights = {name: one for name, one in weights.items() if str(name).endswith(_BERT_TABLE)}
+    tables = list(dense(weights, "", where).values())[:1]
     if not tables:
-        raise UserError(f"model.decoder.embeddings={path} has no table {_BERT_TABLE}.")
+        raise UserError(f"{where} has no table {_BERT_TABLE}.")
+    if tables[0].ndim != 2 or not tables[0].is_floating_point():
+        raise UserError(f"{where}: {_BERT_TABLE} is no table of numbers (words, width).")
     return np.asarray(tables[0].float().numpy())

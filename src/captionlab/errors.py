@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 
+# control characters but for the line break and the tab, and lone surrogates
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONG_WORD = re.compile(r"(\S{200})\S{700,}(\S{100})")
 MOST_OPTIONS = 40  # that a sentence lists
 
 
 class UserError(Exception):
     """Wrong input, in one clear sentence that names the file, line or key, the value and a way out.
 
-    The command line prints the sentence without a traceback and exits with status 2.
+    The command line prints the sentence without a traceback and exits with status 2. What it quotes
+    of a stranger's file is made harmless to a terminal: control characters are shown as escapes,
+    half characters too, and a word of more than a thousand letters is shortened.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(_UNPRINTABLE.sub(_escape, _LONG_WORD.sub(r"\1...\2", sentence)))
+
+
+def _escape(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode("ascii")
 
 
 class Notice(UserWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,4 +192,5 @@ def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | 
 def _base_folder(names: list[str], file: Path, root: Path | None) -> Path:
     """Return the folder that image paths start from: the one that holds more of the first 50."""
     folders = [folder for folder in (root, file.parent) if folder is not None]
-    return max(folders, key=lambda folder: sum((folder / name).exists() for name in names[:50]))
+    # os.path's: a name that no file system takes exists nowhere, while Path's raises
+    return max(folders, key=lambda folder: sum(os.path.exists(folder / n) for n in names[:50]))

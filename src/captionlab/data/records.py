@@ -154,7 +154,9 @@ def drop_missing(
             continue
         # one listing a folder: a question for each of 118,287 files takes minutes on a network disk
         if path.parent not in folders:
-            folders[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+            folders[path.parent] = (
+                set(os.listdir(path.parent)) if os.path.isdir(path.parent) else set()
+            )
         if path.name not in folders[path.parent]:
             missing[path] = ""
     return keep_records(records, missing, what="missing", policy=policy, split=split)

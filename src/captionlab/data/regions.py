@@ -149,14 +149,20 @@ class H5Regions:
         return {**self.__dict__, "_file": None}
 
     def __contains__(self, image_id: int | str) -> bool:
-        return f"{image_id}_features" in self._opened()
+        return self._has(f"{image_id}_features")
+
+    def _has(self, name: str) -> bool:
+        try:
+            return name in self._opened()
+        except (RuntimeError, ValueError, OSError, KeyError) as error:  # h5py's, of damaged tables
+            raise UserError(f"data.features={self.path} is damaged: {error}") from None
 
     def read(self, image_id: int | str) -> Memory:
         """Return one image's regions: slots (N, D), their mean, mask (N,), boxes (N, 4) | None."""
         boxes = f"{image_id}_boxes"
         return _memory(
             self._array(f"{image_id}_features"),
-            self._array(boxes) if boxes in self._opened() else None,
+            self._array(boxes) if self._has(boxes) else None,
             [],
             f"{self.path}, image {image_id}",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands_support import SMALL, run_train
+from commands_support import SMALL, csv_data, run_train
 from pytorch_lightning.callbacks import Callback
 
 from captionlab.checkpoints import read_checkpoint
@@ -218,3 +218,21 @@ def test_no_number_anywhere_is_infinite(value: float):
     with pytest.raises(UserError) as error:
         require_limits(config)
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_data_without_validation_are_told_the_way_out_and_it_works(tmp_path: Path, capsys):
+    data = csv_data(tmp_path, 6)
+    table = tmp_path / "data" / "captions.csv"
+    text = table.read_text().replace(",val", ",train").replace(",test", ",train")
+    table.write_text(text)
+    own = [*SMALL[3:], *data, "samples=0", "hydra.run.dir=run"]
+    with pytest.raises(SystemExit) as ended:
+        run_train(tmp_path, *own)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "csv has no split 'val'" in told
+    assert "trainer.limit_val_batches=0" in told
+    run_train(tmp_path, *own, "trainer.limit_val_batches=0")
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+    captured = capsys.readouterr()
+    assert "csv has neither a split 'test' nor 'val'" in captured.out + captured.err

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from captionlab.errors import UserError, did_you_mean
+from captionlab.files import refuse_address
 
 MOST_VALUES = 2_000_000  # of a configuration and a tokenizer: a vocabulary has one for each word
 DEEPEST = 40
@@ -96,6 +97,7 @@ def _require_file(path: Path) -> None:
         hint = f"; did you mean {inside[0]}?" if inside else ""
         raise UserError(f"{path} is a folder, not a checkpoint{hint}")
     if not path.is_file():
+        refuse_address(path)
         near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
         raise UserError(f"There is no checkpoint {path}; {did_you_mean(str(path), near)}")
 

@@ -18,6 +18,7 @@ import yaml
 from captionlab.commands.run_files import read_captions, read_results
 from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
+from captionlab.files import refuse_address
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
 from captionlab.training.table import LOWER_IS_BETTER, flatten, read_table
@@ -110,6 +111,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     found: dict[Path, Run] = {}
     for path in map(Path, paths):
         if not path.is_dir():
+            refuse_address(path)
             beside = path.parent if path.parent.is_dir() else Path()
             near = [str(one) for one in beside.iterdir() if one.is_dir()]
             raise UserError(f"There is no folder {path}; {did_you_mean(str(path), near)}")

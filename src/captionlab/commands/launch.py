@@ -186,7 +186,7 @@ def run(
         print(f"{name}: {'goes on' if last else 'begins'}{on}", flush=True)
         began = time.monotonic()
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("w") as log:
+        with job.log.open("wb") as log:
             process = subprocess.Popen(
                 command(job, last),
                 env=environment(job, group, devices.threads),
@@ -207,7 +207,7 @@ def run(
         print(f"{name}: ended after {taken}, below the median", flush=True)
         return Outcome(pruned=True)
     if not pruned and (status or not score.exists()):
-        said = job.log.read_text().strip().splitlines()
+        said = job.log.read_text("utf-8", errors="replace").strip().splitlines()
         why = next(
             (line for line in reversed(said) if line.startswith("error:")), (said or [""])[-1]
         )

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from captionlab.data.files import nearest
 from captionlab.data.image_files import BrokenImage
 from captionlab.decoding.captions import all_captions
 from captionlab.errors import UserError
-from captionlab.files import replacing
+from captionlab.files import refuse_address, replacing
 from captionlab.inference import LoadedCaptioner, load_captioner
 
 IMAGE_SUFFIXES = {
@@ -52,6 +53,8 @@ def predict(
     if out is None:
         return _caption(captioner, images, batch_size, None)
     target = Path(out)
+    if target.is_dir():
+        raise UserError(f"--out {out} is a folder: name the file, as {target / 'captions.jsonl'}.")
     if not target.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {target.parent}.")
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -76,7 +79,8 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            raise UserError(f"There is no file or folder {path}.")
+            refuse_address(path)
+            raise UserError(f"There is no file or folder {path}: {nearest(path)}.")
     return found
 
 

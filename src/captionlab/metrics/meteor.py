@@ -140,12 +140,29 @@ def _command(language: str, memory: str) -> list[str]:
         jar = Path(folder, "meteor", "meteor-1.5.jar")
         paraphrases = jar.parent / "data" / "paraphrase-en.gz"
         if jar.is_file() and paraphrases.is_file():
+            jar, paraphrases = _readable_by_java(jar, paraphrases)
             # METEOR's own look-up fails where the path holds a space; a path given does not
             tables = ["-a", str(paraphrases)] if language == "en" else []
             return [java, *_java_options(memory), "-jar", str(jar), "-", "-", "-stdio"] + (
                 _OPTIONS[language] + tables
             )
     raise MeteorError("meteor-1.5.jar is not installed; it comes with: pip install pycocoevalcap")
+
+
+def _readable_by_java(jar: Path, paraphrases: Path) -> tuple[Path, Path]:
+    """Return paths of the two files in letters that Java can read in any locale.
+
+    In the C locale, and where there is no UTF-8 one, Java takes a path with other letters for another
+    path. A jar behind a link is looked for where it really is, so it is copied (6 MB); the table is
+    opened by the name that it is given.
+    """
+    if str(jar).isascii():
+        return jar, paraphrases
+    folder = Path(tempfile.mkdtemp(prefix="captionlab-meteor-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = folder / paraphrases.name
+    link.symlink_to(paraphrases.absolute())
+    return Path(shutil.copy(jar, folder)), link
 
 
 def _java_options(memory: str) -> list[str]:

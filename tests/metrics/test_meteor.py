@@ -193,10 +193,11 @@ def test_real_captions_score_as_in_coco_caption(flickr8k, java_tokens):
 @pytest.mark.slow
 @pytest.mark.java
 @needs_java
-def test_space_in_the_path_and_a_comma_locale_change_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["site packages", "ünder 狗"])
+def test_the_path_and_a_comma_locale_change_nothing(monkeypatch, tmp_path, name):
     import pycocoevalcap
 
-    folder = tmp_path / "site packages"
+    folder = tmp_path / name
     shutil.copytree(Path(pycocoevalcap.__path__[0], "meteor"), folder / "meteor")
     before = sorted(folder.rglob("*"))
     package = SimpleNamespace(submodule_search_locations=[str(folder)])

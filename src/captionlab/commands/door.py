@@ -24,14 +24,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
 from captionlab.commands.run_folder import claimed, new_folder
-from captionlab.commands.streams import discard_output, tolerate_closing, tolerate_encodings
+from captionlab.commands.streams import prepare_streams, require_said
 from captionlab.configuration import config_dir, explain, groups
 from captionlab.errors import UserError
 from captionlab.files import replacing
 from captionlab.overrides import as_readable_arguments, override_text
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-READER_GONE = 128 + 13  # the status of what SIGPIPE ends
 FOLDER_KEYS = ("hydra.run.dir=", "output_dir=")  # by which a user names a run's folder
 SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
 # whose jobs are processes of their own
@@ -52,16 +51,15 @@ def debugging() -> bool:
 
 @contextmanager
 def answers(debug: bool) -> Iterator[None]:
-    """Turn wrong input into one sentence on stderr and exit status 2, unless debugging."""
-    tolerate_encodings()
+    """Turn wrong input into one sentence on stderr and exit status 2, unless debugging.
+
+    Every process of ours comes through here, whoever started it; what it prints can end none.
+    """
+    prepare_streams()
     try:
         yield
-        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("interrupted")
-    except BrokenPipeError:  # captionlab predict ... | head: nobody reads the rest
-        discard_output()
-        sys.exit(READER_GONE)
     except Exception as error:
         sentence = explain(error, sys.argv[1:])
         if debug or sentence is None:
@@ -100,7 +98,6 @@ def hydra_main(task: Task) -> Callable[[], None]:
     def main() -> None:
         nonlocal debug
         debug = debugging()
-        tolerate_closing()
         # OpenMP's threads wait by spinning, which costs another process on the same cores dearly;
         # a short spin is as fast alone. Read when torch is loaded, which is later.
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -111,6 +108,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()
+            require_said()
 
     return main
 

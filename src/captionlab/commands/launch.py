@@ -236,6 +236,8 @@ def environment(job: Job, group: Sequence[str], threads: int | None) -> Mapping[
         SCORE: str(job.folder / SCORE_FILE),
         SWEEP_NAME: job.folder.parent.name,
         JOB_TITLE: job.title,
+        # its log is a file, which the encoding of this terminal does not concern
+        "PYTHONIOENCODING": "utf-8",
     }
     if group:
         found["CUDA_VISIBLE_DEVICES"] = ",".join(group)

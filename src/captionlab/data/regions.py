@@ -144,11 +144,13 @@ class H5Regions:
 
 def _memory(slots: Any, boxes: Any, size: list[float], where: str) -> Memory:
     slots = torch.from_numpy(np.array(slots))
+    cells = None
     if slots.ndim == 3:  # a grid (h, w, D) is a list of regions too
+        cells = _cells(*slots.shape[:2])
         slots = slots.flatten(0, 1)
     if slots.ndim != 2 or not len(slots):
         raise UserError(f"{where}: the regions have shape {tuple(slots.shape)}, not (N, D)")
-    corners = None
+    corners = cells
     if boxes is not None:
         corners = torch.from_numpy(np.array(boxes, np.float32)[:, :4])
         largest = corners.view(-1, 2).amax(0).clamp_min(1.0)
@@ -156,3 +158,10 @@ def _memory(slots: Any, boxes: Any, size: list[float], where: str) -> Memory:
         corners = (corners.view(-1, 2, 2) / scale).flatten(1).clamp(0, 1)
     mask = torch.ones(len(slots), dtype=torch.bool)
     return Memory(slots, slots.float().mean(0).to(slots.dtype), mask, corners)
+
+
+def _cells(height: int, width: int) -> torch.Tensor:
+    """Return the boxes (height * width, 4) of a grid over the whole image, row by row."""
+    top, left = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    corners = torch.stack([left, top, left + 1, top + 1], -1).flatten(0, 1)
+    return corners / torch.tensor([width, height, width, height])

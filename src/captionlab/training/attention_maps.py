@@ -58,7 +58,30 @@ def lay_attention(
             f"where the encoder's {slots} memory slots are is not known: they form no square grid"
         )
     grid = weights.unflatten(-1, (side, side))
-    return AttentionMaps(grid, frame(*size, dataset.image_size, fit))
+    return without_padding(AttentionMaps(grid, frame(*size, dataset.image_size, fit)))
+
+
+def without_padding(seen: AttentionMaps) -> AttentionMaps:
+    """Return maps without the rows and columns that lie beyond the picture altogether.
+
+    How bright a cell is shown follows from the largest, which has to be one that is shown.
+    """
+    left, top, right, bottom = seen.frame
+    rows, columns = seen.maps.shape[-2:]
+    first, last, left, right = _within(left, right, columns)
+    upper, lower, top, bottom = _within(top, bottom, rows)
+    maps = seen.maps[..., upper:lower, first:last]
+    return AttentionMaps(maps, (left, top, right, bottom), seen.boxes)
+
+
+def _within(start: float, end: float, cells: int) -> tuple[int, int, float, float]:
+    """Return the first cell that touches 0..1, the one behind the last, and where they lie."""
+    each = (end - start) / cells
+    first = max(0, math.floor(-start / each + 1e-6))
+    last = min(cells, math.ceil((1 - start) / each - 1e-6))
+    if (first, last) == (0, cells):
+        return first, last, start, end
+    return first, last, start + first * each, start + last * each
 
 
 def over_boxes(weights: Tensor, boxes: Tensor) -> AttentionMaps:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from captionlab.training.attention_maps import AttentionMaps
 from captionlab.training.gallery import Example, render_gallery, write_gallery
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; $title <img src=x onerror=alert(2)> </li>"
@@ -69,10 +70,22 @@ def test_page_needs_nothing_but_itself():
 def test_hostile_words_stay_text_everywhere():
     maps = torch.ones(1, 2, 2)
     example = Example(
-        photo(), HOSTILE, HOSTILE, (HOSTILE,), {HOSTILE: 1.0}, attention=maps, words=(HOSTILE,)
+        photo(),
+        HOSTILE,
+        HOSTILE,
+        (HOSTILE,),
+        {HOSTILE: 1.0},
+        attention=AttentionMaps(maps),
+        words=(HOSTILE,),
     )
     page = Page(render(example, title=HOSTILE, summary={HOSTILE: 0.5}))
-    plain = Page(render(Example(photo(), 1, "a", ("b",), {"c": 1.0}, attention=maps, words=("a",))))
+    plain = Page(
+        render(
+            Example(
+                photo(), 1, "a", ("b",), {"c": 1.0}, attention=AttentionMaps(maps), words=("a",)
+            )
+        )
+    )
     plain_names = [tag for tag, _ in plain.tags]
     # the heading's score list is there only where there is a summary
     names = [tag for tag, _ in page.tags]
@@ -144,7 +157,7 @@ def test_every_control_has_a_label():
 
 def test_attention_is_clear_where_the_model_looked():
     maps = torch.tensor([[[0.0, 0.25], [0.5, 0.25]], [[1.0, 0.0], [0.0, 0.0]]])
-    example = Example(photo(), 1, "a dog", attention=maps, words=("a", "dog"))
+    example = Example(photo(), 1, "a dog", attention=AttentionMaps(maps), words=("a", "dog"))
     first, second = Page(render(example)).all("img")[1:]
     assert np.asarray(decoded(first["src"]))[..., 1].tolist() == [[210, 105], [0, 105]]
     assert np.asarray(decoded(second["src"]))[..., 1].tolist() == [[0, 210], [210, 210]]
@@ -152,7 +165,7 @@ def test_attention_is_clear_where_the_model_looked():
 
 def test_attention_that_does_not_fit_the_words_is_refused():
     with pytest.raises(ValueError, match=r"\(2, 3, 3\) does not fit 1 words"):
-        render(Example(photo(), 1, "a", attention=torch.ones(2, 3, 3), words=("a",)))
+        render(Example(photo(), 1, "a", attention=AttentionMaps(torch.ones(2, 3, 3)), words=("a",)))
 
 
 def test_page_without_examples_says_so():

@@ -45,6 +45,7 @@ from captionlab.registry import require_allowed
 from captionlab.signatures import check
 from captionlab.training.examples import collect_examples, watched
 from captionlab.training.gallery import write_gallery
+from captionlab.training.provenance import told_checkpoint, told_data, told_decoding
 from captionlab.training.ranks import together
 
 GROUPS = ("data", "decoding", "trainer")
@@ -134,7 +135,13 @@ def evaluate(
     examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES, module.looks)
     title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
     title += f", with {len(others)} more" if others else ""
-    write_gallery(folder / "gallery.html", examples, title=title, summary=scores.corpus)
+    features = None if data.features is None else data.features.path
+    facts = {
+        "data": told_data(settings["data"], split, scored=len(scores.captions), features=features),
+        "checkpoint": told_checkpoint([(each.path, each.epochs) for each in (stored, *more)]),
+        "decoding": told_decoding(module.decoding),
+    }
+    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
     print_scores(results, certain)
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     again = ", in place of results of the same settings" if replaced else ""

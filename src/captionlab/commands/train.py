@@ -411,7 +411,9 @@ def test(
     """Score the test splits with the best checkpoint; write results.json and captions.json."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")  # none without checkpoints
     if best and Path(best).exists():
-        load_weights(module.captioner, read_checkpoint(best))
+        checkpoint = read_checkpoint(best)
+        load_weights(module.captioner, checkpoint)
+        module.checkpoint = (Path(best), checkpoint.epochs)
     splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]
     if splits[0] not in data.source.splits:
         if trainer.is_global_zero:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from captionlab.data.features import Features, stack
 from captionlab.data.image_files import BrokenImage, load_image
-from captionlab.data.images import Augment, prepare, swap_sides
+from captionlab.data.images import Augment, prepare, shrunk, swap_sides
 from captionlab.data.records import CaptionRecord
 from captionlab.errors import UserError
 from captionlab.memory import Memory
@@ -117,6 +117,7 @@ class CaptionDataset(Dataset[CaptionExample]):
         self.blank = blank
         self._images: dict[int, Tensor] | None = {} if cache and augment is None else None
         self._captions: dict[int, list[Tensor]] = {}
+        self._pictures: dict[int, Tensor] = {}  # those that people are shown, epoch after epoch
 
     def __len__(self) -> int:
         return len(self.records)
@@ -153,17 +154,23 @@ class CaptionDataset(Dataset[CaptionExample]):
         assert self.features is not None
         return self.features.read(record.image_id)
 
-    def image(self, index: int) -> Tensor:
-        """Return the prepared image of an item, (3,image_size,image_size) uint8.
+    def picture(self, index: int, largest: int) -> Tensor | None:
+        """Return an item's image for people: (3,h,w) uint8, in its own proportions.
 
-        Where features are stored, images need not be there: a gray one stands for each missing one.
+        Its long side is ``largest`` pixels at most. Where features are stored, images need not be
+        there: None for a missing one. A blank one is gray, as the encoder sees it.
         """
-        try:
-            return self._image(index)
-        except (BrokenImage, UserError):
-            if self.features is None:
-                raise
+        if self.blank:
             return self._gray()
+        if index not in self._pictures:
+            try:
+                image = read_record_image(self.records[index], largest)
+            except (BrokenImage, UserError):
+                if self.features is None:
+                    raise
+                return None
+            self._pictures[index] = shrunk(image, largest)
+        return self._pictures[index]
 
     def encoded(self, index: int) -> list[Tensor]:
         """Return all captions of an item as ids: bos, words, eos."""

@@ -91,6 +91,11 @@ class FeatureStore:
         slots, pooled, mask = (torch.from_numpy(part[row].copy()) for part in self._shards[number])
         return Memory(slots, pooled, mask)
 
+    @property
+    def fit(self) -> str:
+        """How its images were brought to the encoder's size (``data.images.prepare``)."""
+        return str(self.key.get("fit", "stretch"))
+
     def require_key(self, key: Mapping[str, Any]) -> None:
         """Raise UserError that tells in words how the store's key differs from ``key``."""
         differences = [

@@ -15,6 +15,8 @@ from torch import Tensor
 from captionlab.errors import UserError, did_you_mean
 
 Fit = Literal["stretch", "crop", "pad"]
+# left, top, right, bottom as shares of an image's width and height
+Box = tuple[float, float, float, float]
 # ImageNet's mean color, which the encoders' normalization turns into zeros
 PADDING = (124, 116, 104)
 SIDES = re.compile(r"\b(?:left|right)|左|右", re.IGNORECASE)
@@ -33,21 +35,62 @@ def prepare(image: Tensor, size: int, fit: str = "stretch") -> Tensor:
     Raises:
         UserError: for another `fit`.
     """
-    if fit not in get_args(Fit):
-        raise UserError(f"data.fit={fit!r}: {did_you_mean(fit, get_args(Fit))}")
+    _require_fit(fit)
     height, width = image.shape[1:]
     if fit == "stretch":
         return _resize(image, size, size)
     if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
+        top, left, side = _central(height, width)
         return _resize(image[:, top : top + side, left : left + side], size, size)
-    scale = size / max(height, width)
-    small = _resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    small = _resize(image, *scaled(height, width, size))
     canvas = torch.tensor(PADDING, dtype=torch.uint8)[:, None, None].repeat(1, size, size)
     top, left = (size - small.shape[1]) // 2, (size - small.shape[2]) // 2
     canvas[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return canvas
+
+
+def frame(height: int, width: int, size: int, fit: str = "stretch") -> Box:
+    """Return where the square that ``prepare`` makes of an image lies on that image.
+
+    With "crop" it is a part of the image; with "pad" it reaches beyond it, below 0 and above 1.
+
+    Raises:
+        UserError: for another `fit`.
+    """
+    _require_fit(fit)
+    if fit == "stretch":
+        return (0.0, 0.0, 1.0, 1.0)
+    if fit == "crop":
+        top, left, side = _central(height, width)
+        return (left / width, top / height, (left + side) / width, (top + side) / height)
+    h, w = scaled(height, width, size)
+    top, left = (size - h) // 2, (size - w) // 2
+    return (-left / w, -top / h, (size - left) / w, (size - top) / h)
+
+
+def shrunk(image: Tensor, largest: int) -> Tensor:
+    """Return the image (3,h,w) in its own proportions, its long side ``largest`` pixels at most."""
+    height, width = image.shape[1:]
+    if max(height, width) <= largest:
+        return image
+    return _resize(image, *scaled(height, width, largest))
+
+
+def scaled(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Return the height and width of an image whose long side becomes ``longest`` pixels."""
+    scale = longest / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _require_fit(fit: str) -> None:
+    if fit not in get_args(Fit):
+        raise UserError(f"data.fit={fit!r}: {did_you_mean(fit, get_args(Fit))}")
+
+
+def _central(height: int, width: int) -> tuple[int, int, int]:
+    """Return top, left and side of the central square."""
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:

@@ -188,8 +188,9 @@ class H5Regions:
 
 
 def _memory(slots: Any, boxes: Any, size: list[np.ndarray], where: str) -> Memory:
-    slots = np.array(slots)
+    slots, cells = np.array(slots), None
     if slots.ndim == 3:  # a grid (h, w, D) is a list of regions too
+        cells = _cells(*slots.shape[:2])
         slots = slots.reshape(-1, slots.shape[-1])
     if slots.ndim != 2 or not slots.size or slots.dtype.kind not in "fiu":
         raise UserError(
@@ -201,7 +202,7 @@ def _memory(slots: Any, boxes: Any, size: list[np.ndarray], where: str) -> Memor
     regions = torch.from_numpy(slots)
     mask = torch.ones(len(regions), dtype=torch.bool)
     pooled = regions.float().mean(0).to(regions.dtype)
-    corners = None if boxes is None else _corners(np.array(boxes), size, len(regions), where)
+    corners = cells if boxes is None else _corners(np.array(boxes), size, len(regions), where)
     return Memory(regions, pooled, mask, corners)
 
 
@@ -223,3 +224,10 @@ def _corners(boxes: np.ndarray, size: list[np.ndarray], regions: int, where: str
             raise UserError(f"{where}: width and height of the image are no numbers above 0")
         scale = torch.tensor([float(one.item()) for one in size])
     return (corners.view(-1, 2, 2) / scale).flatten(1).clamp(0, 1)
+
+
+def _cells(height: int, width: int) -> torch.Tensor:
+    """Return the boxes (height * width, 4) of a grid over the whole image, row by row."""
+    top, left = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    corners = torch.stack([left, top, left + 1, top + 1], -1).flatten(0, 1)
+    return corners / torch.tensor([width, height, width, height])

@@ -10,11 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from captionlab.data.summary import summarize
 from captionlab.errors import UserError
 from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples, watched
 from captionlab.training.gallery import write_gallery
 from captionlab.training.module import CaptioningModule
+from captionlab.training.provenance import told_checkpoint, told_data, told_decoding
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +110,24 @@ class Gallery(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation split."""
         if not trainer.sanity_checking:
-            self._show(trainer, pl_module, "val", f"val after epoch {trainer.current_epoch + 1}")
+            epoch = trainer.current_epoch + 1
+            weights = f"none: the weights in training after epoch {epoch}, of {self._folder}"
+            self._show(trainer, pl_module, "val", f"after epoch {epoch}", weights)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the split that was tested; the page of an earlier split is replaced."""
         if isinstance(pl_module, CaptioningModule):
-            split = pl_module.evaluation_split
-            self._show(trainer, pl_module, split, f"{split}, best checkpoint")
+            split, file = pl_module.evaluation_split, pl_module.checkpoint
+            when = f"after epoch {trainer.current_epoch if file is None else file[1]}"
+            if file is None:
+                weights = f"none: the weights at the end of training, {when}, of {self._folder}"
+            else:
+                weights, when = told_checkpoint([file]), f"{file[0].name} {when}"
+            self._show(trainer, pl_module, split, when, weights)
+
+    @property
+    def _folder(self) -> Path:
+        return self._path.parent.absolute()
 
     def _watch(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
         if isinstance(module, CaptioningModule):
@@ -122,7 +135,12 @@ class Gallery(Callback):
             module.watched = watched(dataset, self._images)
 
     def _show(
-        self, trainer: pl.Trainer, module: pl.LightningModule, split: str, title: str
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        split: str,
+        when: str,
+        weights: str,
     ) -> None:
         if not trainer.is_global_zero or not isinstance(module, CaptioningModule):
             return
@@ -130,8 +148,17 @@ class Gallery(Callback):
         if scores is None or self._images == 0:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        examples = collect_examples(data.dataset(split), scores, self._images, module.looks)
-        write_gallery(self._path, examples, title=title, summary=scores.corpus)
+        dataset = data.dataset(split)
+        examples = collect_examples(dataset, scores, self._images, module.looks)
+        read = {"name": data.name, "origin": module.data_origin, **summarize(dataset.records)}
+        stored = None if dataset.features is None else dataset.features.path
+        facts = {
+            "data": told_data(read, split, scored=len(scores.captions), features=stored),
+            "checkpoint": weights,
+            "decoding": told_decoding(module.decoding),
+        }
+        title = f"{data.name} {split}, {when}"
+        write_gallery(self._path, examples, title, scores.corpus, facts)
         for logger in trainer.loggers:
             if isinstance(logger, CaptionWandbLogger):
                 logger.log_examples(examples, split, trainer.current_epoch)

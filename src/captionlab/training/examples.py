@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from captionlab.data.dataset import CaptionDataset
 from captionlab.metrics.caption_metrics import Scores
-from captionlab.training.gallery import Example
+from captionlab.training.attention_maps import lay_attention
+from captionlab.training.gallery import LARGEST_SIDE, Example
+
+NO_ATTENTION = "this model tells no attention to parts of an image"
+NO_PICTURE = "The image file is not there; the caption was made from stored features."
 
 
 def chosen(dataset: CaptionDataset, count: int) -> list[int]:
@@ -29,10 +33,10 @@ def collect_examples(
     count: int,
     looks: Mapping[int | str, tuple[list[str], Tensor]] = MappingProxyType({}),
 ) -> list[Example]:
-    """Return the ``chosen`` examples.
+    """Return the ``chosen`` examples, their images in their own proportions.
 
     Args:
-        looks: the words of captions and attention (T,N) for each; shown where N is a square grid.
+        looks: the words of captions and attention (T,N) for each; none of a model that tells none.
     """
     examples = []
     for index in chosen(dataset, count):
@@ -41,25 +45,26 @@ def collect_examples(
             continue  # a run that was told to validate on a part of the split
         values = dict(scores.per_image[record.image_id])
         truth = values.pop("truth", None)
-        words, maps = as_maps(*looks.get(record.image_id, ([], None)))
+        picture = dataset.picture(index, LARGEST_SIDE)
+        shown = torch.full((3, 64, 64), 127, dtype=torch.uint8) if picture is None else picture
+        words, weights = looks.get(record.image_id, ([], None))
+        seen = (
+            lay_attention(dataset, index, (shown.shape[1], shown.shape[2]), weights)
+            if weights is not None
+            else NO_ATTENTION
+        )
         examples.append(
             Example(
-                image=dataset.image(index),
+                image=shown,
                 image_id=record.image_id,
                 caption=scores.captions[record.image_id],
                 references=record.captions,
                 scores=values,
                 true=None if truth is None else bool(truth),
-                attention=maps,
+                attention=None if isinstance(seen, str) or not words else seen,
                 words=words,
+                unseen=seen if isinstance(seen, str) else "",
+                remark=NO_PICTURE if picture is None else "",
             )
         )
     return examples
-
-
-def as_maps(words: list[str], weights: Tensor | None) -> tuple[list[str], Tensor | None]:
-    """Return attention (T,N) as maps (T,n,n); nothing where N is no square of at least 2 x 2."""
-    side = 0 if weights is None else math.isqrt(weights.shape[-1])
-    if weights is None or not words or side < 2 or side**2 != weights.shape[-1]:
-        return [], None
-    return words, weights.unflatten(-1, (side, side))

@@ -7,20 +7,24 @@ import html
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from captionlab.data.images import Box, scaled
 from captionlab.files import replacing
+from captionlab.training.attention_maps import WHOLE, AttentionMaps
 
 LARGEST_SIDE = 320  # pixels: what a card shows on a screen of usual density, and a phone loads fast
 TILE, LABEL, TILES = 112, 20, 8  # pixels of a word's tile and its label; tiles in a row
+MARK = "#ffd23f"  # the outline of the region with the largest weight
 DARKEST = 210  # of 255: how black the part of an image becomes where the model did not look
 
 
@@ -28,9 +32,10 @@ DARKEST = 210  # of 255: how black the part of an image becomes where the model 
 class Example:
     """One captioned image.
 
-    ``image``: uint8, a tensor (3,h,w) or an array (h,w,3). ``scores``: any, by name. ``true``:
-    whether all the caption says holds, None if nobody can tell. ``attention`` (T,n,m), not
-    negative: where the model looked for each of the T ``words``.
+    ``image``: uint8, a tensor (3,h,w) or an array (h,w,3), in its own proportions. ``scores``: any,
+    by name. ``true``: whether all the caption says holds, None if nobody can tell. ``attention``:
+    where the model looked for each of the T ``words``; ``unseen``: why that is not shown.
+    ``remark``: what else must be said of the image.
     """
 
     image: Tensor | np.ndarray
@@ -39,8 +44,10 @@ class Example:
     references: Sequence[str] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     true: bool | None = None
-    attention: Tensor | None = None
+    attention: AttentionMaps | None = None
     words: Sequence[str] = ()
+    unseen: str = ""
+    remark: str = ""
 
     def image_array(self) -> np.ndarray:
         """Return the image as a uint8 array (h,w,3); ValueError for anything else."""
@@ -52,20 +59,30 @@ class Example:
 
 
 def write_gallery(
-    path: Path, examples: Sequence[Example], title: str, summary: Mapping[str, float]
+    path: Path,
+    examples: Sequence[Example],
+    title: str,
+    summary: Mapping[str, float],
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the page of the examples under ``path``, which it replaces only when it is complete.
 
-    ``title``: its heading; ``summary``: scores of the whole split, by name, for the heading. The
-    address ``gallery.html#sort=worst&by=cider`` opens it worst first.
+    ``title``: its heading; below it ``facts``, which say of what it is (data, checkpoint,
+    decoding), and ``summary``, scores of the whole split, both by name. The address
+    ``gallery.html#sort=worst&by=cider`` opens it worst first.
     """
-    page = render_gallery(examples, title, summary)
+    page = render_gallery(examples, title, summary, facts)
     with replacing(path) as temporary:
         # a lone surrogate can come out of a byte-level tokenizer: it must not cost the page
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def render_gallery(examples: Sequence[Example], title: str, summary: Mapping[str, float]) -> str:
+def render_gallery(
+    examples: Sequence[Example],
+    title: str,
+    summary: Mapping[str, float],
+    facts: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return the HTML of the page."""
     names = list(dict.fromkeys(name for example in examples for name in example.scores))
     chosen = "cider" if "cider" in names else next(iter(names), None)
@@ -79,6 +96,7 @@ def render_gallery(examples: Sequence[Example], title: str, summary: Mapping[str
     )
     return template.substitute(
         title=html.escape(title),
+        facts=fact_list({**facts, **attention_facts(examples)}),
         summary=score_list("summary", summary),
         by_hidden="" if names else " hidden",
         by_options="".join(options),
@@ -102,6 +120,7 @@ def card(example: Example) -> str:
         f'<ul class="references" aria-label="References">{references}</ul>' if references else "",
         score_list("scores", example.scores, truth),
         looks(example),
+        f'<p class="remark">{html.escape(example.remark)}</p>' if example.remark else "",
         f'<p class="id">{image_id}</p>',
     ]
     return (
@@ -111,6 +130,21 @@ def card(example: Example) -> str:
         f'<img alt="{caption or "(an empty caption)"}" src="{photo(image)}" decoding="async">'
         f"<div>{''.join(parts)}</div></li>"
     )
+
+
+def attention_facts(examples: Iterable[Example]) -> dict[str, str]:
+    """Return why a page shows no attention, or not of all images; nothing where it does."""
+    reasons = list(dict.fromkeys(e.unseen for e in examples if e.attention is None and e.unseen))
+    return {"attention": f"not shown: {'; '.join(reasons)}"} if reasons else {}
+
+
+def fact_list(facts: Mapping[str, str]) -> str:
+    """Return what a page is about as an HTML list of names and words."""
+    items = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+        for name, text in facts.items()
+    )
+    return f'<dl class="facts">{items}</dl>' if items else ""
 
 
 def score_list(kind: str, scores: Mapping[str, float], truth: str = "") -> str:
@@ -128,11 +162,12 @@ def looks(example: Example) -> str:
 
     ValueError unless there is one map for each word.
     """
-    cells = "".join(
-        f'<li><span><img alt="" src="{data_uri(spotlight(map_), "PNG")}"></span>'
-        f"{html.escape(word)}</li>"
-        for word, map_ in attention_maps(example)
-    )
+    place = placed(WHOLE if example.attention is None else example.attention.frame)
+    cells = ""
+    for word, map_, box in attention_maps(example):
+        shade = f'<img alt="" style="{place}" src="{data_uri(spotlight(map_), "PNG")}">'
+        outline = "" if box is None else f'<i style="{placed(box)}"></i>'
+        cells += f"<li><span>{shade}{outline}</span>{html.escape(word)}</li>"
     if not cells:
         return ""
     return f'<ul class="looks" aria-label="Where the model looked for each word">{cells}</ul>'
@@ -147,17 +182,25 @@ def photo(image: Image.Image) -> str:
     return data_uri(small, "JPEG", quality=85)
 
 
-def attention_maps(example: Example) -> list[tuple[str, np.ndarray]]:
-    """Return each word with its map (n,m); nothing without attention.
+def placed(box: Box) -> str:
+    """Return the CSS that puts something where the box lies in what holds it."""
+    left, top, right, bottom = (100 * share for share in box)
+    return f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
+
+
+def attention_maps(example: Example) -> list[tuple[str, np.ndarray, Box | None]]:
+    """Return each word with its map (n,m) and its region, if any; nothing without attention.
 
     ValueError unless there is one map for each word.
     """
     if example.attention is None:
         return []
-    maps = example.attention.detach().float().cpu().numpy()
+    maps = example.attention.maps.detach().float().cpu().numpy()
     if maps.ndim != 3 or len(maps) != len(example.words):
         raise ValueError(f"attention {maps.shape} does not fit {len(example.words)} words")
-    return list(zip(example.words, maps, strict=True))
+    boxes = example.attention.boxes
+    places = [None] * len(maps) if boxes is None else [tuple(box) for box in boxes.tolist()]
+    return list(zip(example.words, maps, places, strict=True))
 
 
 def spotlight(weights: np.ndarray) -> Image.Image:
@@ -172,18 +215,41 @@ def attention_picture(example: Example) -> Image.Image | None:
     maps = attention_maps(example)
     if not maps:
         return None
-    photo = Image.fromarray(example.image_array()).resize((TILE, TILE), Image.Resampling.BILINEAR)
+    whole = Image.fromarray(example.image_array())
+    height, width = scaled(whole.height, whole.width, TILE)
+    photo = whole.resize((width, height), Image.Resampling.BILINEAR)
+    place = WHOLE if example.attention is None else example.attention.frame
     columns = min(len(maps), TILES)
     rows = -(-len(maps) // columns)
-    picture = Image.new("RGB", (columns * TILE, rows * (TILE + LABEL)), "white")
+    picture = Image.new("RGB", (columns * TILE, rows * (height + LABEL)), "white")
     pen = ImageDraw.Draw(picture)
-    for number, (word, map_) in enumerate(maps):
-        left, top = number % columns * TILE, number // columns * (TILE + LABEL)
-        shade = spotlight(map_).resize((TILE, TILE), Image.Resampling.BILINEAR)
-        tile = Image.composite(Image.new("RGB", photo.size), photo, shade.getchannel("A"))
+    for number, (word, map_, box) in enumerate(maps):
+        left, top = number % columns * TILE, number // columns * (height + LABEL)
+        tile = shaded(photo, map_, place)
+        if box is not None:
+            ImageDraw.Draw(tile).rectangle(pixels(box, photo), outline=MARK)
         picture.paste(tile, (left, top))
-        pen.text((left + 4, top + TILE + 2), word, fill="black", font=ImageFont.load_default(13))
+        pen.text((left + 4, top + height + 2), word, fill="black", font=ImageFont.load_default(13))
     return picture
+
+
+def shaded(photo: Image.Image, weights: np.ndarray, place: Box) -> Image.Image:
+    """Return the photo, dark where ``weights`` (n,m) over ``place`` are small, and outside of it."""
+    left, top, right, bottom = pixels(place, photo)
+    size = (max(1, right - left), max(1, bottom - top))
+    opacity = Image.new("L", photo.size, DARKEST)
+    inside = spotlight(weights).getchannel("A").resize(size, Image.Resampling.BILINEAR)
+    opacity.paste(inside, (left, top))
+    return Image.composite(Image.new("RGB", photo.size), photo, opacity)
+
+
+def pixels(box: Box, photo: Image.Image) -> tuple[int, int, int, int]:
+    """Return a box of shares in pixels of the photo."""
+    left, top, right, bottom = box
+    return (
+        *(round(left * photo.width), round(top * photo.height)),
+        *(round(right * photo.width), round(bottom * photo.height)),
+    )
 
 
 def data_uri(image: Image.Image, kind: str, **options: int) -> str:

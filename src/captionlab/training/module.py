@@ -79,6 +79,7 @@ class CaptioningModule(pl.LightningModule):
         self.tokenizer = tokenizer
         self.metrics = metrics
         self.evaluation_split = "test"
+        self.checkpoint: tuple[Path, int] | None = None  # whose weights these are, and its epochs
         self.scores: dict[str, Scores] = {}
         self.start_scores: dict[str, float] = {}  # of the model that the run began from, if any
         self.results: dict[str, dict[str, float]] = {}  # what was logged last, in full precision
@@ -91,6 +92,7 @@ class CaptioningModule(pl.LightningModule):
         self.new_optimizer = optimizer
         self._schedule = schedule
         self._portable = portable or {}
+        self.data_origin: str | None = self._portable.get("data", {}).get("origin")
         self._nll: dict[int | str, tuple[float, int]] = {}
         self._tags: dict[
             int | str, tuple[Tensor, Tensor]
@@ -208,8 +210,7 @@ class CaptioningModule(pl.LightningModule):
         model: Any = ensemble if self.others else self.captioner
         seen: Any = memories if self.others else memory
         captions, generated = generate(model, seen, self.decoding, self.tokenizer)
-        if isinstance(batch.images, Tensor):  # regions are no grid that a picture could show
-            self._looks |= self._watch(batch.image_ids, generated)
+        self._looks |= self._watch(batch.image_ids, generated)
         sets = self._sets(model, seen, generated, batch.image_ids)
         self.metrics.update(batch.image_ids, captions, batch.references, sets)
         nll, tokens = caption_nll(members, memories.members, batch)

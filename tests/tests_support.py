@@ -13,6 +13,9 @@ from captionlab.models.captioner import Captioner
 from captionlab.objectives.rewards import Reward, TrainingText
 from captionlab.text.tokenizers import SubwordTokenizer
 
+# seconds after which a process is thought to hang; it decides no result, however busy the machine
+HANG = 900
+
 SMALL = {
     "data.source.train_size": 96,
     "data.source.val_size": 8,

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from commands_support import SMALL
 
+from tests_support import HANG
+
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 
 
@@ -31,7 +33,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path):
         if line.startswith("epoch 2/"):
             process.send_signal(signal.SIGINT)
             break
-    rest, _ = process.communicate(timeout=120)
+    rest, _ = process.communicate(timeout=HANG)
     assert process.returncode == 1, "".join(seen) + rest
     command = re.search(r"^  python (train\.py .*)$", rest, re.MULTILINE)
     assert command is not None, rest
@@ -56,7 +58,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (

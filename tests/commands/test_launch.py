@@ -16,15 +16,20 @@ from omegaconf import OmegaConf
 from captionlab.commands import launch as module
 from captionlab.commands.launch import launch
 from captionlab.errors import UserError
+from tests_support import HANG
 
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 # stands in for train.py: says when it ran and where, fails where it is told to
 JOB = """
 import json, os, pathlib, sys, time
+from tests_support import HANG
 folder = pathlib.Path(sys.argv[-1].partition("=")[2])
 folder.mkdir(parents=True, exist_ok=True)
 said = {"began": time.time(), "arguments": sys.argv[1:], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
-time.sleep(0.3)
+if "meet=1" in sys.argv:  # wait for another job that runs at the same time
+    (folder.parent / f"here-{folder.name}").touch()
+    while len(list(folder.parent.glob("here-*"))) < 2:
+        time.sleep(0.02)
 if "fail=1" in sys.argv:
     sys.exit("error: this cannot work")
 (folder / "overrides.yaml").write_text(json.dumps(sys.argv[1:-1]))
@@ -78,7 +83,7 @@ def test_a_job_that_fails_is_told_and_the_others_finish(sweep, tmp_path, capsys)
 
 def test_gpus_are_dealt_to_jobs_and_none_to_two_at_once(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "visible_gpus", lambda: ["4", "5", "6", "7", "8"])
-    sweep(*([f"a={n}"] for n in range(5)), devices=2)
+    sweep(*([f"a={n}", "meet=1"] for n in range(5)), devices=2)
     runs = [said(tmp_path, n) for n in range(5)]
     assert {run["gpus"] for run in runs} == {"4,5", "6,7"}
     for i, one in enumerate(runs):
@@ -129,7 +134,7 @@ def test_two_runs_at_a_time_from_the_command_line(tmp_path: Path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANG,
         )
 
     done = sweep("seed=1,2", "trainer.devices=1")
@@ -189,7 +194,7 @@ def test_several_processes_a_job_need_the_launcher_that_can(tmp_path: Path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 2
     assert "hydra/launcher=process" in done.stderr

@@ -39,6 +39,8 @@ for run in runs:
 """
 SRUN = r"""#!{python}
 import os, subprocess, sys
+from tests_support import HANG
+from tests_support import HANG
 tasks = int(os.environ["SLURM_NTASKS_PER_NODE"])
 job = os.environ["SLURM_ARRAY_JOB_ID"] + "_" + os.environ["SLURM_ARRAY_TASK_ID"]
 words = [w.replace("%A_%a", job) for w in sys.argv[2:]]
@@ -67,7 +69,7 @@ def sweep(folder: Path, *overrides: str, **environment: str) -> str:
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

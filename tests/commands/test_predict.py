@@ -10,6 +10,7 @@ from PIL import Image
 from captionlab import load_captioner
 from captionlab.commands.predict import predict
 from captionlab.errors import UserError
+from tests_support import HANG
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_predict_works_in_an_empty_folder_from_the_command_line(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(photos / "a.jpg") + "\t")

@@ -18,6 +18,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 
 from captionlab.training.stopping import REQUEUE
 from captionlab.training.table import read_table
+from tests_support import HANG
 
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 
@@ -93,7 +94,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG,
     )
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     last = tmp_path / "run/checkpoints/last.ckpt"

@@ -12,6 +12,7 @@ import pytest
 from captionlab.commands.predict import find_images
 from captionlab.data.files import data_root
 from captionlab.errors import UserError
+from tests_support import HANG
 
 SAY = (
     "import sys\n"
@@ -23,7 +24,7 @@ SAY = (
 
 def run(code: str, **how: object) -> subprocess.CompletedProcess[bytes]:
     """Run lines within ``answers``, as every command does, in a process of its own."""
-    return subprocess.run([sys.executable, "-c", SAY + code], timeout=300, check=False, **how)  # type: ignore[call-overload]
+    return subprocess.run([sys.executable, "-c", SAY + code], timeout=HANG, check=False, **how)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
@@ -73,7 +74,7 @@ def test_closed_streams_are_no_others(tmp_path: Path):
     )
     command = f'exec {sys.executable} -c "$CODE" <&- >&- 2>&-'
     env = {**os.environ, "CODE": SAY + code}
-    ended = subprocess.run(["sh", "-c", command], timeout=300, check=False, env=env)
+    ended = subprocess.run(["sh", "-c", command], timeout=HANG, check=False, env=env)
     assert ended.returncode == 0
     assert (tmp_path / "a").read_text() == "own"
 

@@ -10,6 +10,7 @@ import torch
 from commands_support import GAN, SMALL, run_train
 
 from captionlab import load_captioner
+from tests_support import HANG
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_two_processes_train_one_discriminator(start: Path, tmp_path: Path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert steps_of_the_discriminator(tmp_path / "run/checkpoints/last.ckpt") == 8

@@ -10,6 +10,7 @@ from captionlab.data.records import CaptionRecord
 from captionlab.data.shapes import Shapes, is_true
 from captionlab.data.shapes_scene import COLORS, HELD_OUT, SHAPES
 from captionlab.errors import UserError
+from tests_support import HANG
 
 
 def kinds(source, split):
@@ -161,6 +162,6 @@ def test_every_process_sees_the_same_data():
         )
         for seed in (0, 1, 2)
     ]
-    digests = [process.communicate(timeout=120)[0] for process in running]
+    digests = [process.communicate(timeout=HANG)[0] for process in running]
     assert len(digests[0]) == 65
     assert len(set(digests)) == 1

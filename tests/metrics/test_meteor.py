@@ -18,6 +18,8 @@ from captionlab.metrics import meteor as module
 # stands in for the jar: the score of a caption is 0.1 for each of its words, up to 1
 JAR = """
 import sys
+from tests_support import HANG
+from tests_support import HANG
 for line in sys.stdin:
     fields = line.rstrip("\\n").split("|||")
     if fields[0].startswith("SCORE"):
@@ -60,7 +62,7 @@ def test_one_process_serves_all_epochs(monkeypatch):
 
 def test_thousands_of_captions_do_not_block_the_pipes(monkeypatch):
     stand_in(monkeypatch, JAR)
-    with Meteor(timeout=20) as meteor:
+    with Meteor(timeout=HANG) as meteor:
         _, each = meteor.score(["a dog"] * 5000, [["a dog " * 20] * 5] * 5000)
     assert each.tolist() == [0.2] * 5000
 
@@ -109,10 +111,11 @@ def test_java_that_does_not_start_gives_one_warning(monkeypatch, tmp_path):
 )
 def test_wrong_answer_gives_one_warning(monkeypatch, script, reason):
     stand_in(monkeypatch, script)
-    meteor = Meteor(timeout=20)
+    meteor = Meteor(timeout=HANG)
     if reason.endswith("asked"):
         meteor.score(CAPTIONS, REFERENCES)
-        time.sleep(0.1)
+        while meteor._process._answers.empty():  # until what nobody asked for has been read
+            time.sleep(0.01)
     assert_one_warning_then_silence(meteor, reason)
 
 
@@ -141,9 +144,9 @@ def test_interrupted_exchange_leaves_no_answers_for_the_next(monkeypatch):
 
 def test_copy_starts_its_own_process(monkeypatch):
     stand_in(monkeypatch, JAR)
-    with Meteor(language="other", timeout=9) as meteor, copy.deepcopy(meteor) as twin:
+    with Meteor(language="other", timeout=HANG) as meteor, copy.deepcopy(meteor) as twin:
         assert twin._process is not meteor._process
-        assert (twin._language, twin._timeout) == ("other", 9)
+        assert (twin._language, twin._timeout) == ("other", HANG)
 
 
 def test_wrong_arguments_are_refused():
@@ -160,11 +163,11 @@ def test_program_ends_at_once_with_the_process_still_busy(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys, threading\nfrom captionlab.metrics import meteor\n"
-        "meteor._command = lambda *_: [sys.executable, '-c', 'import time; time.sleep(99)']\n"
+        "meteor._command = lambda *_: [sys.executable, '-c', 'import time; time.sleep(9_999)']\n"
         "m = meteor.Meteor()\nm.start()\nprint(m._process._process.pid)\n"
         "threading.Thread(target=m.score, args=(['a'], [['a']]), daemon=True).start()\n"
     )
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=HANG)
     assert result.returncode == 0
     with pytest.raises(ProcessLookupError):
         os.kill(int(result.stdout), 0)

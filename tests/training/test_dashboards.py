@@ -8,6 +8,7 @@ import pytest
 
 from captionlab.errors import UserError
 from captionlab.training import dashboards
+from tests_support import HANG
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: 
     # a process of its own: the client keeps one set of settings a process
     code = [sys.executable, "-c", OFFLINE, str(tmp_path)]
     sweep = {**os.environ, "CAPTIONLAB_SWEEP_NAME": "study", "CAPTIONLAB_JOB_TITLE": "seed=2"}
-    subprocess.run(code, check=True, capture_output=True, timeout=120, env=sweep)
+    subprocess.run(code, check=True, capture_output=True, timeout=HANG, env=sweep)
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     wandb = Path(sys.executable).parent / "wandb"
     command = [str(wandb), "leet", "inspect", "--json", str(run)]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests_support import HANG
+
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 # 7 validation images do not divide by two: a padded sampler would count one of them twice
 SMALL = [
@@ -29,7 +31,7 @@ SMALL = [
 
 def command(folder: Path, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=HANG
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from captionlab.training.attention_maps import AttentionMaps
 from captionlab.training.gallery import Example, render_gallery, write_gallery
+from tests_support import HANG
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; $title <img src=x onerror=alert(2)> </li>"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -209,7 +210,9 @@ def test_browser_sorts_and_filters(tmp_path, settings, shown):
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     address = (tmp_path / "gallery.html").as_uri() + settings
     profile = f"--user-data-dir={tmp_path / 'profile'}"
-    done = subprocess.run([*command, profile, address], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*command, profile, address], capture_output=True, text=True, timeout=HANG
+    )
     cards = Page(done.stdout).all("li", **{"class": "card"})
     assert [card["data-id"] for card in cards if "hidden" not in card] == shown
     assert f"{len(shown)} of 4" in done.stdout

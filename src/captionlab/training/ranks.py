@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch.distributed as dist
 
-PATIENCE = 30.0  # seconds for processes that have yet to hear that there is nothing to do
+# seconds for processes that have yet to hear that there is nothing to do: on a busy machine one takes
+# more than a minute to begin
+PATIENCE = 300.0
+# seconds for a process to end whose connections broke; it ends by itself, unless it hangs
+LAST_WORDS = 120.0
 log = logging.getLogger(__name__)
 
 
@@ -75,10 +80,10 @@ class Lead:
         cluster = self._environment
         waiting = cluster is not None and cluster.creates_processes_externally
         if waiting or self._trainer.num_nodes > 1:
-            # aside: the sentence must come out though the others are late, or never come
+            # aside: the sentence must come out first, though the others are late, or never come
             messenger = threading.Thread(target=self._tell, args=(None,), daemon=True)
             messenger.start()
-            messenger.join(PATIENCE)
+            atexit.register(_wait_for, messenger)
 
     def _tell(self, found: dict[str, Any] | None) -> None:
         self._told = True
@@ -120,17 +125,28 @@ def together(trainer: pl.Trainer) -> Iterator[None]:
         sys.exit(status if status > 0 else 1)
 
 
+def _wait_for(messenger: threading.Thread) -> None:
+    """Stay until the other processes have heard that there is nothing to do; Ctrl-C ends it."""
+    with suppress(KeyboardInterrupt):
+        messenger.join(PATIENCE)
+
+
 def _of_another(error: RuntimeError) -> bool:
     """Return whether a connection broke: gloo says so in words alone."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
-def _status(children: list[Any], patience: float = 3.0) -> int:
-    """Return how the first child that failed ended; 0 where none did."""
-    deadline = time.monotonic() + patience
+def _status(children: list[Any]) -> int:
+    """Wait until one child has ended, and return how the first one that failed did; 0 where none.
+
+    A connection breaks before the process at its other end has ended, which takes a busy machine
+    seconds. A child that only lost its own connections ends with 1: any other status is the cause.
+    """
+    deadline = time.monotonic() + LAST_WORDS
     while children and time.monotonic() < deadline:
-        for child in children:
-            if child.poll():
-                return int(child.returncode)
+        ended = [child.returncode for child in children if child.poll() is not None]
+        if ended:
+            failed = [int(status) for status in ended if status]
+            return next((status for status in failed if status != 1), failed[0] if failed else 0)
         time.sleep(0.1)
     return 0

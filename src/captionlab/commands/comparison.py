@@ -37,6 +37,7 @@ class Run:
 
     ``config`` is flat (``{"model.decoder.hidden": 192}``). ``curves`` holds each logged value's
     (epoch, value) pairs. ``scores``: ``val/...`` of the best epoch, ``test/...`` of the end.
+    ``best``: the epoch of the best checkpoint, counted from 0; None where it is not known.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Run:
     scores: dict[str, float]
     curves: dict[str, list[tuple[int, float]]]
     finished: bool
+    best: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -165,7 +167,7 @@ def read_run(folder: Path) -> Run:
         except json.JSONDecodeError as error:
             raise UserError(f"{results} is no JSON: {error}") from error
         scores |= _numbers(stored)
-    return Run(folder, flat, scores, curves, results.exists())
+    return Run(folder, flat, scores, curves, results.exists(), best if best >= 0 else None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

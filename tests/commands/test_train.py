@@ -8,6 +8,7 @@ import torch
 import yaml
 from commands_support import SMALL, run_train
 
+from captionlab.checkpoints import read_checkpoint
 from captionlab.config_references import resolve_references
 
 

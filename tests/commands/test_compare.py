@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from captionlab.checkpoints import read_checkpoint
 from captionlab.commands.compare import compare
 from captionlab.commands.comparison import (
     full_name,
@@ -219,6 +221,54 @@ def test_a_real_run_is_shown_with_its_pictures(finished_run, tmp_path, capsys):
         statistic = run.per_image[name]
         whole = statistic.score(statistic.values.sum(0, keepdims=True), len(statistic.values))
         assert whole[0] == pytest.approx(results[f"test/{name}"], abs=1e-5), name
+
+
+def facts(page: Path) -> dict[str, str]:
+    """Return what the heading of a page says, as it stands in the HTML."""
+    head = page.read_text().partition("<script")[0]
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", head))
+
+
+def test_the_page_says_of_which_data_and_checkpoint_it_is(finished_run, tmp_path, capsys):
+    page = tmp_path / "one.html"
+    compare([str(finished_run)], page=str(page))
+    assert "<h1>1 run by test/cider on shapes</h1>" in page.read_text()
+    told = facts(page)
+    assert re.fullmatch(
+        r"shapes, split test, 8 images with \d+ captions, from built-in scenes", told["data"]
+    )
+    best = read_checkpoint(finished_run / "checkpoints" / "best.ckpt")
+    assert told["checkpoint"] == f"{best.path} (epoch {best.epochs})"
+    assert "max_length=" in told["decoding"]
+    assert "captions" not in told
+    # scores of one split beside captions of another have to say so
+    compare([str(finished_run)], page=str(page), by="val/cider")
+    assert facts(page)["data"].startswith("shapes, split val, ")
+    assert facts(page)["captions"] == "of split test"
+
+
+def test_runs_that_differ_in_data_are_told_and_a_strangers_text_stays_text(sweep, tmp_path, capsys):
+    hostile = "</dd><script>alert(1)</script>"
+    for number, folder in enumerate(("a1", "b1")):
+        path = sweep / folder / "results.json"
+        read = {"images": 7, "captions": 9}
+        told = {"name": hostile, "origin": f"/{number}", "splits": {"test": read}}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "data": told}))
+    page = tmp_path / "page.html"
+    compare([str(sweep)], page=str(page))
+    assert hostile not in page.read_text()
+    assert page.read_text().count("<script") == 2
+    told = facts(page)
+    escaped = html.escape(hostile)
+    for number in range(2):
+        what = f"{escaped}, split test, 7 images with 9 captions, from /{number}"
+        assert what in told["data"]
+    assert told["checkpoint"] == "the best one of each run: see the runs below"
+    for path in sweep.glob("*/results.json"):  # of any form
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "data": {"splits": [1], "images": "x"}})
+        )
+    assert compare([str(sweep)], page=str(page)) == 0
 
 
 def test_the_work_grows_with_the_runs_and_not_with_their_square(tmp_path, capsys, monkeypatch):

@@ -29,6 +29,8 @@ def test_evaluation_repeats_the_scores_of_the_run(finished_run: Path, tmp_path: 
 def test_an_ensemble_of_a_model_with_itself_scores_as_the_model(finished_run: Path, tmp_path: Path):
     twice = tmp_path / "twice"
     evaluate(best(finished_run), [], out=str(twice), others=[best(finished_run)])
+    page = (twice / "gallery.html").read_text()
+    assert page.count(f"{Path(best(finished_run)).absolute()} (epoch ") == 2
     before = json.loads((finished_run / "results.json").read_text())
     after = json.loads((twice / "results.json").read_text())
     for name in ("test/cider", "test/loss"):
@@ -40,7 +42,10 @@ def test_another_split_and_another_decoding(finished_run: Path, tmp_path: Path):
     assert evaluate(best(finished_run), overrides, out=str(tmp_path / "scores")) == 0
     results = json.loads((tmp_path / "scores" / "results.json").read_text())
     assert "val/cider" in results
-    assert (tmp_path / "scores" / "gallery.html").exists()
+    page = (tmp_path / "scores" / "gallery.html").read_text()
+    assert "<dd>shapes, split val, 8 images with " in page
+    assert "<dd>beam, beam_size=3, " in page
+    assert f"<dd>{Path(best(finished_run)).absolute()} (epoch " in page
 
 
 @pytest.mark.java

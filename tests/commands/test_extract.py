@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from commands_support import run_train
 
 from captionlab.commands.extract import check_features, extract, fingerprint
 from captionlab.configuration import Sizes, build_captioner, build_data
@@ -47,6 +50,21 @@ def test_a_batch_of_features_is_what_the_encoder_sees(tmp_path: Path, frozen: st
     seen, expected = captioner.encode(one.images), captioner.encode(other.images)
     torch.testing.assert_close(seen.slots, expected.slots)
     torch.testing.assert_close(seen.pooled, expected.pooled)
+
+
+def test_the_gallery_of_a_run_from_a_store_shows_where_it_looked(tmp_path: Path, frozen: str):
+    own = [*DATA, *FROZEN, frozen, "data.fit=crop", "data.source.train_size=40"]
+    extract([*own, f"out={tmp_path / 'store'}"])
+    short = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "meteor=false", "samples=0"]
+    features = f"data.features={tmp_path / 'store'}"
+    run_train(tmp_path, *own, *short, features, "decoding=greedy", "hydra.run.dir=run")
+    page = (tmp_path / "run" / "gallery.html").read_text()
+    captions = json.loads((tmp_path / "run" / "captions.json").read_text())
+    words = sum(len(entry["caption"].split()) for entry in captions)
+    assert words > 0
+    assert len(re.findall(r"<li><span><img ", page)) == words
+    assert "not shown" not in page
+    assert f", seen through {tmp_path / 'store'}</dd>" in page
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, frozen: str, capsys):

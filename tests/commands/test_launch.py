@@ -22,7 +22,6 @@ TRAIN = str(Path(__file__).parents[2] / "train.py")
 # stands in for train.py: says when it ran and where, fails where it is told to
 JOB = """
 import json, os, pathlib, sys, time
-from tests_support import HANG
 folder = pathlib.Path(sys.argv[-1].partition("=")[2])
 folder.mkdir(parents=True, exist_ok=True)
 said = {"began": time.time(), "arguments": sys.argv[1:], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}

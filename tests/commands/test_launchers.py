@@ -12,6 +12,8 @@ import pytest
 import torch
 from commands_support import SMALL
 
+from tests_support import HANG
+
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 JOBS = [o for o in SMALL if "devices" not in o and "max_epochs" not in o]
 JOBS += ["trainer.max_epochs=1", "test=true"]
@@ -39,8 +41,6 @@ for run in runs:
 """
 SRUN = r"""#!{python}
 import os, subprocess, sys
-from tests_support import HANG
-from tests_support import HANG
 tasks = int(os.environ["SLURM_NTASKS_PER_NODE"])
 job = os.environ["SLURM_ARRAY_JOB_ID"] + "_" + os.environ["SLURM_ARRAY_TASK_ID"]
 words = [w.replace("%A_%a", job) for w in sys.argv[2:]]

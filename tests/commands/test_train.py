@@ -8,6 +8,7 @@ import torch
 import yaml
 from commands_support import SMALL, run_train
 
+from captionlab.checkpoints import read_checkpoint
 from captionlab.config_references import resolve_references
 
 
@@ -39,6 +40,16 @@ def test_the_gallery_shows_where_the_model_looked_for_each_word(finished_run: Pa
     said = [entry["caption"].split() for entry in captions]
     strips = re.findall(r'<ul class="looks".*?</ul>', page)
     assert [len(re.findall("<li>", strip)) for strip in strips] == [len(w) for w in said if w]
+
+
+def test_the_gallery_says_of_which_data_and_checkpoint_it_is(finished_run: Path):
+    page = (finished_run / "gallery.html").read_text()
+    best = read_checkpoint(finished_run / "checkpoints" / "best.ckpt")
+    assert f"<h1>shapes test, best.ckpt after epoch {best.epochs}</h1>" in page
+    assert "<dd>shapes, split test, 8 images with " in page
+    assert " captions, from built-in scenes</dd>" in page
+    assert f"<dd>{best.path} (epoch {best.epochs})</dd>" in page
+    assert "<dd>greedy, max_length=" in page or "<dd>beam, beam_size=" in page
 
 
 def test_every_score_is_logged_each_epoch(finished_run: Path):

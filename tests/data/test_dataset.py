@@ -118,6 +118,16 @@ def test_mixed_images_hold_both_and_their_captions_come_in_the_same_shares():
     assert torch.equal(Collate(0)(examples).images[0], examples[0].image)
 
 
+def test_a_picture_for_people_keeps_its_proportions_and_is_read_once(tmp_path: Path):
+    Image.new("RGB", (400, 100), "red").save(tmp_path / "a.png")
+    data = dataset([CaptionRecord("a", tmp_path / "a.png", CAPTIONS), drawn()], fit="crop")
+    assert data.picture(0, 80).shape == (3, 20, 80)
+    assert data.picture(1, 80).shape == (3, 30, 40)  # never larger than it is
+    (tmp_path / "a.png").unlink()
+    assert data.picture(0, 80).shape == (3, 20, 80)
+    assert dataset([drawn()], blank=True).picture(0, 80).unique().tolist() == [127]
+
+
 def test_blank_images_show_nothing():
     one, two = dataset([drawn(color=9), drawn(color=200)], blank=True)
     assert torch.equal(one.image, two.image)

@@ -8,8 +8,30 @@ from data_support import color_at, photo
 
 from captionlab.data.image_check import find_broken
 from captionlab.data.image_files import load_image
-from captionlab.data.images import Augment, prepare, swap_sides
+from captionlab.data.images import Augment, frame, prepare, swap_sides
 from captionlab.errors import UserError
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 90), (91, 30), (50, 50), (37, 41)])
+def test_the_frame_is_where_the_square_lies_on_the_image(height: int, width: int):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    assert frame(height, width, 60, "stretch") == (0, 0, 1, 1)
+    left, top, right, bottom = frame(height, width, 60, "crop")
+    side = min(height, width)
+    assert ((right - left) * width, (bottom - top) * height) == pytest.approx((side, side))
+    assert abs(left - (1 - right)) * width <= 1 + 1e-6
+    assert abs(top - (1 - bottom)) * height <= 1 + 1e-6
+    # the image's own pixels are black, the padding is not
+    square = prepare(image, 60, "pad")[0] == 0
+    left, top, right, bottom = frame(height, width, 60, "pad")
+    y, x = square.any(1).nonzero().flatten(), square.any(0).nonzero().flatten()
+    share = [(float(x[0]), left, right), (float(y[0]), top, bottom)]
+    for first, start, end in share:
+        assert -start / (end - start) * 60 == pytest.approx(first)
+    assert len(x) == pytest.approx(60 / (right - left))
+    assert len(y) == pytest.approx(60 / (bottom - top))
+    with pytest.raises(UserError, match=r"data\.fit='croop': did you mean 'crop'"):
+        frame(3, 4, 60, "croop")
 
 
 def test_fits_show_what_they_promise():

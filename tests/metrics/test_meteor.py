@@ -14,12 +14,11 @@ import pytest
 from captionlab.errors import UserError
 from captionlab.metrics import Meteor
 from captionlab.metrics import meteor as module
+from tests_support import HANG
 
 # stands in for the jar: the score of a caption is 0.1 for each of its words, up to 1
 JAR = """
 import sys
-from tests_support import HANG
-from tests_support import HANG
 for line in sys.stdin:
     fields = line.rstrip("\\n").split("|||")
     if fields[0].startswith("SCORE"):

@@ -44,6 +44,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from captionlab.training.dashboards import weights_and_biases
+from captionlab.training.attention_maps import AttentionMaps
 from captionlab.training.gallery import Example
 
 logger = weights_and_biases(
@@ -53,7 +54,7 @@ logger.log_hyperparams({"model": {"name": "tiny", "decoder": {"hidden": 7}}})
 for step, cider in enumerate((0.25, 0.75, 0.5)):
     logger.log_metrics({"val/cider": cider, "val/loss": 3 - cider}, step=step)
 image = np.zeros((8, 8, 3), np.uint8)
-looked = {"attention": torch.rand(2, 4, 4), "words": ["a", "dog"]}
+looked = {"attention": AttentionMaps(torch.rand(2, 4, 4)), "words": ["a", "dog"]}
 examples = [
     Example(image=image, image_id=i, caption="a dog", references=["x"], **looked) for i in range(3)
 ]

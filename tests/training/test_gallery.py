@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from captionlab.training.attention_maps import AttentionMaps
-from captionlab.training.gallery import Example, render_gallery, write_gallery
+from captionlab.training.gallery import Example, attention_picture, render_gallery, write_gallery
 from tests_support import HANG
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; $title <img src=x onerror=alert(2)> </li>"
@@ -55,8 +55,8 @@ def decoded(uri):
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def render(*examples, title="val", summary=None):
-    return render_gallery(examples, title, summary or {})
+def render(*examples, title="val", summary=None, facts=None):
+    return render_gallery(examples, title, summary or {}, facts or {})
 
 
 def test_page_needs_nothing_but_itself():
@@ -69,24 +69,12 @@ def test_page_needs_nothing_but_itself():
 
 
 def test_hostile_words_stay_text_everywhere():
-    maps = torch.ones(1, 2, 2)
+    maps = AttentionMaps(torch.ones(1, 2, 2))
     example = Example(
-        photo(),
-        HOSTILE,
-        HOSTILE,
-        (HOSTILE,),
-        {HOSTILE: 1.0},
-        attention=AttentionMaps(maps),
-        words=(HOSTILE,),
+        photo(), HOSTILE, HOSTILE, (HOSTILE,), {HOSTILE: 1.0}, attention=maps, words=(HOSTILE,)
     )
     page = Page(render(example, title=HOSTILE, summary={HOSTILE: 0.5}))
-    plain = Page(
-        render(
-            Example(
-                photo(), 1, "a", ("b",), {"c": 1.0}, attention=AttentionMaps(maps), words=("a",)
-            )
-        )
-    )
+    plain = Page(render(Example(photo(), 1, "a", ("b",), {"c": 1.0}, attention=maps, words=("a",))))
     plain_names = [tag for tag, _ in plain.tags]
     # the heading's score list is there only where there is a summary
     names = [tag for tag, _ in page.tags]
@@ -165,8 +153,62 @@ def test_attention_is_clear_where_the_model_looked():
 
 
 def test_attention_that_does_not_fit_the_words_is_refused():
+    maps = AttentionMaps(torch.ones(2, 3, 3))
     with pytest.raises(ValueError, match=r"\(2, 3, 3\) does not fit 1 words"):
-        render(Example(photo(), 1, "a", attention=AttentionMaps(torch.ones(2, 3, 3)), words=("a",)))
+        render(Example(photo(), 1, "a", attention=maps, words=("a",)))
+
+
+def test_pictures_and_their_small_copies_keep_their_proportions():
+    maps = AttentionMaps(torch.ones(1, 2, 2))
+    example = Example(photo(40, 60), 1, "a", attention=maps, words=("a",))
+    page = render(example)
+    assert "--shape: 60 / 40" in page
+    assert decoded(Page(page).all("img")[0]["src"]).size == (60, 40)
+    tile = attention_picture(example)
+    assert tile.size == (112, 75 + 20)
+
+
+def test_a_map_lies_in_its_frame_and_its_region_is_outlined():
+    maps = AttentionMaps(
+        torch.ones(1, 2, 2), (0.125, 0.0, 0.875, 1.0), torch.tensor([[0.0, 0.5, 0.25, 1.0]])
+    )
+    page = Page(render(Example(photo(), 1, "a", attention=maps, words=("a",))))
+    assert page.all("img")[1]["style"] == "left:12.50%;top:0.00%;width:75.00%;height:100.00%"
+    assert page.all("i")[0]["style"] == "left:0.00%;top:50.00%;width:25.00%;height:50.00%"
+
+
+@pytest.mark.parametrize(
+    ("frame", "bright", "dark"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), (84, 18), (28, 56)),  # stretch: the map's upper right quarter
+        ((0.25, 0.0, 0.75, 1.0), (70, 18), (100, 18)),  # crop: nothing outside is bright
+        ((0.0, -0.5, 1.0, 1.5), (84, 10), (28, 60)),  # pad: what lies above is cut off
+    ],
+)
+def test_the_dashboards_picture_is_bright_where_the_map_is(frame, bright, dark):
+    white = np.full((40, 60, 3), 255, dtype=np.uint8)
+    maps = AttentionMaps(torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]), frame)
+    tile = attention_picture(Example(white, 1, "a", attention=maps, words=("a",)))
+    assert tile.getpixel(bright)[0] > 150
+    assert tile.getpixel(dark)[0] < 80
+
+
+def test_the_heading_says_of_what_the_page_is():
+    facts = {"data": HOSTILE, "checkpoint": "/runs/a/best.ckpt (epoch 3)", HOSTILE: "greedy"}
+    page = render(Example(photo(), 1, "a", remark=HOSTILE), title=HOSTILE, facts=facts)
+    assert page.count("&lt;script&gt;alert(1)") >= 4
+    assert HOSTILE not in page
+    assert "<script>alert" not in page
+    assert "<dt>checkpoint</dt><dd>/runs/a/best.ckpt (epoch 3)</dd>" in page
+    assert [tag for tag, _ in Page(page).tags].count("script") == 1
+
+
+def test_a_page_without_attention_says_why_once():
+    unseen = [Example(photo(), i, "a", unseen="the <regions> have no boxes") for i in range(2)]
+    page = render(*unseen)
+    assert page.count("not shown: the &lt;regions&gt; have no boxes") == 1
+    maps = AttentionMaps(torch.ones(1, 2, 2))
+    assert "not shown" not in render(Example(photo(), 1, "a", attention=maps, words=("a",)))
 
 
 def test_page_without_examples_says_so():

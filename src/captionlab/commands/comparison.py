@@ -39,6 +39,7 @@ class Run:
 
     ``config`` is flat (``{"model.decoder.hidden": 192}``). ``curves`` holds each logged value's
     (epoch, value) pairs. ``scores``: ``val/...`` of the best epoch, ``test/...`` of the end.
+    ``best``: the epoch of the best checkpoint, counted from 0; None where it is not known.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Run:
     scores: dict[str, float]
     curves: dict[str, list[tuple[int, float]]]
     finished: bool
+    best: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -160,7 +162,7 @@ def read_run(folder: Path) -> Run:
     }
     results = folder / RESULTS
     scores |= _numbers(read_results(results))
-    return Run(folder, flat, scores, curves, results.exists())
+    return Run(folder, flat, scores, curves, results.exists(), best if best >= 0 else None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

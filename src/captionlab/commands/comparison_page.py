@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from captionlab.commands.comparison import Group, Run, beside, read_config, said, telling, titled
+from captionlab.commands.comparison_facts import page_facts, run_facts
 from captionlab.commands.run_files import read_references
 from captionlab.configuration import build_data
 from captionlab.data.dataset import read_record_image
@@ -22,7 +23,7 @@ from captionlab.files import replacing
 from captionlab.metrics.bootstrap import Difference
 from captionlab.registry import require_allowed
 from captionlab.signatures import check
-from captionlab.training.gallery import photo
+from captionlab.training.gallery import fact_list, photo
 
 CELLS = 40_000  # captions on a page: more make it slow to open
 PICTURES = 60  # images shown with their picture, those where the runs differ most
@@ -44,7 +45,7 @@ def write_page(
         "metric": metric,
         "keys": [[key, title] for key, title in titled(keys).items()],
         "scores": [metric, *beside(groups, metric, every=True)],
-        "rows": [row(group, gap, keys) for group, gap in zip(groups, gaps, strict=True)],
+        "rows": [row(group, gap, keys, metric) for group, gap in zip(groups, gaps, strict=True)],
         "images": images(groups, trust),
     }
     template = Template(
@@ -53,13 +54,20 @@ def write_page(
     runs = sum(len(group.runs) for group in groups)
     # "<" could end the script element
     content = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    page = template.substitute(title=html.escape(f"{runs} runs by {metric}"), data=content)
+    facts = page_facts(groups, metric)
+    names = {run.config.get("data.name") for group in groups for run in group.runs}
+    name = f" on {names.pop()}" if len(names) == 1 and None not in names else ""
+    page = template.substitute(
+        title=html.escape(f"{runs} run{'s' * (runs != 1)} by {metric}{name}"),
+        facts=fact_list(facts),
+        data=content,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def row(group: Group, gap: Difference | None, keys: Sequence[str]) -> dict[str, Any]:
+def row(group: Group, gap: Difference | None, keys: Sequence[str], metric: str) -> dict[str, Any]:
     """Return what the page knows of a group."""
     words = [said(group.settings[key]) for key in keys if group.settings[key] is not None]
     names = sorted({name for run in group.runs for name in run.scores})
@@ -71,6 +79,7 @@ def row(group: Group, gap: Difference | None, keys: Sequence[str]) -> dict[str, 
         "runs": [
             {
                 "path": str(run.path),
+                "facts": run_facts(run, metric),
                 "finished": run.finished,
                 "seconds": run.seconds,
                 "epochs": run.epochs,

@@ -11,7 +11,7 @@ from captionlab.memory import Memory
 class StoredEncoder(nn.Module):
     """An encoder of which only the memory is there, ``dim`` wide: bottom-up regions, say.
 
-    ``image_size`` is that of the pictures in the gallery.
+    ``image_size`` stands for that of images, none of which is read.
     """
 
     def __init__(self, *, dim: int = 2048, image_size: int = 224) -> None:

@@ -19,10 +19,10 @@ def told_data(
         scored: of how many images there are captions. features: what was read in place of images.
     """
     parts = [f"{read.get('name', 'unnamed')}, split {split}"]
-    images = read.get("images")
-    if images is not None:
+    images, captions = read.get("images"), read.get("captions")
+    if type(images) is int and type(captions) is int:  # a stranger's file may hold anything
         some = f"{scored:,} of " if scored is not None and scored < images else ""
-        parts.append(f"{some}{images:,} images with {read.get('captions', 0):,} captions")
+        parts.append(f"{some}{images:,} images with {captions:,} captions")
     if read.get("origin"):
         parts.append(f"from {read['origin']}")
     if features is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from captionlab import __version__
 from captionlab.commands.door import answers, debugging
+from captionlab.commands.streams import prepare_streams, require_said
 
 # what argparse adds commands to, a class of its own without a public name
 Commands = Any
@@ -17,6 +18,7 @@ Commands = Any
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, with 2 for wrong input, with 1 for anything else."""
+    prepare_streams()  # before the parser speaks
     debug = debugging()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
@@ -25,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.execv(sys.executable, door)  # noqa: S606 - this very Python
     known = parser().parse_args(arguments)
     with answers(debug):
-        sys.exit(run(known))
+        status = run(known)
+        require_said()
+    sys.exit(status)
 
 
 def run(known: argparse.Namespace) -> int:

@@ -51,16 +51,18 @@ def compare(
     metric = full_name(by, runs)
     groups = ranked(grouped(runs, over), metric)
     gaps = [None if group is groups[0] else paired(group, groups[0], metric) for group in groups]
-    show(groups, metric, gaps)
+    # files first: they must be there whatever becomes of the terminal
     if table:
         write_text(Path(table), as_csv(groups, metric, gaps))
-        print(f"written    {table}")
     if page:
         # here, because pictures need the data, and that Lightning
         from captionlab.commands.comparison_page import write_page
 
         write_page(Path(page), groups, metric, gaps, trust)
-        print(f"written    {page}")
+    show(groups, metric, gaps)
+    for file in (table, page):
+        if file:
+            print(f"written    {file}")
     return 0
 
 

@@ -72,7 +72,7 @@ class Run:
         path = self.path / CAPTIONS
         if not path.exists():
             return {}
-        return {one["image_id"]: one["caption"] for one in json.loads(path.read_text())}
+        return {one["image_id"]: one["caption"] for one in json.loads(path.read_text(encoding="utf-8"))}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def read_run(folder: Path) -> Run:
     results = folder / RESULTS
     if results.exists():
         try:
-            stored = json.loads(results.read_text())
+            stored = json.loads(results.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise UserError(f"{results} is no JSON: {error}") from error
         scores |= _numbers(stored)

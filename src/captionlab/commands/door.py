@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
 from captionlab.commands.run_folder import claimed, new_folder
+from captionlab.commands.streams import prepare_streams, require_said
 from captionlab.configuration import config_dir, explain, groups
 from captionlab.errors import UserError
 from captionlab.files import replacing
@@ -50,7 +51,11 @@ def debugging() -> bool:
 
 @contextmanager
 def answers(debug: bool) -> Iterator[None]:
-    """Turn wrong input into one sentence on stderr and exit status 2, unless debugging."""
+    """Turn wrong input into one sentence on stderr and exit status 2, unless debugging.
+
+    Every process of ours comes through here, whoever started it; what it prints can end none.
+    """
+    prepare_streams()
     try:
         yield
     except KeyboardInterrupt:
@@ -103,6 +108,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()
+            require_said()
 
     return main
 

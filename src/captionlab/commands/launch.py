@@ -207,7 +207,7 @@ def run(
         print(f"{name}: ended after {taken}, below the median", flush=True)
         return Outcome(pruned=True)
     if not pruned and (status or not score.exists()):
-        said = job.log.read_text().strip().splitlines()
+        said = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         why = next(
             (line for line in reversed(said) if line.startswith("error:")), (said or [""])[-1]
         )
@@ -236,6 +236,8 @@ def environment(job: Job, group: Sequence[str], threads: int | None) -> Mapping[
         SCORE: str(job.folder / SCORE_FILE),
         SWEEP_NAME: job.folder.parent.name,
         JOB_TITLE: job.title,
+        # its log is a file, which the encoding of this terminal does not concern
+        "PYTHONIOENCODING": "utf-8",
     }
     if group:
         found["CUDA_VISIBLE_DEVICES"] = ",".join(group)

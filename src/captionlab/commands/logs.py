@@ -70,7 +70,7 @@ def show_warning(
 def write_log(path: Path) -> None:
     """Copy every message from now on into a file, warnings of libraries among them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("captionlab", FILE_ONLY, "pytorch_lightning", "lightning_fabric", LIBRARIES):
         logger = logging.getLogger(name)

@@ -87,7 +87,7 @@ def describe(name: str) -> Preset:
 
 def chosen_parts(name: str) -> dict[str, str]:
     """Return the encoder, decoder and attention that a preset's defaults list chooses."""
-    listed: list[Any] = yaml.safe_load((config_dir() / "model" / f"{name}.yaml").read_text())[
+    listed: list[Any] = yaml.safe_load((config_dir() / "model" / f"{name}.yaml").read_text("utf-8"))[
         "defaults"
     ]
     chosen = {

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from captionlab.commands.streams import has_reader
 from captionlab.data.image_files import BrokenImage
 from captionlab.decoding.captions import all_captions
 from captionlab.errors import UserError
@@ -106,6 +107,8 @@ def _caption(
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("captioning", total=len(images))
         for start in range(0, len(images), batch_size):
+            if file is None and not has_reader():
+                break  # captionlab predict ... | head -1
             paths = images[start : start + batch_size]
             readable = list(_read(captioner, paths, broken))
             if readable:

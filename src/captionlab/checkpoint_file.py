@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captionlab.addresses import require_local
 from captionlab.errors import UserError, did_you_mean
 
 MOST_VALUES = 2_000_000  # of a configuration and a tokenizer: a vocabulary has one for each word
@@ -31,6 +32,7 @@ def load_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
+    require_local(path)
     _require_file(path)
     try:
         _require_archive(path)

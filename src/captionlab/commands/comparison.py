@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from captionlab.addresses import require_local
 from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
@@ -72,7 +73,9 @@ class Run:
         path = self.path / CAPTIONS
         if not path.exists():
             return {}
-        return {one["image_id"]: one["caption"] for one in json.loads(path.read_text(encoding="utf-8"))}
+        return {
+            one["image_id"]: one["caption"] for one in json.loads(path.read_text(encoding="utf-8"))
+        }
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         UserError: if a path is no folder, or there is no run below it.
     """
     found: dict[Path, Run] = {}
-    for path in map(Path, paths):
+    for given in paths:
+        require_local(given)
+        path = Path(given)
         if not path.is_dir():
             beside = path.parent if path.parent.is_dir() else Path()
             near = [str(one) for one in beside.iterdir() if one.is_dir()]

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from captionlab.addresses import holds_address
 from captionlab.errors import UserError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def drop_missing(
         if path.parent not in folders:
             folders[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
         if path.name not in folders[path.parent]:
-            missing[path] = ""
+            missing[path] = "(an address: download it first)" if holds_address(path) else ""
     return keep_records(records, missing, what="missing", policy=policy, split=split)
 
 

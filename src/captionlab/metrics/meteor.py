@@ -195,7 +195,8 @@ class _JarProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 cwd=tempfile.gettempdir(),  # a crash report of Java then litters no project
-                env={**os.environ, "LC_ALL": "C"},
+                # in the locale C, Java finds no jar below a folder with letters beyond ASCII
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
                 start_new_session=True,  # Ctrl-C is for the training, which still wants its scores
             )
         except OSError as error:

@@ -193,10 +193,14 @@ def test_real_captions_score_as_in_coco_caption(flickr8k, java_tokens):
 @pytest.mark.slow
 @pytest.mark.java
 @needs_java
-def test_space_in_the_path_and_a_comma_locale_change_nothing(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["site packages", "ünder 狗"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "de_DE.UTF-8"])
+def test_any_path_and_any_locale_change_nothing(monkeypatch, tmp_path, name, locale):
     import pycocoevalcap
 
-    folder = tmp_path / "site packages"
+    for variable in ("LC_ALL", "LANG"):
+        monkeypatch.setenv(variable, locale)
+    folder = tmp_path / name
     shutil.copytree(Path(pycocoevalcap.__path__[0], "meteor"), folder / "meteor")
     before = sorted(folder.rglob("*"))
     package = SimpleNamespace(submodule_search_locations=[str(folder)])

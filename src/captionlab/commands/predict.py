@@ -43,7 +43,7 @@ def predict(
     packages, that they may name beside captionlab's own.
 
     Raises:
-        UserError: if the checkpoint, the device or a path is wrong, or ``out`` is a folder; nothing is written then.
+        UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
     """
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} must be at least 1.")

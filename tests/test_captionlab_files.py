@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 
 from captionlab.configuration import explain
 from captionlab.errors import UserError
-from captionlab.files import refuse_address, replacing
+from captionlab.files import replacing, require_file_place, require_folder_place
+from tests_support import HANG
 
 
 def test_a_finished_block_replaces_the_file(tmp_path: Path):
@@ -52,51 +55,140 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path):
     assert explain(ConnectionResetError(errno.ECONNRESET, "reset")) is None
 
 
-def test_a_pipe_is_written_and_stays_a_pipe(tmp_path: Path):
+def write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def reader_of(path: Path) -> tuple[threading.Thread, list[str]]:
+    """Read a pipe aside, for who opens it to write waits for a reader."""
+    got: list[str] = []
+    thread = threading.Thread(target=lambda: got.append(path.read_text()), daemon=True)
+    thread.start()
+    return thread, got
+
+
+def test_a_pipe_is_written_into(tmp_path: Path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    read: list[str] = []
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
-    reader.start()
-    with replacing(pipe) as temporary:
-        temporary.write_text("through it")
-    reader.join()
-    assert read == ["through it"]
+    reader, got = reader_of(pipe)
+    write(pipe, "new")
+    reader.join(10)
+    assert got == ["new"]
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_what_a_link_leads_to_is_written(tmp_path: Path, there: bool):
-    (tmp_path / "real").mkdir()
-    target, link = tmp_path / "real" / "a.json", tmp_path / "link"
-    link.symlink_to(target)
-    if there:
-        target.write_text("old")
-    with replacing(link) as temporary:
-        temporary.write_text("new")
-        assert temporary.parent == target.parent
+def test_a_pipe_gets_nothing_of_a_failed_block(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader, got = reader_of(pipe)
+
+    def write_half() -> None:
+        with replacing(pipe) as temporary:
+            temporary.write_text("half")
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        write_half()
+    pipe.write_text("")
+    reader.join(10)
+    assert got == [""]
+
+
+def test_a_pipe_whose_reader_left_is_a_sentence(tmp_path: Path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        write(Path(f"/dev/fd/{writing}"), "new")
+    os.close(writing)
+    assert explain(error.value).startswith(f"/dev/fd/{writing} cannot be read or written (Broken")
+    assert explain(BrokenPipeError(errno.EPIPE, "of no file")) is None
+
+
+def test_a_device_stays(tmp_path: Path):
+    link = tmp_path / "null"
+    link.symlink_to(os.devnull)
+    write(link, "new")
     assert link.is_symlink()
-    assert target.read_text() == "new"
-    assert list(target.parent.iterdir()) == [target]
+    assert Path(os.devnull).is_char_device()
 
 
-def test_an_open_file_of_this_process_is_written_itself(tmp_path: Path):
-    with (tmp_path / "a.txt").open("w+") as opened:
-        with replacing(Path(f"/dev/fd/{opened.fileno()}")) as temporary:
-            temporary.write_text("new")
-        opened.seek(0)
-        assert opened.read() == "new"
+def test_stdout_by_name_goes_on_where_stdout_is(tmp_path: Path):
+    script = (
+        "from captionlab.files import replacing\nfrom pathlib import Path\n"
+        "print('before')\n"
+        "with replacing(Path('/dev/stdout')) as file: file.write_text('new\\n')\n"
+        "print('after')\n"
+    )
+    out = tmp_path / "out"
+    out.write_text("old\n")
+    with out.open("a") as file:
+        subprocess.run([sys.executable, "-c", script], stdout=file, check=True, timeout=HANG)
+    assert out.read_text() == "old\nbefore\nnew\nafter\n"
+    assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize(
-    "address", ["https://host/a.jpg", "https:/host/a.jpg", "s3://bucket/a", "gs://b", "file:///a"]
-)
-def test_an_address_is_told_to_be_none_of_a_file(address: str):
-    with pytest.raises(UserError, match=r"data\.root=.* is an address, .* download it first"):
-        refuse_address(address, "data.root")
+@pytest.mark.parametrize("before", ["old", None])
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path, before: str | None):
+    real, link, second = tmp_path / "real" / "a.json", tmp_path / "link", tmp_path / "second"
+    real.parent.mkdir()
+    if before is not None:
+        real.write_text(before)
+    link.symlink_to("real/a.json")
+    second.symlink_to(link)
+    with replacing(second) as temporary:
+        assert temporary.parent == real.parent
+        temporary.write_text("new")
+        assert (real.read_text() if before else None) == before
+    assert real.read_text() == "new"
+    assert link.is_symlink()
+    assert second.is_symlink()
+    assert list(real.parent.iterdir()) == [real]
 
 
-@pytest.mark.parametrize("path", ["a/b", "/a/b", "C:/a", "c.jpg", "a:b", "1:/x", ""])
-def test_a_path_is_no_address(path: str):
-    refuse_address(path)
+def test_a_link_without_an_end_or_into_nowhere_is_a_sentence(tmp_path: Path):
+    loop, lost = tmp_path / "loop", tmp_path / "lost"
+    loop.symlink_to(loop)
+    lost.symlink_to("nowhere/a.json")
+    for link, part in ((loop, "leads to itself"), (lost, "No such file")):
+        with pytest.raises(OSError) as error:  # noqa: PT011
+            write(link, "new")
+        assert explain(error.value).startswith(f"{link} cannot be")
+        assert part in explain(error.value)
+        assert link.is_symlink()
+
+
+def test_a_place_for_a_file_is_looked_at_before_any_work(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("")
+    lost = tmp_path / "lost"
+    lost.symlink_to("nowhere/a.json")
+    os.mkfifo(tmp_path / "pipe")
+    for good in (file, tmp_path / "new", tmp_path / "pipe", Path("/dev/stdout"), Path("new")):
+        assert require_file_place(str(good), "--out ") == good
+    for bad, part in (
+        (tmp_path, "is a folder: name a file in it"),
+        (tmp_path / "no" / "file", "there is no folder"),
+        (lost, "there is no folder"),
+        ("s3://bucket/file", "is an address"),
+    ):
+        with pytest.raises(UserError, match=f"^--out .*{part}"):
+            require_file_place(str(bad), "--out ")
+    assert require_file_place(str(tmp_path / "no" / "file"), "--csv ", new_folder=True)
+    with pytest.raises(UserError, match="file is no folder"):
+        require_file_place(str(file / "file"), "--csv ", new_folder=True)
+
+
+def test_a_place_for_a_folder_is_looked_at_before_any_work(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for good in (tmp_path, tmp_path / "new" / "deep", Path("new")):
+        assert require_folder_place(str(good), "out=") == good
+    for bad, part in (
+        (file, "is no folder"),
+        (file / "x", "is no folder"),
+        ("gs://b/x", "address"),
+    ):
+        with pytest.raises(UserError, match=f"^out=.*{part}"):
+            require_folder_place(str(bad), "out=")

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captionlab.addresses import require_local
 from captionlab.errors import UserError, did_you_mean
-from captionlab.files import refuse_address
 
 MOST_VALUES = 2_000_000  # of a configuration and a tokenizer: a vocabulary has one for each word
 DEEPEST = 40
@@ -32,6 +32,7 @@ def load_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
+    require_local(path)
     _require_file(path)
     try:
         _require_archive(path)
@@ -97,7 +98,6 @@ def _require_file(path: Path) -> None:
         hint = f"; did you mean {inside[0]}?" if inside else ""
         raise UserError(f"{path} is a folder, not a checkpoint{hint}")
     if not path.is_file():
-        refuse_address(path)
         near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
         raise UserError(f"There is no checkpoint {path}; {did_you_mean(str(path), near)}")
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
 
+from captionlab.addresses import require_local
 from captionlab.checkpoint_file import dense, load_file, plain
 from captionlab.config_references import resolve_references, restore
 from captionlab.configuration import Sizes, build_captioner, known_references
@@ -99,6 +100,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
+    require_local(path)  # as it was typed: a Path keeps one slash
     path = Path(path)
     stored = load_file(path)
     entry = stored.get(KEY)

@@ -57,15 +57,24 @@ OF_FILES = {
     errno.EISDIR: "move the folder away",
     errno.ENOTDIR: "move the file away",
     errno.ENOENT: "it was there before, or never: look for it",
+    errno.EEXIST: "move away what is there",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ELOOP: "a link there leads to itself; remove it",
+    errno.EPIPE: "who reads it has left",
+    errno.ENXIO: "nothing is behind it",
+    errno.EBADF: "it is closed",
     errno.EIO: "look at the disk",
     errno.ESTALE: "mount the folder again",
 }
+
+
+NEED_A_NAME = {errno.ENOENT, errno.EPIPE, errno.EBADF}  # else no file may be meant
 
 
 def about_file(error: OSError) -> str | None:
     """Return one sentence for a file that cannot be read or written; None for another error."""
     hint = OF_FILES.get(error.errno or 0)
     name = error.filename2 or error.filename
-    if hint is None or (name is None and error.errno == errno.ENOENT):
+    if hint is None or (name is None and error.errno in NEED_A_NAME):
         return None
     return f"{name or 'a file of this run'} cannot be read or written ({error.strerror}): {hint}"

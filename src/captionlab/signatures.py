@@ -15,6 +15,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from captionlab.addresses import require_local_values
 from captionlab.errors import UserError, did_you_mean
 
 # Values that enter at build time by keyword because another part owns them; they stand in no YAML.
@@ -43,8 +44,9 @@ def check(config: Mapping[str, Any]) -> None:
         config: plain dicts, as ``resolve`` returns them.
 
     Raises:
-        UserError: with all mistakes, one a line.
+        UserError: with all mistakes, one a line; before them, for an address in place of a path.
     """
+    require_local_values(config)
     mistakes = [m for key, node in targets(config) for m in _check_target(key, node)]
     if mistakes:
         raise UserError("\n".join(dict.fromkeys(mistakes)))

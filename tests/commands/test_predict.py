@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,9 @@ def test_a_batch_says_the_same_as_one_by_one(finished_run: Path, photos: Path):
     ("arguments", "part"),
     [
         ({"paths": ["nowhere.jpg"]}, "nowhere.jpg"),
+        ({"paths": ["https://a.b/c.jpg"]}, "https://a.b/c.jpg is an address, .*download it first"),
+        ({"out": "s3://bucket/x.jsonl"}, "--out s3://bucket/x.jsonl is an address"),
+        ({"out": "."}, "--out . is a folder"),
         ({"device": "cuda:77"}, "cuda:77"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"out": "no/such/folder/x.jsonl"}, "no/such/folder"),
@@ -126,3 +130,28 @@ def test_a_folder_without_images_is_named(finished_run: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no image"):
         predict(best(finished_run), [str(tmp_path / "empty")])
+
+
+def test_a_pipe_and_a_link_get_the_lines(finished_run: Path, photos: Path, tmp_path: Path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link.jsonl"
+    os.mkfifo(pipe)
+    link.symlink_to("real.jsonl")
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()), daemon=True)
+    reader.start()
+    for out in (pipe, link):
+        assert predict(best(finished_run), [str(photos / "a.jpg")], out=str(out)) == 0
+    reader.join(10)
+    assert json.loads(got[0])["image"] == str(photos / "a.jpg")
+    assert (tmp_path / "real.jsonl").read_text() == got[0]
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode there")
+def test_a_name_that_is_no_utf8_can_be_read_back(finished_run: Path, photos: Path, tmp_path: Path):
+    odd = os.fsdecode(os.fsencode(photos) + b"/\xff.jpg")
+    os.rename(photos / "a.jpg", odd)
+    out = tmp_path / "captions.jsonl"
+    assert predict(best(finished_run), [odd], out=str(out)) == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["image"] == odd

@@ -1,86 +1,159 @@
-"""What a command prints ends no command: any encoding, and readers that go."""
-
-from __future__ import annotations
-
+import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
-from captionlab.commands.predict import find_images
-from captionlab.data.files import data_root
-from captionlab.errors import UserError
+from captionlab.commands import cli
+from captionlab.commands.door import answers
+from captionlab.commands.streams import Lasting, has_reader, prepare_streams
 from tests_support import HANG
 
-SAY = (
-    "import sys\n"
-    "from captionlab.commands.door import answers\n"
-    "from captionlab.errors import UserError\n"
-    "with answers(False):\n"
-)
+ODD = "狗 …─é \udcff"
+TALK = """
+import sys
+from captionlab.commands.door import answers
+from captionlab.commands.streams import has_reader, require_said
+with answers(False):
+    for _ in range(10_000):
+        print("some words", flush=True)
+    open("results", "w").write(str(has_reader()))
+    print("so many words", file=sys.stderr)
+    require_said()
+"""
+BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"])
 
 
-def run(code: str, **how: object) -> subprocess.CompletedProcess[bytes]:
-    """Run lines within ``answers``, as every command does, in a process of its own."""
-    return subprocess.run([sys.executable, "-c", SAY + code], timeout=HANG, check=False, **how)  # type: ignore[call-overload]
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
-def test_what_an_encoding_lacks_is_written_as_an_escape(encoding: str):
-    code = "    print('狗 é ─ …')\n    raise UserError('no 狗 é 🐕')"
-    env = {**os.environ, "PYTHONIOENCODING": encoding}
-    ended = run(code, capture_output=True, env=env)
-    assert ended.returncode == 2
-    assert b"Traceback" not in ended.stderr
-    printed = (
-        ended.stdout.decode(encoding)
-        .encode()
-        .decode("unicode_escape" if encoding == "ascii" else "utf-8")
+def talk(folder: Path, redirected: str, unbuffered: str) -> subprocess.CompletedProcess:
+    """Run TALK in a shell that redirects it; the status is its own."""
+    (folder / "talk.py").write_text(TALK)
+    return subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "{sys.executable}" talk.py {redirected}'],
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        timeout=HANG,
     )
-    assert ("狗" in printed) == (encoding != "latin-1")
-    assert ended.stderr.decode(encoding).startswith("error: no ")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_goes_ends_nothing(tmp_path: Path, unbuffered: str):
-    code = (
-        "    for i in range(20_000): print('a line that nobody reads', i)\n"
-        f"    open({str(tmp_path / 'result')!r}, 'w').write('written')\n"
+def streams_of(monkeypatch, encoding: str) -> io.BytesIO:
+    written = io.BytesIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(written, encoding, write_through=True))
+    return written
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk", "utf-8"])
+def test_every_encoding_takes_every_character(monkeypatch, encoding: str):
+    written = streams_of(monkeypatch, encoding)
+    table = Table(title=ODD)
+    table.add_row("狗" * 300)
+    with answers(False):
+        print(ODD)
+        print(ODD, file=sys.stderr)
+        Console(width=20).print(table)
+    text = written.getvalue().decode(encoding)
+    assert "\\udcff" in text
+    assert ("狗" if encoding in ("gbk", "utf-8") else "\\u72d7") in text
+
+
+def test_a_sentence_about_wrong_input_is_said_in_any_encoding(monkeypatch):
+    written = streams_of(monkeypatch, "ascii")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["predict", "狗.ckpt", "狗.jpg"])
+    assert end.value.code == 2
+    assert written.getvalue().startswith(b"error: There is no file or folder \\u72d7.jpg")
+
+
+def test_what_a_notebook_put_in_place_of_stdout_stays(monkeypatch):
+    mine = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", mine)
+    prepare_streams()
+    assert sys.stdout is mine
+    assert has_reader()
+
+
+@BUFFERED
+def test_a_reader_that_leaves_does_not_end_a_command(tmp_path: Path, unbuffered: str):
+    done = talk(tmp_path, "| head -1", unbuffered)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "some words\n", "so many words\n")
+    assert (tmp_path / "results").read_text() == "False"
+
+
+@BUFFERED
+def test_a_closed_stdout_does_not_end_a_command(tmp_path: Path, unbuffered: str):
+    done = talk(tmp_path, ">&- <&-", unbuffered)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "so many words\n")
+    # what is printed goes into no file that was opened under the number of stdout
+    assert (tmp_path / "results").read_text() == "True"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@BUFFERED
+def test_a_full_disk_below_stdout_is_told_after_the_results(tmp_path: Path, unbuffered: str):
+    done = talk(tmp_path, "> /dev/full", unbuffered)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: what this command prints could not be")
+    assert (tmp_path / "results").read_text() == "True"
+
+
+def test_a_pipe_that_does_not_wait_gets_everything():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    got: list[bytes] = []
+
+    def read() -> None:
+        time.sleep(0.05)  # until the pipe is full
+        with os.fdopen(reading, "rb") as file:
+            got.append(file.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with Lasting(writing, "w") as raw:
+        assert raw.write(b"x" * 1_000_000) == 1_000_000
+        assert raw.lost is None
+    reader.join()
+    assert len(got[0]) == 1_000_000
+
+
+def test_evaluate_leaves_its_results_on_an_ascii_terminal_without_a_reader(
+    finished_run: Path, tmp_path: Path
+):
+    command = f'"{sys.executable}" -m captionlab.commands.cli evaluate "$0" --out "$1" | true'
+    checkpoint = finished_run / "checkpoints" / "best.ckpt"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}", checkpoint, tmp_path / "out"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=HANG,
     )
-    reader, writer = os.pipe()
-    os.close(reader)
-    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    ended = run(code, stdout=writer, stderr=subprocess.PIPE, env=env)
-    os.close(writer)
-    assert ended.returncode == 0
-    assert ended.stderr == b""
-    assert (tmp_path / "result").read_text() == "written"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "results.json").exists()
 
 
-def test_a_full_disk_behind_stdout_is_said(tmp_path: Path):
-    code = "    from captionlab.commands.streams import require_said\n    print('x' * 9)\n    require_said()"
-    with open("/dev/full", "wb") as full:
-        ended = run(code, stdout=full, stderr=subprocess.PIPE)
-    assert ended.returncode == 2
-    assert b"could not be written (No space left on device)" in ended.stderr
+def test_predict_stops_when_nobody_reads_it(finished_run: Path, tmp_path: Path, monkeypatch):
+    from PIL import Image
 
+    from captionlab.commands import predict as module
 
-def test_closed_streams_are_no_others(tmp_path: Path):
-    """Without this, the first file that is opened would get what is printed."""
-    code = (
-        f"    with open({str(tmp_path / 'a')!r}, 'w') as file: print('printed'); file.write('own')"
-    )
-    command = f'exec {sys.executable} -c "$CODE" <&- >&- 2>&-'
-    env = {**os.environ, "CODE": SAY + code}
-    ended = subprocess.run(["sh", "-c", command], timeout=HANG, check=False, env=env)
-    assert ended.returncode == 0
-    assert (tmp_path / "a").read_text() == "own"
-
-
-def test_addresses_are_not_fetched():
-    with pytest.raises(UserError, match=r"https:/host/a\.jpg is an address"):
-        find_images(["https://host/a.jpg"])
-    with pytest.raises(UserError, match=r"data\.root=s3://bucket/data is an address"):
-        data_root("s3://bucket/data", "ROOT")
+    for number in range(6):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{number}.png")
+    reading, writing = os.pipe()
+    os.close(reading)
+    captioned = []
+    original = module._write
+    monkeypatch.setattr(module, "_write", lambda *a: (captioned.append(a), original(*a)))
+    with io.TextIOWrapper(io.BufferedWriter(Lasting(writing, "w"))) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        checkpoint = str(finished_run / "checkpoints" / "best.ckpt")
+        assert module.predict(checkpoint, [str(tmp_path)], batch_size=2) == 0
+        monkeypatch.undo()
+    assert len(captioned) == 2

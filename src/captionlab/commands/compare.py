@@ -26,6 +26,7 @@ from captionlab.commands.comparison import (
     titled,
 )
 from captionlab.commands.report import write_text
+from captionlab.files import require_file_place
 from captionlab.metrics.bootstrap import Difference
 
 
@@ -47,6 +48,9 @@ def compare(
         page: an HTML file to write. table: a CSV file to write.
         trust: classes, or packages of your own, that read the runs' data for the page's pictures.
     """
+    for file, option in ((table, "--csv "), (page, "--html ")):
+        if file:
+            require_file_place(file, option, new_folder=True)
     runs = read_runs(paths)
     metric = full_name(by, runs)
     groups = ranked(grouped(runs, over), metric)

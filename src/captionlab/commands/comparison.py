@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from captionlab.addresses import require_local
 from captionlab.commands.run_files import read_captions, read_results
 from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
-from captionlab.files import refuse_address
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
 from captionlab.training.table import LOWER_IS_BETTER, flatten, read_table
@@ -111,9 +111,10 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         UserError: if a path is no folder, or there is no run below it.
     """
     found: dict[Path, Run] = {}
-    for path in map(Path, paths):
+    for given in paths:
+        require_local(given)
+        path = Path(given)
         if not path.is_dir():
-            refuse_address(path)
             beside = path.parent if path.parent.is_dir() else Path()
             near = [str(one) for one in beside.iterdir() if one.is_dir()]
             raise UserError(f"There is no folder {path}; {did_you_mean(str(path), near)}")

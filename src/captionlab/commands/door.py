@@ -27,11 +27,12 @@ from captionlab.commands.run_folder import claimed, new_folder
 from captionlab.commands.streams import prepare_streams, require_said
 from captionlab.configuration import config_dir, explain, groups
 from captionlab.errors import UserError
-from captionlab.files import replacing
+from captionlab.files import replacing, require_folder_place
 from captionlab.overrides import as_readable_arguments, override_text
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 FOLDER_KEYS = ("hydra.run.dir=", "output_dir=")  # by which a user names a run's folder
+CHOSEN_FOLDERS = (*FOLDER_KEYS, "hydra.sweep.dir=")
 SCORE = "CAPTIONLAB_SCORE_FILE"  # where a job of a sweep leaves what it returns
 # whose jobs are processes of their own
 OWN = {
@@ -105,12 +106,25 @@ def hydra_main(task: Task) -> Callable[[], None]:
         os.environ[FULL_ERROR] = "1"
         with answers(debug):
             sys.argv[1:] = as_readable_arguments(sys.argv[1:], groups())
+            for one in sys.argv[1:]:
+                require_folder(one)
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()
             require_said()
 
     return main
+
+
+def require_folder(argument: str) -> None:
+    """Check the folder that an argument chooses, if it does: Hydra makes it without a look.
+
+    Raises:
+        UserError: if it is an address, or a file is in its way.
+    """
+    key = next((key for key in CHOSEN_FOLDERS if argument.startswith(key)), None)
+    if key and "${" not in argument:
+        require_folder_place(argument.removeprefix(key).strip("'\""), key)
 
 
 def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float | None] | None:

@@ -39,6 +39,7 @@ from captionlab.configuration import build_data, compose, override
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import LOADING, origin, summarize
 from captionlab.errors import UserError, did_you_mean
+from captionlab.files import require_folder_place
 from captionlab.inference import require_alike
 from captionlab.metrics.bootstrap import intervals
 from captionlab.registry import require_allowed
@@ -80,6 +81,8 @@ def evaluate(
         trust: classes, or packages of your own, that they may name beside captionlab's.
     """
     quiet_lightning()
+    if out:
+        require_folder_place(out, "--out ")
     stored = read_checkpoint(checkpoint)
     more = [read_checkpoint(path) for path in others]
     for other in more:

@@ -21,6 +21,7 @@ from captionlab.data.features import FeatureStore, write_store
 from captionlab.data.images import prepare
 from captionlab.data.records import CaptionRecord
 from captionlab.errors import UserError, did_you_mean
+from captionlab.files import require_folder_place
 from captionlab.memory import Memory
 from captionlab.signatures import check
 
@@ -41,6 +42,8 @@ def extract(overrides: Sequence[str]) -> int:
         UserError: if anything cannot work; what was written stays, and a second call goes on.
     """
     own, rest = _own(overrides)
+    if "out" in own:
+        require_folder_place(own["out"], "out=")
     config = resolve(compose([*rest, "output_dir=unused"]))
     check({"model": {"encoder": config["model"]["encoder"]}, "data": config["data"]})
     dtype = own.get("dtype", "float16")

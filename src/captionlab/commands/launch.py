@@ -207,7 +207,7 @@ def run(
         print(f"{name}: ended after {taken}, below the median", flush=True)
         return Outcome(pruned=True)
     if not pruned and (status or not score.exists()):
-        said = job.log.read_text("utf-8", errors="replace").strip().splitlines()
+        said = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         why = next(
             (line for line in reversed(said) if line.startswith("error:")), (said or [""])[-1]
         )

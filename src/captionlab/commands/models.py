@@ -87,9 +87,9 @@ def describe(name: str) -> Preset:
 
 def chosen_parts(name: str) -> dict[str, str]:
     """Return the encoder, decoder and attention that a preset's defaults list chooses."""
-    listed: list[Any] = yaml.safe_load((config_dir() / "model" / f"{name}.yaml").read_text())[
-        "defaults"
-    ]
+    listed: list[Any] = yaml.safe_load(
+        (config_dir() / "model" / f"{name}.yaml").read_text("utf-8")
+    )["defaults"]
     chosen = {
         key: value for entry in listed if isinstance(entry, dict) for key, value in entry.items()
     }

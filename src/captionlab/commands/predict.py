@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from captionlab.addresses import require_local
 from captionlab.commands.streams import has_reader
 from captionlab.data.files import nearest
 from captionlab.data.image_files import BrokenImage
 from captionlab.decoding.captions import all_captions
 from captionlab.errors import UserError
-from captionlab.files import refuse_address, replacing
+from captionlab.files import replacing, require_file_place
 from captionlab.inference import LoadedCaptioner, load_captioner
 
 IMAGE_SUFFIXES = {
@@ -43,22 +44,22 @@ def predict(
     packages, that they may name beside captionlab's own.
 
     Raises:
-        UserError: if the checkpoint, the device or a path is wrong; nothing is written then.
+        UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
     """
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} must be at least 1.")
     images = find_images(paths)
+    target = None if out is None else require_file_place(out, "--out ")
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
-    if out is None:
+    if target is None:
         return _caption(captioner, images, batch_size, None)
-    target = Path(out)
-    if target.is_dir():
-        raise UserError(f"--out {out} is a folder: name the file, as {target / 'captions.jsonl'}.")
-    if not target.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {target.parent}.")
-    with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        replacing(target) as temporary,
+        # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         return _caption(captioner, images, batch_size, file)
 
 
@@ -69,7 +70,9 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         UserError: if a path does not exist, or a folder holds no image.
     """
     found: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        require_local(given)
+        path = Path(given)
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
             if not inside:
@@ -80,7 +83,6 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            refuse_address(path)
             raise UserError(f"There is no file or folder {path}: {nearest(path)}.")
     return found
 

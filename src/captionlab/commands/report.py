@@ -28,7 +28,8 @@ def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it: nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

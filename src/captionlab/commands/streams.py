@@ -7,7 +7,6 @@ import io
 import os
 import stat
 import sys
-from contextlib import suppress
 from typing import Any
 
 from captionlab.errors import UserError
@@ -24,7 +23,7 @@ class Lasting(io.FileIO):
 
     lost: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Any, /) -> int:
         """Write what can be written; return as if everything was."""
         left = memoryview(data).cast("B")
         while left and self.lost is None:
@@ -59,8 +58,7 @@ def prepare_streams() -> None:
                 stream = _lasting(stream)
                 setattr(sys, name, stream)
                 setattr(sys, f"__{name}__", stream)
-            with suppress(OSError):  # what was printed before may have had nowhere to go
-                stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")
 
 
 def has_reader() -> bool:
@@ -89,8 +87,6 @@ def require_said() -> None:
 def _fill_closed() -> None:
     """Open what was closed when the process began (``>&-``): its number would be some file's."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is not None:
-            continue
         try:
             os.fstat(number)
         except OSError:
@@ -99,7 +95,11 @@ def _fill_closed() -> None:
                 os.dup2(opened, number)
                 os.close(opened)
             os.set_inheritable(number, True)
-        null = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115
+        else:
+            if getattr(sys, name) is not None:
+                continue
+        # Python itself may have taken the number for a moment, and a stream over it
+        null = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
         setattr(sys, name, null)
         setattr(sys, f"__{name}__", null)
 

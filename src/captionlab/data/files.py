@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captionlab.errors import UserError
-from captionlab.files import refuse_address
 
 ENCODING_KEY = "data.source.encoding"
 
@@ -21,7 +20,6 @@ def data_root(root: str | Path | None, layout: str) -> Path:
             "data.root is not set: give data.root=FOLDER, the folder of the data set; "
             f"expected layout: {layout}"
         )
-    refuse_address(root, "data.root")
     folder = Path(root).expanduser()
     if folder.is_file():
         raise UserError(f"data.root={root} is a file, not a folder; expected layout: {layout}")

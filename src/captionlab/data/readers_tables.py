@@ -14,7 +14,6 @@ from captionlab.data.files import data_root, nearest, read_lines, read_text
 from captionlab.data.records import Entry, Reader, hash_split
 from captionlab.data.table_rows import Row, csv_rows, jsonl_rows
 from captionlab.errors import UserError
-from captionlab.files import refuse_address
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +178,6 @@ def _shortest(digits: str) -> str:
 
 def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:
     folder = data_root(root, layout) if root is not None else None
-    refuse_address(file, "data.source.file")
     given = Path(file).expanduser()
     places = [folder / given, given] if folder else [given]
     for path in places:

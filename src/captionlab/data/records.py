@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from captionlab.addresses import holds_address
 from captionlab.errors import UserError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def drop_missing(
                 set(os.listdir(path.parent)) if os.path.isdir(path.parent) else set()
             )
         if path.name not in folders[path.parent]:
-            missing[path] = ""
+            missing[path] = "(an address: download it first)" if holds_address(path) else ""
     return keep_records(records, missing, what="missing", policy=policy, split=split)
 
 

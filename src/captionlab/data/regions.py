@@ -17,7 +17,6 @@ import torch
 from captionlab.array_files import KINDS, MOST_BYTES, ArrayArchive
 from captionlab.data.features import Features, FeatureStore
 from captionlab.errors import UserError, did_you_mean
-from captionlab.files import refuse_address
 from captionlab.memory import Memory
 
 TSV = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
@@ -30,7 +29,6 @@ def open_features(path: str | Path) -> Features:
     Raises:
         UserError: if it is none of these.
     """
-    refuse_address(path, "data.features")
     path = Path(path)
     if path.is_dir():
         if any(path.glob("*.npz")):

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from captionlab.checkpoint_file import dense, load_tensors
 from captionlab.errors import UserError
-from captionlab.files import refuse_address
 
 log = logging.getLogger("captionlab")
 
@@ -121,7 +120,6 @@ def read_weights_file(path: Path, key: str) -> dict[str, Tensor]:
             than there are.
     """
     if not path.is_file():
-        refuse_address(path, key)
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UserError(f"{key}={path}: {what}")
     content = load_tensors(path, f"{key}={path}")

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from captionlab.checkpoint_file import dense, load_tensors
 from captionlab.errors import UserError
-from captionlab.files import refuse_address
 
 # the end of the name under which BERT and its kin store their table
 _BERT_TABLE = "word_embeddings.weight"
@@ -51,7 +50,6 @@ def read_word_vectors(path: str | os.PathLike[str], words: Sequence[str]) -> Wor
         UserError: if there is no such file or folder, it is in no known form, or has none of the
             words.
     """
-    refuse_address(path, "model.decoder.embeddings")
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(f"model.decoder.embeddings={path}: there is no such file or folder.")

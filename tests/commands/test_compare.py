@@ -196,7 +196,25 @@ def test_what_is_averaged_over_can_be_chosen(sweep):
         grouped(read_runs([sweep]), ["optimizer.rate"])
 
 
+def test_files_are_written_before_the_table_is_printed(sweep, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("captionlab.commands.compare.show", fail)
+    with pytest.raises(OSError):  # noqa: PT011
+        compare([str(sweep)], table=str(tmp_path / "new" / "runs.csv"))
+    assert (tmp_path / "new" / "runs.csv").exists()
+
+
+def test_what_cannot_be_written_is_told_first(tmp_path):
+    for option, given in (("--csv", {"table": str(tmp_path)}), ("--html", {"page": "s3://b/x"})):
+        with pytest.raises(UserError, match=f"^{option} "):
+            compare(["nowhere"], **given)
+
+
 def test_what_cannot_be_compared_is_said(sweep, tmp_path):
+    with pytest.raises(UserError, match=r"s3://b/run is an address"):
+        read_runs(["s3://b/run"])
     with pytest.raises(UserError, match=r"There is no folder .*a9; did you mean .*a[12]"):
         read_runs([sweep / "a9"])
     (tmp_path / "empty").mkdir()

@@ -26,6 +26,23 @@ def test_evaluation_repeats_the_scores_of_the_run(finished_run: Path, tmp_path: 
     assert (tmp_path / "scores" / "captions.json").read_text() == same
 
 
+def test_a_place_that_cannot_be_a_folder_is_told_before_any_work(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for out, part in ((tmp_path / "file", "is no folder"), ("s3://b/out", "is an address")):
+        with pytest.raises(UserError, match=f"^--out .*{part}"):
+            evaluate("nowhere.ckpt", [], out=str(out))
+
+
+def test_addresses_are_not_fetched(finished_run: Path):
+    for checkpoint, others, overrides in (
+        ("https://a.b/best.ckpt", [], []),
+        (best(finished_run), ["https://a.b/best.ckpt"], []),
+        (best(finished_run), [], ["data=csv", "data.root=https://a.b"]),
+    ):
+        with pytest.raises(UserError, match=r"https://a\.b.* is an address, .*download it first"):
+            evaluate(checkpoint, overrides, others=others)
+
+
 def test_an_ensemble_of_a_model_with_itself_scores_as_the_model(finished_run: Path, tmp_path: Path):
     twice = tmp_path / "twice"
     evaluate(best(finished_run), [], out=str(twice), others=[best(finished_run)])

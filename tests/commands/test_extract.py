@@ -80,6 +80,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, frozen: str, capsys):
         check_features(other, data, learning)
     with pytest.raises(UserError, match="4 images of the split 'val'"):
         data.records("val")
+    for place in ("s3://b/store", str(tmp_path / "store" / "key.json")):
+        with pytest.raises(UserError, match=f"^out={place}"):
+            extract([*DATA, f"out={place}"])
     with pytest.raises(UserError, match="dtype=float8: did you mean"):
         extract([*DATA, "dtype=float8"])
     with pytest.raises(UserError, match=r"data\.blank_images=true changes images"):

@@ -80,6 +80,16 @@ def test_a_job_that_fails_is_told_and_the_others_finish(sweep, tmp_path, capsys)
     assert not overlap(said(tmp_path, 0), said(tmp_path, 2))
 
 
+def test_what_a_job_says_is_read_whatever_the_terminals_encoding(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("PYTHONIOENCODING", "gbk")
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nprint('\xff')\nsys.exit('error: no folder 狗')\n", "utf-8")
+    sweep(["a=1"])
+    assert "status 1: error: no folder 狗" in capsys.readouterr().out
+
+
 def test_gpus_are_dealt_to_jobs_and_none_to_two_at_once(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "visible_gpus", lambda: ["4", "5", "6", "7", "8"])
     sweep(*([f"a={n}", "meet=1"] for n in range(5)), devices=2)

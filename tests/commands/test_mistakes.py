@@ -73,6 +73,11 @@ def assert_one_sentence(result: tuple[object, str], *parts: str) -> None:
         ("objective.label_smoothing=2", ["objective.label_smoothing=2"]),
         ("decoding.max_length=0", ["decoding.max_length"]),
         ("ckpt=nowhere.ckpt", ["nowhere.ckpt"]),
+        ("ckpt=s3://b/last.ckpt", ["s3://b/last.ckpt is an address", "download it first"]),
+        ("+data.root=gs://b", ["data.root=gs://b is an address", "download it first"]),
+        ("data.features=https://a.b/c", ["data.features=https://a.b/c is an address"]),
+        ("model.encoder.weights=https://a.b/c.pth", ["weights=https://a.b/c.pth is an address"]),
+        ("hydra.run.dir=s3://b/run", ["hydra.run.dir=s3://b/run is an address", "copy it"]),
         ("trainer.precision=12", ["trainer", "12"]),
         ("trainer.accelerator=gpu", ["trainer.accelerator=gpu"]),
         ("trainer.devices=0", ["trainer.devices=0"]),
@@ -84,6 +89,14 @@ def test_one_sentence(train, tmp_path: Path, monkeypatch, override: str, parts: 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert_one_sentence(train(*SMALL, override), *parts)
     assert left_behind(tmp_path) == []
+
+
+def test_a_file_in_the_way_of_the_run(train, tmp_path: Path):
+    (tmp_path / "run").write_text("")
+    for place in ("run", "run/deep"):
+        assert_one_sentence(
+            train(*SMALL, f"hydra.run.dir={place}"), f"hydra.run.dir={place}", "run is no folder"
+        )
 
 
 def test_four_gpus_where_there_is_one(train, monkeypatch):
@@ -118,6 +131,13 @@ def test_missing_images_are_counted_and_named(train, tmp_path: Path):
     overrides = csv_data(tmp_path, 12)
     (tmp_path / "data" / "3.png").unlink()
     assert_one_sentence(train(*overrides), "1 of the 8", "3.png", "data.missing_images=skip")
+
+
+def test_pictures_that_are_addresses_are_not_fetched(train, tmp_path: Path):
+    overrides = csv_data(tmp_path, 12)
+    table = tmp_path / "data" / "captions.csv"
+    table.write_text(table.read_text().replace("3.png", "https://a.b/3.png"))
+    assert_one_sentence(train(*overrides), "1 of the 8", "a.b/3.png (an address: download it")
 
 
 def test_broken_images_are_counted_and_named(train, tmp_path: Path):

@@ -123,6 +123,7 @@ def test_a_pipe_that_does_not_wait_gets_everything():
     assert len(got[0]) == 1_000_000
 
 
+@pytest.mark.slow
 def test_evaluate_leaves_its_results_on_an_ascii_terminal_without_a_reader(
     finished_run: Path, tmp_path: Path
 ):

@@ -2,11 +2,10 @@ import json
 import warnings
 
 import pytest
-import torch.distributed as dist
-import torch.multiprocessing as multiprocessing
 
 from captionlab.errors import UserError
 from captionlab.metrics import CaptionMetrics, SplitScorer
+from ranks_support import run_ranks
 
 WORDS = ["a", "dog", "cat", "runs", "sleeps", "on", "grass", "red", "bed"]
 CAPTIONS = {i: " ".join(WORDS[(i * k) % 9] for k in range(2, 8)) for i in range(7)}
@@ -156,7 +155,6 @@ def test_ids_of_both_kinds_are_sorted_numbers_first():
 
 
 def on_one_rank(rank, folder):
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
     results = {}
     meteor = CountingMeteor()
     # 7 images on 2 ranks: the sampler repeats image 0 on rank 1
@@ -185,13 +183,12 @@ def on_one_rank(rank, folder):
         except Exception as error:
             results[name] = f"{type(error).__name__}: {error}"
     (folder / f"{rank}.json").write_text(json.dumps(results, default=plain))
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(on_one_rank, args=(folder,), nprocs=2)
+    run_ranks(on_one_rank, folder)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 

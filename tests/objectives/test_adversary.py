@@ -6,12 +6,11 @@ import copy
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from captionlab.memory import Memory
 from captionlab.models.discriminators import CNNDiscriminator
 from captionlab.objectives.adversary import Adversary
+from ranks_support import run_ranks
 
 
 def network(seed: int) -> CNNDiscriminator:
@@ -40,17 +39,15 @@ def learn(adversary: Adversary, part: slice) -> None:
         adversary.step()
 
 
-def work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def work(rank: int, folder: Path) -> None:
     adversary = Adversary(network(seed=rank), learning_rate=0.1, loss="bce", limit=1.1)
     adversary.agree()
     learn(adversary, slice(2 * rank, 2 * rank + 2))
-    torch.save(adversary.network.state_dict(), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(adversary.network.state_dict(), folder / f"{rank}.pt")
 
 
 def test_two_ranks_learn_what_one_learns_of_the_whole_batch(tmp_path: Path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    run_ranks(work, tmp_path)
     alone = Adversary(copy.deepcopy(network(0)), learning_rate=0.1, loss="bce", limit=1.1)
     learn(alone, slice(0, 4))
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))

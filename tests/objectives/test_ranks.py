@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from captionlab.decoding.generated import Generated
@@ -21,6 +20,7 @@ from captionlab.objectives.hard_attention import HardAttentionLoss
 from captionlab.objectives.scheduled_sampling import ScheduledSampling
 from captionlab.objectives.self_critical import SelfCritical
 from captionlab.objectives.variational import Variational
+from ranks_support import run_ranks
 from tests_support import Counting, tiny_preset
 
 # captions of the first half are far longer than those of the second
@@ -131,17 +131,15 @@ KINDS = [
 ]
 
 
-def work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def work(rank: int, folder: Path) -> None:
     found = {kind: gradients(kind, slice(2 * rank, 2 * rank + 2)) for kind in KINDS}
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(found, folder / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(str(folder),), nprocs=2)
+    run_ranks(work, folder)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from captionlab import __version__
 from captionlab.commands.door import answers, debugging
+from captionlab.commands.ending import ending_with_its_status
 from captionlab.commands.streams import prepare_streams, require_said
 
 # what argparse adds commands to, a class of its own without a public name
@@ -26,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         door = [sys.executable, "-m", "captionlab.commands.door", *arguments[1:]]
         os.execv(sys.executable, door)  # noqa: S606 - this very Python
     known = parser().parse_args(arguments)
-    with answers(debug):
-        status = run(known)
-        require_said()
-    sys.exit(status)
+    with ending_with_its_status():
+        with answers(debug):
+            status = run(known)
+            require_said()
+        sys.exit(status)
 
 
 def run(known: argparse.Namespace) -> int:

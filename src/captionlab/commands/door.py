@@ -22,6 +22,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from captionlab.commands.ending import ending_with_its_status
 from captionlab.commands.jobs import SCORE_FILE, finished, interrupted, require_same
 from captionlab.commands.run_folder import claimed, new_folder
 from captionlab.commands.streams import prepare_streams, require_said
@@ -104,7 +105,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
-        with answers(debug):
+        with ending_with_its_status(), answers(debug):
             sys.argv[1:] = as_readable_arguments(sys.argv[1:], groups())
             for one in sys.argv[1:]:
                 require_folder(one)

@@ -28,7 +28,8 @@ with end:
         work.wait()
     del numbers, work
     dist.destroy_process_group() if not status else None  # which leaves the threads of a held one
-    atexit.register(sum, range(10**8 * (3 if rank == 0 else 1)))
+    if rank == 0:
+        atexit.register(sum, range(10**8 * 3))
     sys.exit(status)
 """
 

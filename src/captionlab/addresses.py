@@ -11,7 +11,8 @@ from typing import Any
 from captionlab.errors import UserError
 
 # two letters at least, for C:/ is a drive; one slash is enough, for a Path keeps no more of them
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+\S")
+# (timm's local-dir:/folder is a name of a model)
+_ADDRESS = re.compile(r"(?!local-dir:)[A-Za-z][A-Za-z0-9+.-]+:/+\S")
 # what is written about a model, and leads nowhere
 _ABOUT = {"paper", "published"}
 

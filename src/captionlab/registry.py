@@ -241,6 +241,10 @@ def require_allowed(
             )
 
 
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 def is_listed(config: Mapping[str, Any]) -> bool:
     """Return whether a configuration names captionlab's own classes alone."""
     return all(
@@ -275,7 +279,8 @@ def _require_directives(key: str, node: Mapping[str, Any]) -> None:
 def _refusal(key: str, target: str, place: Place | None) -> str:
     other = next((p.kind for p in PLACES.values() if target in p.classes), None)
     if place is not None and other is not None:
-        return f"{key}._target_={target} is a {other}, and a {place.kind} belongs there."
+        wanted = _with_article(place.kind)
+        return f"{key}._target_={target} is {_with_article(other)}, and {wanted} belongs there."
     where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
     return (
         f"{key}._target_={target} is not among the classes that a file is trusted with ({where}): "

@@ -75,7 +75,8 @@ class Lead:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None or self._told or self._alone or not self._first:
+        # Ctrl-C comes to the others as it came here
+        if not isinstance(error, Exception) or self._told or self._alone or not self._first:
             return
         cluster = self._environment
         waiting = cluster is not None and cluster.creates_processes_externally
@@ -116,7 +117,11 @@ def together(trainer: pl.Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.world_size == 1 or not _of_another(error):
             raise
-        status = _status(getattr(trainer.strategy.launcher, "procs", []))
+        children: list[Any] = getattr(trainer.strategy.launcher, "procs", [])
+        started = children.copy()
+        # out of the sight of Lightning's observer, which kills this process for a child that failed
+        children.clear()
+        status = _status(started)
         if status < 0:  # it had no time for a message
             log.error(
                 "a process of this run was killed by %s, as a machine without memory does",

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
 
 MOST_BYTES = 2**30  # of one array of an archive
 KINDS = "biufU"  # booleans, integers, floats and text: no objects, no records
@@ -62,13 +62,12 @@ class ArrayArchive(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         member = self._members[name]
         try:
-            with zipfile.ZipFile(self._path) as archive:
-                with archive.open(member) as file:
-                    _require_whole(file, member.file_size)
+            with zipfile.ZipFile(self._path) as archive, archive.open(member) as file:
+                _require_whole(file, member.file_size)
                 if member.file_size > MOST_BYTES:
                     raise ValueError(f"{name} would need {member.file_size:,} bytes")
-                with archive.open(member) as file:
-                    return npy.read_array(file, allow_pickle=False)
+                file.seek(0)
+                return npy.read_array(file, allow_pickle=False)
         except Exception as error:
             raise _damaged(self._path, self._where, error) from None
 
@@ -93,5 +92,4 @@ def _require_whole(file: IO[bytes], size: int) -> None:
 def _damaged(path: Path, where: str, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError(f"{where} has no {path.name}")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"{where} cannot be read, {path.name} is damaged: {reason[:200]}")
+    return UserError(f"{where} cannot be read, {path.name} is damaged: {first_line(error)[:200]}")

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.addresses import require_local
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, did_you_mean, first_line
 
 MOST_VALUES = 2_000_000  # of a configuration and a tokenizer: a vocabulary has one for each word
 DEEPEST = 40
@@ -32,7 +31,6 @@ def load_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
-    require_local(path)
     _require_file(path)
     try:
         _require_archive(path)
@@ -48,8 +46,7 @@ def load_file(path: Path) -> dict[str, Any]:
         *(TypeError, AttributeError, AssertionError, OverflowError, MemoryError, RecursionError),
         *(NotImplementedError, ImportError),
     ) as error:
-        lines = str(error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{path} is damaged or not a checkpoint at all ({reason}).") from error
     if not isinstance(stored, dict):
         raise UserError(
@@ -75,8 +72,7 @@ def load_tensors(path: Path, where: str) -> Any:
         raise UserError(f"{where}: {error}") from error
     # torch.load raises whatever the bytes lead it to
     except Exception as error:
-        lines = str(error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{where} is not a file of PyTorch weights: {reason}") from error
 
 

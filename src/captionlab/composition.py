@@ -15,7 +15,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from captionlab.errors import UserError, about_file, did_you_mean
+from captionlab.errors import UserError, about_file, did_you_mean, first_line
 from captionlab.overrides import as_readable_arguments, explain_comma, explain_override
 from captionlab.registry import PLACES, TRAINING_PLACES, Place
 
@@ -232,12 +232,6 @@ def _all_keys(node: Any, key: str = "") -> Iterator[str]:
         inner = f"{key}.{name!s}" if key else str(name)
         yield inner
         yield from _all_keys(child, inner)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _explain_choice(error: BaseException) -> str:

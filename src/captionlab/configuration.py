@@ -22,13 +22,12 @@ from captionlab.composition import (
     compose,
     config_dir,
     explain,
-    first_line,
     groups,
     nearest_keys,
     require_parts,
 )
 from captionlab.config_references import keep, references
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, did_you_mean, first_line
 from captionlab.overrides import parse_override
 from captionlab.signatures import LABELS, locate
 

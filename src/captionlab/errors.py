@@ -47,6 +47,12 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
     return f"choose from {shown}{more}" if names else "there is nothing to choose from"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 # what the machine or another person can do to files, as opposed to a mistake in the program
 OF_FILES = {
     errno.ENOSPC: "make room, or choose another folder",

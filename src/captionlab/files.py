@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from captionlab.addresses import require_local
 from captionlab.errors import UserError
@@ -100,6 +102,18 @@ def _pour(source: Path, path: Path) -> None:
         open(path if descriptor is None else os.dup(descriptor), "wb") as written,
     ):
         shutil.copyfileobj(read, written)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of captionlab's own kind holds.
+
+    Raises:
+        ValueError: if it is no JSON in UTF-8, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def require_file_place(path: str, option: str, *, new_folder: bool = False) -> Path:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlparse
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, did_you_mean, first_line
 
 _SECONDS_TO_ANSWER = 3.0
 
@@ -140,10 +140,9 @@ def looking_for(who: str, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each of the many libraries behind it raises its own
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
             f"{who}.name={name}: there is no such model in Hugging Face's cache or hub, and no "
-            f"folder of that name that holds one ({lines[0] if lines else type(error).__name__})"
+            f"folder of that name that holds one ({first_line(error)})"
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from captionlab.commands.comparison import read_run
+from captionlab.commands.evaluation_folder import difference
+from captionlab.commands.jobs import read_score, require_same
 from captionlab.commands.run_files import read_captions, read_references, read_results
 from captionlab.errors import UserError
 from captionlab.training.table import read_table
@@ -69,3 +71,21 @@ def test_rows_of_another_length_are_read_as_far_as_they_go(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     (tmp_path / "metrics.csv").write_text("epoch,val/cider\n0,0.5,7,8\n1\n2,0.25\n")
     assert read_run(tmp_path).curves == {"val/cider": [(0, 0.5), (2, 0.25)]}
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"{"])
+def test_results_that_cannot_be_read_do_not_say_of_which_settings_they_are(
+    tmp_path: Path, content: bytes
+):
+    (tmp_path / "results.json").write_bytes(content)
+    assert difference(tmp_path, {}) == "they do not say which"
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"a: b: c"])
+def test_what_a_job_left_is_named_where_it_is_no_yaml(tmp_path: Path, content: bytes):
+    (tmp_path / "overrides.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"overrides\.yaml is no YAML: "):
+        require_same(tmp_path, ["a=1"])
+    (tmp_path / "score.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(UserError, match=r"score\.json holds no score of a job"):
+        read_score(tmp_path / "score.json")

@@ -216,3 +216,12 @@ def test_an_encoding_that_gives_no_text_is_refused(tmp_path: Path, encoding: str
     write_text(tmp_path / "captions.csv", "image,caption\na.jpg,A dog\n")
     with pytest.raises(UserError, match=r"data.source.encoding=.* is no encoding"):
         CsvCaptions(root=str(tmp_path), encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("7", 7), ("0", 0), ("007", "007"), ("00", "00"), ("7" * 5000, "7" * 5000), ("٧", "٧")],
+)
+def test_a_number_that_keeps_its_digits_is_one(tmp_path: Path, given: str, kept: int | str):
+    write_text(tmp_path / "captions.csv", f"image,caption,image_id\na.jpg,A dog,{given}\n")
+    assert CsvCaptions(root=str(tmp_path)).records("train")[0].image_id == kept

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from captionlab.configuration import build
 from captionlab.data.datamodule import CaptionDataModule
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.references import PreparedReferences
@@ -197,7 +197,7 @@ def require_optimizer(module: CaptioningModule) -> None:
     try:
         optimizer = module.new_optimizer([{"params": [weight]}])
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"optimizer: {str(error).splitlines()[0]}") from error
+        raise UserError(f"optimizer: {first_line(error)}") from error
     module.new_schedule(optimizer, steps=10, epochs=1)
 
 

@@ -13,10 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from captionlab.addresses import require_local
-from captionlab.commands.run_files import read_captions, read_results
+from captionlab.commands.run_files import read_captions, read_results, read_yaml
 from captionlab.config_references import resolve_references
 from captionlab.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
@@ -29,9 +27,6 @@ OUTPUT, RESUMED = "output_dir", "ckpt"
 SEED = "seed"
 BESIDE = ("cider", "bleu_4", "meteor", "truth", "div_2", "loss")  # what stands beside a metric
 
-# the parser written in C where there is one: a sweep has hundreds of these files
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -40,6 +35,7 @@ class Run:
     ``config`` is flat (``{"model.decoder.hidden": 192}``). ``curves`` holds each logged value's
     (epoch, value) pairs. ``scores``: ``val/...`` of the best epoch, ``test/...`` of the end.
     ``best``: the epoch of the best checkpoint, counted from 0; None where it is not known.
+    ``data``: what its results.json tells of the data that it read, unchecked.
     """
 
     path: Path
@@ -48,6 +44,7 @@ class Run:
     curves: dict[str, list[tuple[int, float]]]
     finished: bool
     best: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -161,9 +158,19 @@ def read_run(folder: Path) -> Run:
         for epoch, value in points
         if epoch == best
     }
-    results = folder / RESULTS
-    scores |= _numbers(read_results(results))
-    return Run(folder, flat, scores, curves, results.exists(), best if best >= 0 else None)
+    finished = (folder / RESULTS).exists()
+    results = read_results(folder / RESULTS)
+    scores |= _numbers(results)
+    data = results.get("data")
+    return Run(
+        folder,
+        flat,
+        scores,
+        curves,
+        finished,
+        best if best >= 0 else None,
+        data if isinstance(data, dict) else {},
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -173,10 +180,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         UserError: if they cannot be read.
     """
     path = folder / CONFIG
-    try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    config = read_yaml(path)
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no settings")
     config.pop("logger", None)  # where a run was logged, by which name, is no setting of it

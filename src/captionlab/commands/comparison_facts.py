@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from captionlab.commands.comparison import CAPTIONS, RESULTS, Group, Run
-from captionlab.commands.run_files import read_results
+from captionlab.commands.comparison import CAPTIONS, Run
 from captionlab.data.summary import origin
 from captionlab.training.provenance import told_checkpoint, told_data, told_decoding
 
@@ -22,10 +21,10 @@ def run_facts(run: Run, metric: str) -> dict[str, str]:
     }
 
 
-def page_facts(groups: Sequence[Group], metric: str) -> dict[str, str]:
-    """Return the same of all runs, for a heading: what they have in common, or how many differ."""
-    runs = [run for group in groups for run in group.runs]
-    told = [run_facts(run, metric) for run in runs]
+def page_facts(
+    runs: Sequence[Run], told: Sequence[Mapping[str, str]], metric: str
+) -> dict[str, str]:
+    """Return the ``run_facts`` of all runs for a heading: what they share, or how many differ."""
     facts = {name: _joined([one[name] for one in told]) for name in ("data", "decoding")}
     if len(runs) == 1:
         facts["checkpoint"] = told[0]["checkpoint"]
@@ -51,7 +50,7 @@ def _below(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _data(run: Run, split: str) -> str:
-    stored = _stored(run)
+    stored = run.data
     settings = _below(run.config, "data.")
     if not stored:  # it is not finished, or was before runs told their data
         source = _below(settings, "source.")
@@ -66,13 +65,8 @@ def _data(run: Run, split: str) -> str:
 
 def _captioned(run: Run) -> str:
     """Return the split of which a run left captions: the first one that it tested."""
-    splits = _stored(run).get("splits")
+    splits = run.data.get("splits")
     return next(iter(splits), "test") if isinstance(splits, dict) else "test"
-
-
-def _stored(run: Run) -> dict[str, Any]:
-    data = read_results(run.path / RESULTS).get("data")
-    return data if isinstance(data, dict) else {}
 
 
 def _checkpoint(run: Run) -> str:

@@ -41,24 +41,25 @@ def write_page(
     ``trust``: classes, or packages of your own, that read the runs' data.
     """
     keys = telling(groups)
+    runs = [run for group in groups for run in group.runs]
+    told = {run.path: run_facts(run, metric) for run in runs}
     data = {
         "metric": metric,
         "keys": [[key, title] for key, title in titled(keys).items()],
         "scores": [metric, *beside(groups, metric, every=True)],
-        "rows": [row(group, gap, keys, metric) for group, gap in zip(groups, gaps, strict=True)],
+        "rows": [row(group, gap, keys, told) for group, gap in zip(groups, gaps, strict=True)],
         "images": images(groups, trust),
     }
     template = Template(
         files("captionlab.commands").joinpath("comparison_template.html").read_text("utf-8")
     )
-    runs = sum(len(group.runs) for group in groups)
     # "<" could end the script element
     content = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    facts = page_facts(groups, metric)
-    names = {run.config.get("data.name") for group in groups for run in group.runs}
+    facts = page_facts(runs, list(told.values()), metric)
+    names = {run.config.get("data.name") for run in runs}
     name = f" on {names.pop()}" if len(names) == 1 and None not in names else ""
     page = template.substitute(
-        title=html.escape(f"{runs} run{'s' * (runs != 1)} by {metric}{name}"),
+        title=html.escape(f"{len(runs)} run{'s' * (len(runs) != 1)} by {metric}{name}"),
         facts=fact_list(facts),
         data=content,
     )
@@ -67,8 +68,13 @@ def write_page(
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def row(group: Group, gap: Difference | None, keys: Sequence[str], metric: str) -> dict[str, Any]:
-    """Return what the page knows of a group."""
+def row(
+    group: Group,
+    gap: Difference | None,
+    keys: Sequence[str],
+    told: Mapping[Path, Mapping[str, str]],
+) -> dict[str, Any]:
+    """Return what the page knows of a group; ``told``: the ``run_facts`` of each run, by its path."""
     words = [said(group.settings[key]) for key in keys if group.settings[key] is not None]
     names = sorted({name for run in group.runs for name in run.scores})
     return {
@@ -79,7 +85,7 @@ def row(group: Group, gap: Difference | None, keys: Sequence[str], metric: str) 
         "runs": [
             {
                 "path": str(run.path),
-                "facts": run_facts(run, metric),
+                "facts": told[run.path],
                 "finished": run.finished,
                 "seconds": run.seconds,
                 "epochs": run.epochs,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captionlab.errors import UserError
+from captionlab.files import read_json
 
 RESULTS, SETTINGS = "results.json", "settings"
 
@@ -62,7 +63,7 @@ def holds_results(folder: Path) -> bool:
 def difference(folder: Path, settings: Mapping[str, Any]) -> str | None:
     """Return the first setting in which results differ from these, in words; None if none does."""
     try:
-        stored = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        stored = read_json(folder / RESULTS)
     except (OSError, ValueError):
         stored = None
     before = stored.get(SETTINGS) if isinstance(stored, dict) else None

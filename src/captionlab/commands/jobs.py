@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from captionlab.commands.run_files import read_yaml
 from captionlab.errors import UserError
+from captionlab.files import read_json
 
 SCORE_FILE = "score.json"
 # overrides that say where weights come from, not what is tried
@@ -25,10 +24,7 @@ def require_same(folder: Path, overrides: Sequence[str]) -> None:
     path = folder / "overrides.yaml"
     if not path.exists():
         return
-    try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    stored = read_yaml(path)
     before = settings(stored if isinstance(stored, list) else [])
     if before != settings(overrides):
         raise UserError(
@@ -66,7 +62,7 @@ def read_score(path: Path) -> float | None:
         UserError: if that is no score.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         score = content["score"]
         return None if score is None else float(score)
     except (ValueError, TypeError, LookupError) as error:
@@ -76,10 +72,7 @@ def read_score(path: Path) -> float | None:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    content = read_yaml(path) if path.exists() else {}
     return content if isinstance(content, dict) else {}
 
 

@@ -18,7 +18,7 @@ from captionlab.commands.streams import has_reader
 from captionlab.data.files import nearest
 from captionlab.data.image_files import BrokenImage
 from captionlab.decoding.captions import all_captions
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
 from captionlab.files import replacing, require_file_place
 from captionlab.inference import LoadedCaptioner, load_captioner
 
@@ -98,7 +98,7 @@ def choose_device(name: str) -> str:
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"--device {name} cannot be used here ({reason}); say auto or cpu."
         ) from error

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from captionlab.data.fields import identifier, text
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
+from captionlab.files import read_json
+
+# the parser written in C where there is one: a sweep has hundreds of these files
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_captions(path: Path) -> dict[int | str, str]:
@@ -45,12 +50,24 @@ def read_results(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds: plain values, none of which is built.
+
+    Raises:
+        UserError: if it is no YAML in UTF-8, or is nested too deeply to be read.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is no YAML: {first_line(error)}") from error
+
+
 def _json(path: Path, missing: Any) -> Any:
     if not path.exists():
         return missing
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        return read_json(path)
+    except ValueError as error:
         raise UserError(f"{path} is no JSON: {str(error)[:200]}") from None
 
 

@@ -22,7 +22,7 @@ import torch
 from captionlab.array_files import map_array
 from captionlab.data.records import CaptionRecord
 from captionlab.errors import UserError
-from captionlab.files import replacing
+from captionlab.files import read_json, replacing
 from captionlab.memory import Memory
 
 FORMAT = 1
@@ -90,6 +90,11 @@ class FeatureStore:
         number, row = self._places[str(image_id)]
         slots, pooled, mask = (torch.from_numpy(part[row].copy()) for part in self._shards[number])
         return Memory(slots, pooled, mask)
+
+    def count_slots(self, image_id: int | str) -> int:
+        """Return N of one image's memory, which is not read for it."""
+        number, row = self._places[str(image_id)]
+        return len(self._shards[number][0][row])
 
     @property
     def fit(self) -> str:
@@ -248,8 +253,8 @@ def _json(path: Path, where: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        value = read_json(path)
+    except ValueError:
         raise UserError(f"{where} is damaged: {path.name} is not JSON") from None
     if not isinstance(value, dict):
         raise UserError(f"{where} is damaged: {path.name} holds no object")

@@ -73,9 +73,9 @@ def captions(value: Any, where: str, key: str) -> list[str]:
     return [text(one, where, f"{key}[{index}]") for index, one in enumerate(value)]
 
 
-def is_no_value(cell: str) -> bool:
-    """Return whether a table's cell holds nothing but a data frame's sign for no value."""
-    return cell.strip().lower() in NO_VALUE
+def cell(value: str) -> str:
+    """Return a table's cell, empty where it holds nothing but a data frame's sign for no value."""
+    return "" if value.strip().lower() in NO_VALUE else value
 
 
 def named(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from captionlab.data.fields import is_no_value
+from captionlab.data.fields import cell
 from captionlab.data.files import data_root, find, listed, read_lines, require
 from captionlab.data.readers_karpathy import FLICKR_FOLDERS, karpathy_files, karpathy_images
 from captionlab.data.records import STANDARD_SPLITS, Entry, Reader, hash_split
@@ -206,7 +206,7 @@ def captions_txt(file: Path, encoding: str = "utf-8") -> Captions:
             image, caption = cells
         if not comma:
             raise UserError(f"{file}:{number}: no comma between image and caption: {line[:60]!r}")
-        captions.setdefault(image.strip(), []).append("" if is_no_value(caption) else caption)
+        captions.setdefault(image.strip(), []).append(cell(caption))
     return captions
 
 
@@ -233,7 +233,7 @@ def results_csv(file: Path, encoding: str = "utf-8") -> Captions:
         parts = re.fullmatch(r"([^|]+)\|\s*\d+\s*(?:\||\s)(.*)", line)
         if parts is None:
             raise UserError(f"{file}:{number}: expected IMAGE| N| caption, not {line[:60]!r}")
-        captions.setdefault(parts[1].strip(), []).append("" if is_no_value(parts[2]) else parts[2])
+        captions.setdefault(parts[1].strip(), []).append(cell(parts[2]))
     return captions
 
 

@@ -25,6 +25,7 @@ SPLIT_NAMES = {
     "validation": "val",
     "testing": "test",
 }
+MOST_DIGITS = 4300  # that Python makes a number of
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 
 
@@ -169,11 +170,8 @@ def _image_id(value: Any, name: str, where: str) -> int | str:
         return name
     # COCO's result format has numbers; 007 stays a text, or it would lose its zeros
     text = str(identifier(value, where, "image_id")).strip()
-    return int(text) if text.isascii() and text.isdecimal() and text == _shortest(text) else text
-
-
-def _shortest(digits: str) -> str:
-    return digits.lstrip("0") or "0"
+    is_number = text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")
+    return int(text) if is_number and len(text) <= MOST_DIGITS else text
 
 
 def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:

@@ -126,7 +126,7 @@ def hash_split(names: Iterable[str]) -> dict[str, str]:
 
     The same names give the same split on every machine; from 3 names on no split is empty.
     """
-    ordered = sorted(set(names), key=lambda name: _digest(name))
+    ordered = sorted(set(names), key=_digest)
     held_out = max(1, round(len(ordered) / 10)) if len(ordered) >= 3 else 0
     return {
         name: "val" if place < held_out else "test" if place < 2 * held_out else "train"

@@ -7,7 +7,6 @@ the image's width and height where the file tells its size, and of the largest c
 from __future__ import annotations
 
 import base64
-import binascii
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ class TsvRegions:
                 for name in ("boxes", "features")
             )
             size = [np.array(float(row["image_w"])), np.array(float(row["image_h"]))]
-        except (KeyError, ValueError, binascii.Error) as error:
+        except (KeyError, ValueError) as error:
             raise UserError(f"{where}: the line is not {' '.join(TSV)} ({error})") from error
         return _memory(slots, boxes, size, where)
 

@@ -24,10 +24,14 @@ def summarize(records: Sequence[CaptionRecord]) -> dict[str, Any]:
         name = record.image.name if isinstance(record.image, Path) else ""
         digest.update("\x1f".join((repr(record.image_id), name, *record.captions)).encode())
         digest.update(b"\x1e")
+    return {**count(records), "digest": digest.hexdigest()[:16]}
+
+
+def count(records: Sequence[CaptionRecord]) -> dict[str, int]:
+    """Return the number of images and captions of a split."""
     return {
         "images": len(records),
         "captions": sum(len(record.captions) for record in records),
-        "digest": digest.hexdigest()[:16],
     }
 
 

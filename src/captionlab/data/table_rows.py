@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionlab.data.fields import captions, file_name, is_no_value, text
+from captionlab.data.fields import captions, cell, file_name, text
 from captionlab.data.json_files import read_json_line
 from captionlab.errors import UserError, did_you_mean
 
@@ -34,10 +34,10 @@ def csv_rows(
     try:
         for cells in reader:
             line, start = start, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue
             if not header:
-                header = [cell.strip() for cell in cells]
+                header = [name.strip() for name in cells]
                 _check_header(header, f"{file}:{line}", image_column, caption_column)
                 continue
             if len(cells) != len(header):
@@ -45,8 +45,7 @@ def csv_rows(
                     f"{file}:{line}: {len(cells)} cells where the header names {len(header)}; "
                     f"a caption that holds {delimiter!r} needs double quotes around it"
                 )
-            cells = ["" if is_no_value(cell) else cell for cell in cells]
-            row = dict(zip(header, cells, strict=True))
+            row = dict(zip(header, map(cell, cells), strict=True))
             caption = row[caption_column] if caption_column in row else row["captions"]
             name = row[image_column]
             if "\0" in name:

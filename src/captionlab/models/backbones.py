@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, did_you_mean, first_line
 
 # where a network stops being features; all that follows belongs to its classifier
 _CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "flatten", "head", "heads"}
@@ -97,7 +97,7 @@ def build_trunk(name: str, image_size: int) -> tuple[Trunk, int]:
         trunk = _cut(name, models.get_model(name, weights=None, **_options(name, image_size)))
         slots, _ = _on_meta(trunk.eval(), _meta_images(image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"the encoder {name} cannot take images of image_size={image_size}: {reason}"
         ) from error

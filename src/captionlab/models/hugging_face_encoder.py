@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
 from captionlab.hugging_face import entries_of, load_config, looking_for, pretrained, transformers
 from captionlab.memory import Memory
 from captionlab.models.encoders import Trainable, TrunkEncoder
@@ -86,7 +86,7 @@ def _network(name: str, weights: str | None, architecture: dict[str, Any] | None
         try:
             network = factory.from_config(config)
         except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(
                 f"{WHO}.architecture={architecture} cannot be built: {reason}"
             ) from error
@@ -104,7 +104,7 @@ def _measure(network: Any, name: str, image_size: int) -> tuple[int, int]:
         rows = _rows(found.last_hidden_state)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         wanted = f"; it was made for image_size={own}" if own else ""
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{WHO}.name={name} gives no features of images of image_size={image_size}: "
             f"{reason}{wanted}"

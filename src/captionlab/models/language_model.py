@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from captionlab.errors import UserError
+from captionlab.errors import UserError, first_line
 from captionlab.hugging_face import entries_of, load_config, pretrained, transformers
 from captionlab.memory import Memory
 from captionlab.models.attention import NoAttention
@@ -236,7 +236,7 @@ def _causal_model(
     try:
         model = factory.from_config(load_config(WHO, name, entries))
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{WHO}.architecture={architecture} is no causal language model: {reason}"
         ) from error

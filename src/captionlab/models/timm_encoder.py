@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.errors import UserError, did_you_mean, first_line
 from captionlab.memory import Memory
 from captionlab.models.encoders import Trainable, TrunkEncoder
 from captionlab.models.pretrained import KEY
@@ -93,7 +93,7 @@ def _create(name: str, pretrained: bool, image_size: int) -> Any:
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **sizes)
     except (RuntimeError, AssertionError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"timm's {name} cannot be had (image_size={image_size}, pretrained={pretrained}): "
             f"{reason}; weights=null starts from random ones, weights=PATH from a file"

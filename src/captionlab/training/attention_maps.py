@@ -43,14 +43,14 @@ def lay_attention(
         weights: (T,N); slots that only pad the item in its batch come last.
     """
     features, fit = dataset.features, dataset.fit
-    if features is not None:
-        memory = features.read(dataset.records[index].image_id)
-        weights = weights[:, : len(memory.mask)]
-        if memory.boxes is not None:
-            return over_boxes(weights, memory.boxes)
-        if not isinstance(features, FeatureStore):
+    image_id = dataset.records[index].image_id
+    if isinstance(features, FeatureStore):
+        weights, fit = weights[:, : features.count_slots(image_id)], features.fit
+    elif features is not None:
+        memory = features.read(image_id)
+        if memory.boxes is None:
             return f"{features.path} tells no boxes, so where its regions are is not known"
-        fit = features.fit
+        return over_boxes(weights[:, : len(memory.mask)], memory.boxes)
     slots = weights.shape[-1]
     side = math.isqrt(slots)
     if side < 2 or side**2 != slots:

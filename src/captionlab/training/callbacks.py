@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from captionlab.data.summary import summarize
+from captionlab.data.summary import count
 from captionlab.errors import UserError
 from captionlab.training.dashboards import CaptionWandbLogger
 from captionlab.training.examples import collect_examples, watched
@@ -150,7 +150,7 @@ class Gallery(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         dataset = data.dataset(split)
         examples = collect_examples(dataset, scores, self._images, module.looks)
-        read = {"name": data.name, "origin": module.data_origin, **summarize(dataset.records)}
+        read = {"name": data.name, "origin": module.data_origin, **count(dataset.records)}
         stored = None if dataset.features is None else dataset.features.path
         facts = {
             "data": told_data(read, split, scored=len(scores.captions), features=stored),

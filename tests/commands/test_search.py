@@ -26,7 +26,9 @@ score = -abs(float(values["x"]) - 3)
 rows = ["epoch,step,val/cider"]
 for epoch in range(4):
     rows.append(f"{epoch},{epoch},{score + epoch / 100}")
-    (folder / "metrics.csv").write_text("\\n".join(rows))
+    # renamed into place, as a run's table is: the search reads it at any moment
+    (folder / "metrics.tmp").write_text("\\n".join(rows))
+    os.replace(folder / "metrics.tmp", folder / "metrics.csv")
     if score < -2 and int(folder.name) > 1:  # the first two are never ended early
         time.sleep(float(values["patience"]))
 (folder / "overrides.yaml").write_text(json.dumps(sys.argv[1:-1]))

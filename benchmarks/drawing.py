@@ -10,8 +10,8 @@ from collections.abc import Callable
 from random import Random
 from time import perf_counter
 
+from captionlab.data.readers.shapes import Shapes, captions, draw, is_true, sample_scene
 from captionlab.data.records import CaptionRecord
-from captionlab.data.shapes import Shapes, captions, draw, is_true, sample_scene
 
 
 def rate(work: Callable[[int], object], count: int) -> float:

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from captionlab.commands.extract import extract
-from captionlab.configuration import Sizes, build_captioner, build_data, compose, resolve
-from captionlab.objectives.cross_entropy import CrossEntropy
+from captionlab.build import Sizes, build_captioner, build_data
+from captionlab.cli.extract import extract
+from captionlab.config.compose import compose
+from captionlab.config.resolve import resolve
+from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
 
 WORDS = ["a", "dog", "runs", "over", "wet", "sand", "near", "the", "sea", "today"]
 

@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
-from captionlab.commands.assemble import build_module, training_text
-from captionlab.configuration import Sizes, build_captioner, build_data, compose, resolve
+from captionlab.build import Sizes, build_captioner, build_data
+from captionlab.config.compose import compose
+from captionlab.config.resolve import resolve
 from captionlab.data.dataset import CaptionBatch
+from captionlab.training.build import build_module, training_text
 
 POLICY = ["objective=adversarial", "objective.warm_up_steps=0"]
 GUMBEL = [*POLICY, "objective.adversarial=1", "objective.estimator=gumbel"]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-from captionlab.objectives.rewards import Reward, TrainingText
+from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 
 WORDS = 2000
 EOS = 2

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captionlab.memory import Memory
-from captionlab.models.attention import GatedAdditiveAttention
-from captionlab.models.rnn_decoder import RNNDecoder
+from captionlab.core.memory import Memory
+from captionlab.models.attention.base import GatedAdditiveAttention
+from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder
 
 PAD, BOS = 0, 1
 

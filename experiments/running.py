@@ -39,7 +39,7 @@ def evaluate_all(jobs: list[tuple[Path, Path, list[str]]], at_a_time: int) -> No
     def evaluate(job: tuple[Path, Path, list[str]]) -> None:
         checkpoint, out, overrides = job
         if not (out / "results.json").exists():
-            command = ["-m", "captionlab.commands.cli", "evaluate", str(checkpoint)]
+            command = ["-m", "captionlab.cli.main", "evaluate", str(checkpoint)]
             run([*command, "meteor=false", *overrides, "--out", str(out)], f"evaluate {out}", 1)
 
     with ThreadPoolExecutor(at_a_time) as pool:
@@ -50,7 +50,7 @@ def extract(store: Path, overrides: list[str]) -> None:
     """Store what the encoder sees of every picture (goes on where it stopped by itself)."""
     if not (store / "index.json").exists():
         run(
-            ["-m", "captionlab.commands.cli", "extract", *overrides, f"out={store}"],
+            ["-m", "captionlab.cli.main", "extract", *overrides, f"out={store}"],
             "extract",
             None,
         )

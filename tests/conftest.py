@@ -109,3 +109,13 @@ def flickr8k_root() -> Path:
     if not FLICKR8K.is_dir():
         pytest.skip("no ../shared/data/flickr8k beside the checkout")
     return FLICKR8K
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small training run on the built-in data."""
+    from commands_support import SMALL, run_train
+
+    folder = tmp_path_factory.mktemp("work")
+    run_train(folder, *SMALL, "hydra.run.dir=run")
+    return folder / "run"

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from captionlab.checkpoints import portable
+from captionlab.inference.checkpoints import portable
 from captionlab.text.tokenizers import WordTokenizer
 from tests_support import tiny_captioner, tiny_config
 

@@ -23,7 +23,7 @@ def _rank(rank: int, work: Work, folder: Path, ranks: int) -> None:
     work(rank, folder)
     dist.barrier()
     # gloo's threads may outlive the group and abort an interpreter that is being taken apart: see
-    # captionlab.commands.ending
+    # captionlab.cli.ending
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

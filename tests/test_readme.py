@@ -10,12 +10,13 @@ import pytest
 import torch
 import yaml
 
-from captionlab.configuration import Sizes, build_captioner, config_dir
+from captionlab.build import Sizes, build_captioner
+from captionlab.config.check import RUNTIME_ARGUMENTS, check
+from captionlab.config.compose import config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
-from captionlab.objectives.adversarial import Adversarial
-from captionlab.objectives.rewards import Reward, TrainingText
-from captionlab.signatures import RUNTIME_ARGUMENTS, check
+from captionlab.objectives.adversarial.objective import Adversarial
+from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from tests_support import tiny_captioner, tiny_config
 
 README = Path(__file__).parents[1] / "README.md"

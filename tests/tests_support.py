@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from captionlab.configuration import Sizes, build_captioner, compose, config_dir, resolve
+from captionlab.build import Sizes, build_captioner
+from captionlab.config.compose import compose, config_dir
+from captionlab.config.resolve import resolve
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.rewards import Reward, TrainingText
+from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from captionlab.text.tokenizers import SubwordTokenizer
 
 # seconds after which a process is thought to hang; it decides no result, however busy the machine

@@ -13,8 +13,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from captionlab.checkpoints import read_checkpoint
-from captionlab.configuration import build_data
+from captionlab.build import build_data
+from captionlab.inference.checkpoints import read_checkpoint
 
 SHOWN_EPOCHS = 8
 SHOWN_CAPTIONS = 10

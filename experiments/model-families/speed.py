@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from captionlab.checkpoints import captioner_of, read_checkpoint
-from captionlab.configuration import build, build_data
+from captionlab.build import build_data
+from captionlab.config.instantiate import build_part
 from captionlab.decoding import Beam
+from captionlab.inference.checkpoints import captioner_of, read_checkpoint
 
 STEPS = 12
 
@@ -33,7 +34,7 @@ def measure(path: Path) -> dict[str, float]:
     data.tokenizer = stored.tokenizer
     captioner = captioner_of(stored)
     batch = next(iter(data.train_dataloader()))
-    objective = build(stored.config["objective"], "objective")
+    objective = build_part(stored.config["objective"], "objective")
     captions = int((batch.lengths > 0).sum())
     learned = [p for p in captioner.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-6)

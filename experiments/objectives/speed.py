@@ -16,10 +16,10 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from captionlab.checkpoints import captioner_of, read_checkpoint
-from captionlab.commands.assemble import build_module, training_text
-from captionlab.configuration import build_data
+from captionlab.build import build_data
+from captionlab.inference.checkpoints import captioner_of, read_checkpoint
 from captionlab.objectives.base import Prepared, Stepping, Timed
+from captionlab.training.build import build_module, training_text
 
 STEPS = 12
 

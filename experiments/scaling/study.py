@@ -89,7 +89,7 @@ def scores(out: Path) -> dict[str, dict[str, float]]:
                 "--out",
                 str(folder),
             ]
-            run(["-m", "captionlab.commands.cli", "evaluate", str(best), *how], 1)
+            run(["-m", "captionlab.cli.main", "evaluate", str(best), *how], 1)
         stored = json.loads((folder / "results.json").read_text())
         captions = (folder / "captions.json").read_text()
         read[devices] = ({k: v for k, v in stored.items() if k != "intervals"}, captions)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from captionlab import load_captioner
-from captionlab.data.shapes import Shapes
+from captionlab.data.readers.shapes import Shapes
 
 ROWS, COLUMNS = 2, 4
 

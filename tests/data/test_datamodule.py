@@ -2,9 +2,9 @@ from functools import partial
 
 import pytest
 
+from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
-from captionlab.data.shapes import Shapes
-from captionlab.errors import UserError
+from captionlab.data.readers.shapes import Shapes
 from captionlab.text.tokenizers import WordTokenizer
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from captionlab.data.dataset import CaptionDataset, CaptionExample, Collate, EvaluationSampler
-from captionlab.data.images import Augment
+from captionlab.data.images.prepare import Augment
 from captionlab.data.records import CaptionRecord
 from captionlab.text.tokenizers import WordTokenizer
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from data_support import write_text
 
-from captionlab.configuration import build_data
+from captionlab.build import build_data
+from captionlab.core.errors import UserError
 from captionlab.data.mixing import Extra
-from captionlab.data.readers_tables import CsvCaptions
-from captionlab.data.shapes import Shapes
-from captionlab.errors import UserError
+from captionlab.data.readers.shapes import Shapes
+from captionlab.data.readers.tables import CsvCaptions
 from tests_support import tiny_config
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from captionlab.data.datamodule import CaptionDataModule
-from captionlab.data.images import Augment
+from captionlab.data.images.prepare import Augment
 from captionlab.data.order import TrainingSampler
-from captionlab.data.shapes import Shapes
+from captionlab.data.readers.shapes import Shapes
 from captionlab.text.tokenizers import WordTokenizer
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord, Entry, Reader, drop_missing, hash_split
-from captionlab.errors import UserError
 
 
 def reader(captions: list[str]) -> Reader:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Beam, Greedy
-from captionlab.errors import UserError
 
 LENGTH = 4  # longest caption of the exhaustive tests, in tokens
 EVERYTHING = 4 * 5 ** (LENGTH - 1)  # at least as many beams as there are hypotheses at any step

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Beam, Greedy
 from captionlab.decoding.ensemble import Ensemble, EnsembleMemory
-from captionlab.errors import UserError
 from tests_support import PRESETS, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0}

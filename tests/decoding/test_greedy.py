@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Greedy
-from captionlab.errors import UserError
 
 
 def test_greedy_takes_the_most_probable_token_each_step(make_model):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_beam import EVERYTHING, LENGTH, enumerate_captions, listed
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Beam
-from captionlab.errors import UserError
 
 WORDS = {"dog": 3, "dogs": 4, "red": 5, "ball": 6}
 

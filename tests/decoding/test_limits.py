@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Beam, Greedy, Sampling
 from captionlab.decoding.limits import no_repeat
 from captionlab.decoding.sampling import distinct, typical
-from captionlab.errors import UserError
 
 WORDS = {"a": 3, "cat": 4, "on": 5, "mat": 6}
 METHODS = [

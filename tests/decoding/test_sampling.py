@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding import Greedy, Sampling
 from captionlab.decoding.sampling import noise_of
-from captionlab.errors import UserError
 
 PROBABILITIES = torch.tensor([0.05, 0.5, 0.1, 0.25, 0.1])
 

@@ -13,9 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from captionlab.checkpoints import captioner_of, read_checkpoint
-from captionlab.commands.evaluate import configure
-from captionlab.errors import UserError
+from captionlab.cli.evaluate import configure
+from captionlab.core.errors import UserError
+from captionlab.inference.checkpoints import captioner_of, read_checkpoint
 from hostile_support import MEMORY, forget_peak, honest, peak_memory, watched
 
 PLAIN = st.one_of(

@@ -10,7 +10,7 @@ import pytest
 from fuzz_support import changed, cuts, ends_well
 from PIL import Image
 
-from captionlab.data.image_files import BrokenImage, broken_reason, load_image
+from captionlab.data.images.files import BrokenImage, broken_reason, load_image
 
 EXIF = Image.Exif()
 EXIF[0x0112] = 6

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from captionlab.commands.limits import require_limits
-from captionlab.configuration import compose, groups, require_parts, resolve
-from captionlab.errors import UserError
-from captionlab.overrides import as_readable_arguments, explain_override
-from captionlab.signatures import check
+from captionlab.cli.limits import require_limits
+from captionlab.config.check import check
+from captionlab.config.compose import compose, groups, require_parts
+from captionlab.config.override_syntax import as_readable_arguments, explain_override
+from captionlab.config.resolve import resolve
+from captionlab.core.errors import UserError
 
 KEYS = st.one_of(
     st.sampled_from(

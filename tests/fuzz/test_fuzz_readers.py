@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from captionlab.data.readers_coco import CocoOfficial
-from captionlab.data.readers_flickr import (
+from captionlab.data.readers.coco import CocoOfficial
+from captionlab.data.readers.flickr import (
     Flickr8kCaptionsTxt,
     Flickr8kPublished,
     Flickr30kPublished,
 )
-from captionlab.data.readers_karpathy import Karpathy
-from captionlab.data.readers_tables import CsvCaptions, JsonlCaptions
+from captionlab.data.readers.karpathy import Karpathy
+from captionlab.data.readers.tables import CsvCaptions, JsonlCaptions
 from captionlab.data.records import CaptionSource, drop_missing
 
 NAMES = [f"{number}_a.jpg" for number in range(5)]

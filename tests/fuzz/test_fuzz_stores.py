@@ -14,14 +14,14 @@ import pytest
 import torch
 from fuzz_support import changed, cuts, ends_well
 
-from captionlab.commands.comparison import read_run
-from captionlab.commands.run_files import read_captions, read_references
-from captionlab.data.features import FeatureStore, write_store
+from captionlab.core.memory import Memory
+from captionlab.data.features.regions import open_features
+from captionlab.data.features.store import FeatureStore, write_store
 from captionlab.data.records import CaptionRecord
-from captionlab.data.regions import open_features
-from captionlab.memory import Memory
 from captionlab.metrics.bootstrap import Statistic, intervals
 from captionlab.metrics.statistics_file import StatisticsFile, write_statistics
+from captionlab.runs.comparison import read_run
+from captionlab.runs.run_files import read_captions, read_references
 from captionlab.text.word_vectors import read_word_vectors
 
 RANDOM = np.random.default_rng(0)

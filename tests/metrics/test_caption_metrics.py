@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.metrics import CaptionMetrics, SplitScorer
 from ranks_support import run_ranks
 

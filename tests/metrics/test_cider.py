@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.metrics import CiderD, PreparedReferences
 
 REFERENCES = {

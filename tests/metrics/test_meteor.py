@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.metrics import Meteor
 from captionlab.metrics import meteor as module
 from tests_support import HANG

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.metrics.bootstrap import Statistic, intervals
 from captionlab.metrics.statistics_file import StatisticsFile, write_statistics
 

@@ -1,9 +1,9 @@
 import torch
 
-from captionlab.models.attention import GatedAdditiveAttention, NoAttention
+from captionlab.models.attention.base import GatedAdditiveAttention, NoAttention
 from captionlab.models.captioner import Captioner
-from captionlab.models.rnn_decoder import RNNDecoder
-from captionlab.models.small_cnn import SmallCNN
+from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder
+from captionlab.models.encoders.small_cnn import SmallCNN
 
 
 def _captioner(kind=GatedAdditiveAttention):

@@ -3,14 +3,14 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from captionlab.checkpoints import Checkpoint, captioner_of
-from captionlab.configuration import Sizes, build_captioner
-from captionlab.errors import UserError
-from captionlab.memory import Memory
+from captionlab.build import Sizes, build_captioner
+from captionlab.core.errors import UserError
+from captionlab.core.memory import Memory
+from captionlab.inference.checkpoints import Checkpoint, captioner_of
 from captionlab.models.tags import TagHead, content_ids, mean_average_precision
 from captionlab.objectives.base import with_tags
-from captionlab.objectives.cross_entropy import CrossEntropy
-from captionlab.objectives.scheduled_sampling import ScheduledSampling
+from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
+from captionlab.objectives.likelihood.scheduled_sampling import ScheduledSampling
 from captionlab.text.tokenizers import WordTokenizer
 from captionlab.text.vocabulary import Vocabulary
 from tests_support import tiny_config

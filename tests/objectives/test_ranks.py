@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from captionlab.decoding.generated import Generated
-from captionlab.models.discriminators import CNNDiscriminator
-from captionlab.objectives import adversarial as module
-from captionlab.objectives.adversarial import Adversarial
-from captionlab.objectives.cross_entropy import CrossEntropy
-from captionlab.objectives.hard_attention import HardAttentionLoss
-from captionlab.objectives.scheduled_sampling import ScheduledSampling
-from captionlab.objectives.self_critical import SelfCritical
-from captionlab.objectives.variational import Variational
+from captionlab.objectives.adversarial import objective as module
+from captionlab.objectives.adversarial.discriminators import CNNDiscriminator
+from captionlab.objectives.adversarial.objective import Adversarial
+from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
+from captionlab.objectives.likelihood.hard_attention import HardAttentionLoss
+from captionlab.objectives.likelihood.scheduled_sampling import ScheduledSampling
+from captionlab.objectives.likelihood.variational import Variational
+from captionlab.objectives.policy_gradient.self_critical import SelfCritical
 from ranks_support import run_ranks
 from tests_support import Counting, tiny_preset
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.text import character_tokens, ptb_tokens, scoring_tokenizer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.text import (
     CharacterTokenizer,
     SubwordTokenizer,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.text.vocabulary import SPECIALS, Vocabulary
 
 COUNTS = {"dog": 9, "a": 20, "cat": 9, "runs": 5, "on": 6, "grass": 4, "red": 5}

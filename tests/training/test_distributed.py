@@ -45,7 +45,7 @@ def test_two_processes_score_exactly_like_one(tmp_path: Path):
             # a batch of 5 is 3 images on each of two processes, and never ends where the split does
             overrides = [f"split={split}", f"trainer.devices={devices}", "data.batch_size=5"]
             out = ["--out", f"{split}-by-{devices}"]
-            command(tmp_path, "-m", "captionlab.commands.cli", "evaluate", last, *overrides, *out)
+            command(tmp_path, "-m", "captionlab.cli.main", "evaluate", last, *overrides, *out)
         results = same_scores(tmp_path, split)
         if split == "val":
             with (tmp_path / "run" / "metrics.csv").open() as file:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.training.schedules import (
     ConstantSchedule,
     CosineSchedule,

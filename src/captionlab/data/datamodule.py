@@ -12,20 +12,20 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.dataset import (
     CaptionBatch,
     CaptionDataset,
     Collate,
     EvaluationSampler,
 )
-from captionlab.data.features import FeatureStore, require_all
-from captionlab.data.image_check import drop_broken
-from captionlab.data.images import Augment, Fit
+from captionlab.data.features.regions import open_features
+from captionlab.data.features.store import FeatureStore, require_all
+from captionlab.data.images.check import drop_broken
+from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
-from captionlab.data.regions import open_features
-from captionlab.errors import UserError, did_you_mean
 from captionlab.text.tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer
 
 log = logging.getLogger(__name__)

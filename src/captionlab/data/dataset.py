@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from captionlab.data.features import Features, stack
-from captionlab.data.image_files import BrokenImage, load_image
-from captionlab.data.images import Augment, prepare, shrunk, swap_sides
+from captionlab.core.errors import UserError
+from captionlab.core.memory import Memory
+from captionlab.data.features.store import Features, stack
+from captionlab.data.images.files import BrokenImage, load_image
+from captionlab.data.images.prepare import Augment, prepare, shrunk, swap_sides
 from captionlab.data.records import CaptionRecord
-from captionlab.errors import UserError
-from captionlab.memory import Memory
 from captionlab.text.tokenizers import Tokenizer
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.errors import UserError
 
 
 class Extra:

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from captionlab.addresses import holds_address
-from captionlab.errors import UserError, did_you_mean
+from captionlab.core.addresses import holds_address
+from captionlab.core.errors import UserError, did_you_mean
 
 logger = logging.getLogger(__name__)
 

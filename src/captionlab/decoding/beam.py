@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from captionlab.core.errors import UserError
 from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
@@ -22,7 +23,6 @@ from captionlab.decoding.generated import (
 from captionlab.decoding.hypotheses import Trace
 from captionlab.decoding.lanes import Forced, Groups, Search
 from captionlab.decoding.limits import Encode, Limits, word_ids
-from captionlab.errors import UserError
 
 MOST_FORCED = 5
 

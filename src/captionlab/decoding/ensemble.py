@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captionlab.core.errors import UserError
 from captionlab.decoding.generated import StepModel
-from captionlab.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 
 
 class StepState(Protocol):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captionlab.core.errors import UserError
 from captionlab.decoding.constraints import ban, never_ids, require_length
 from captionlab.decoding.generated import check_lengths, check_whole
-from captionlab.errors import UserError
 
 Encode = Callable[[str], list[int]]
 

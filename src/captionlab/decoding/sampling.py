@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captionlab.core.errors import UserError
 from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
@@ -22,7 +23,6 @@ from captionlab.decoding.generated import (
 )
 from captionlab.decoding.greedy import roll_out
 from captionlab.decoding.limits import Encode, Limits
-from captionlab.errors import UserError
 
 # Probabilities are counted in whole units of 2^-30 before they are summed up: such sums do not
 # depend on the order of adding, and torch's deterministic mode refuses float ones on a GPU.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 
-from captionlab.errors import Notice, UserError
+from captionlab.core.errors import Notice, UserError
 from captionlab.metrics.bootstrap import Kind, Statistic
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import score_sets

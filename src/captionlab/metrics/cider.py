@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.metrics.references import MAX_ORDER, Candidates, GramIndex, PreparedReferences
 
 

@@ -23,7 +23,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
-from captionlab.errors import Notice, UserError, did_you_mean
+from captionlab.core.errors import Notice, UserError, did_you_mean
 
 _OPTIONS = {"en": ["-l", "en", "-norm"], "other": ["-l", "other", "-lower"]}
 _T = TypeVar("_T")

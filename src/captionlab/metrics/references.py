@@ -14,7 +14,7 @@ from itertools import chain
 
 import numpy as np
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 
 ImageId = int | str
 Tokenize = Callable[[str], list[str]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from captionlab.array_files import ArrayArchive
-from captionlab.errors import UserError
-from captionlab.files import replacing
+from captionlab.core.array_files import ArrayArchive
+from captionlab.core.errors import UserError
+from captionlab.core.files import replacing
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.references import ImageId
 

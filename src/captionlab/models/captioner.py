@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from captionlab.memory import Memory
+from captionlab.core.memory import Memory
 from captionlab.models.state import State
 
 

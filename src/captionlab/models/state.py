@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor
 
-from captionlab.memory import Memory
+from captionlab.core.memory import Memory
 
 # marks a field, ``field(metadata=PER_BEAM)``, that holds a tensor (B, W, ...) of the beams, or a
 # tuple of such tensors (one a layer, say)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captionlab.errors import UserError
-from captionlab.memory import Memory
+from captionlab.core.errors import UserError
+from captionlab.core.memory import Memory
 
 # Words of English and characters of Chinese that say nothing of what is seen.
 _STOPPED = """

@@ -15,12 +15,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.memory import Memory
+from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner, Decoded
 
 
 class Batch(Protocol):
-    """What an objective reads of a batch (``captionlab.data.dataset.CaptionBatch`` fits)."""
+    """What an objective reads of a batch (``captionlab.data.CaptionBatch`` fits)."""
 
     images: Tensor | Memory  # (B,3,h,w) uint8, or what a feature store holds of them
     tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Batch, Objective, Prepared, Rewarding, Stepping, Timed
-from captionlab.objectives.rewards import TrainingText
+from captionlab.objectives.policy_gradient.rewards import TrainingText
 
 
 class Staged(nn.Module):

@@ -4,6 +4,7 @@ from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import character_tokens, scoring_tokenizer
 from captionlab.text.tokenizers import (
     CharacterTokenizer,
+    PretrainedTokenizer,
     SubwordTokenizer,
     Tokenizer,
     WordTokenizer,
@@ -13,6 +14,7 @@ from captionlab.text.vocabulary import Vocabulary, VocabularyReport
 
 __all__ = [
     "CharacterTokenizer",
+    "PretrainedTokenizer",
     "SubwordTokenizer",
     "Tokenizer",
     "Vocabulary",

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.core.errors import UserError, did_you_mean
 from captionlab.text.ptb import ptb_tokens
 
 # Scripts written without spaces: Han (with 々 and 〇), kana, bopomofo, Hangul.

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from captionlab.errors import UserError, did_you_mean
-from captionlab.hugging_face import looking_for, transformers
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.hugging_face import looking_for, transformers
 from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
 from captionlab.text.vocabulary import (

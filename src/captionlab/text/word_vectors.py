@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captionlab.checkpoint_file import dense, load_tensors
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
+from captionlab.core.tensor_files import dense, load_tensors
 
 # the end of the name under which BERT and its kin store their table
 _BERT_TABLE = "word_embeddings.weight"

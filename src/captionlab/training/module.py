@@ -16,19 +16,19 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from captionlab.checkpoints import (
+from captionlab.core.errors import UserError
+from captionlab.data.dataset import CaptionBatch
+from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
+from captionlab.decoding.ensemble import Ensemble
+from captionlab.decoding.generated import Generated
+from captionlab.decoding.sampling import Sampling, noise_of
+from captionlab.inference.checkpoints import (
     KEY,
     OPTIMIZERS,
     WEIGHTS_PREFIX,
     load_weights,
     read_checkpoint,
 )
-from captionlab.data.dataset import CaptionBatch
-from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
-from captionlab.decoding.ensemble import Ensemble
-from captionlab.decoding.generated import Generated
-from captionlab.decoding.sampling import Sampling, noise_of
-from captionlab.errors import UserError
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
 from captionlab.models.captioner import Captioner

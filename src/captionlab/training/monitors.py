@@ -8,9 +8,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from captionlab.errors import UserError, did_you_mean
+from captionlab.core.errors import UserError, did_you_mean
 from captionlab.objectives.staged import Staged
-from captionlab.training.callbacks import Collapse
+from captionlab.training.callbacks.validation import Collapse
 from captionlab.training.module import CaptioningModule
 
 # why a score that captionlab knows is not there in this run

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from captionlab.errors import UserError
+from captionlab.core.errors import UserError
 
 
 class Schedule(Protocol):

@@ -32,7 +32,7 @@ ConfigStore.instance().store(
 
 
 class TpeSweeper(Sweeper):
-    """Hands a search over to ``captionlab.commands.search``."""
+    """Hands a search over to ``captionlab.sweeps.search``."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -45,7 +45,7 @@ class TpeSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Search; ``arguments`` are the overrides that all trials share."""
-        from captionlab.commands.search import Search
+        from captionlab.sweeps.search import Search
 
         def composed(number: int, overrides: Sequence[str]) -> Any:
             assert self.hydra_context is not None

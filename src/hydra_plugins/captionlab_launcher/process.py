@@ -45,7 +45,7 @@ class ProcessLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and return what each gave."""
-        from captionlab.commands.launch import launch
+        from captionlab.sweeps.launch import launch
 
         def composed(number: int, overrides: Sequence[str]) -> Any:
             config = self.context.config_loader.load_sweep_config(self.config, list(overrides))

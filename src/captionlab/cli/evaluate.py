@@ -1,0 +1,225 @@
+"""Evaluate: score a checkpoint on any split of any data set, with any decoding."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from captionlab.build import build_data
+from captionlab.cli.extract import check_features
+from captionlab.cli.logs import quiet_lightning
+from captionlab.config.check import check
+from captionlab.config.compose import compose
+from captionlab.config.override import override
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.files import require_folder_place
+from captionlab.core.registry import require_allowed
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.summary import LOADING, origin, summarize
+from captionlab.evaluation.examples import collect_examples, watched
+from captionlab.evaluation.gallery import write_gallery
+from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.evaluation.report import (
+    named_by_split,
+    print_examples,
+    print_scores,
+    write_json,
+    write_scored,
+)
+from captionlab.inference.checkpoints import (
+    Checkpoint,
+    captioner_of,
+    read_checkpoint,
+    require_decoding,
+)
+from captionlab.inference.loaded import require_alike
+from captionlab.metrics.bootstrap import intervals
+from captionlab.runs.evaluation_folder import (
+    RESULTS,
+    SETTINGS,
+    claim,
+    folder_name,
+    holds_results,
+    relative,
+    require_free,
+)
+from captionlab.training.build import (
+    build_module,
+    build_trainer,
+    check_devices,
+)
+from captionlab.training.rank_zero_first import together
+
+GROUPS = ("data", "decoding", "trainer")
+OPTIONS = ("meteor", "samples")
+GALLERY_IMAGES = 200
+SAMPLES = 5  # for checkpoints that are older than this setting
+# what of a run's data is for training alone
+TRAINING_DATA = {"augment": None, "extra": None, "captions_per_image": sys.maxsize}
+# of a trainer, what an evaluation asks
+TRAINER = (
+    *("accelerator", "devices", "num_nodes", "strategy", "precision", "deterministic", "benchmark"),
+    *("limit_test_batches", "use_distributed_sampler", "plugins", "inference_mode"),
+)
+
+
+def evaluate(
+    checkpoint: str,
+    overrides: Sequence[str],
+    *,
+    out: str | None = None,
+    others: Sequence[str] = (),
+    trust: Sequence[str] = (),
+) -> int:
+    """Score a checkpoint, print the table, write results.json and captions.json; return the status.
+
+    Args:
+        checkpoint: its path.
+        overrides: ``split=val``, ``data=...``, ``data.root=...``, ``decoding=beam`` and the like.
+        out: the folder to write; by default one named after data and split beside the checkpoints.
+            Results of other settings are never written over.
+        others: more checkpoints, which write together with it (an ensemble).
+        trust: classes, or packages of your own, that they may name beside captionlab's.
+    """
+    quiet_lightning()
+    if out:
+        require_folder_place(out, "--out ")
+    stored = read_checkpoint(checkpoint)
+    more = [read_checkpoint(path) for path in others]
+    for other in more:
+        require_alike(stored, other)
+    split, rest = _take(overrides, "split", "test")
+    config = configure(stored, rest, trust)
+    check_devices(config["trainer"])
+    data: CaptionDataModule = build_data(
+        config["data"], tokenizer=lambda captions: stored.tokenizer
+    )
+    data.tokenizer = stored.tokenizer
+    data.evaluation_split = split
+    records = data.records(split)
+    ensemble = "ensemble" if others else ""
+    run = Path(checkpoint).resolve().parent.parent
+    folder = Path(out) if out else run / folder_name(str(data.name), split, ensemble)
+    read = {"name": data.name, "origin": origin(config["data"]), "split": split}
+    settings = {
+        "checkpoints": [relative(path, folder) for path in (checkpoint, *others)],
+        "data": {**read, **summarize(records)},
+        "read": {k: v for k, v in config["data"].items() if k not in (*LOADING, *TRAINING_DATA)},
+        **{name: config[name] for name in ("decoding", *OPTIONS)},
+        "precision": config["trainer"]["precision"],
+        "limit_test_batches": config["trainer"].get("limit_test_batches"),
+    }
+    if out:
+        require_free(folder, settings)
+    captioner, *members = (captioner_of(each, trust) for each in (stored, *more))
+    for each, member in zip((stored, *more), (captioner, *members), strict=True):
+        check_features({**config, "model": each.config["model"]}, data, member.encoder)
+    module = build_module(config, data, captioner, {}, members)
+    module.evaluation_split = split
+    module.watched = watched(data.dataset(split), GALLERY_IMAGES)
+    trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
+    if trainer.is_global_zero:
+        print(f"data       {data.name} {split}: {len(records):,} images from {read['origin']}")
+    with together(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
+    module.metrics.close()
+    if not trainer.is_global_zero:
+        return 0
+    scores = module.scores[split]
+    if out:
+        require_free(folder, settings)  # another evaluation may have written there meanwhile
+    else:
+        folder = claim(folder, settings)
+    replaced = holds_results(folder)
+    write_scored(folder, scores, records)
+    results = {split: module.results[split]}
+    certain = {split: intervals(scores.statistics)}
+    named = {**named_by_split(results), "intervals": named_by_split(certain)}
+    write_json(folder / RESULTS, {**named, SETTINGS: settings})
+    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES, module.looks)
+    title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
+    title += f", with {len(others)} more" if others else ""
+    features = None if data.features is None else data.features.path
+    facts = {
+        "data": told_data(settings["data"], split, scored=len(scores.captions), features=features),
+        "checkpoint": told_checkpoint([(each.path, each.epochs) for each in (stored, *more)]),
+        "decoding": told_decoding(module.decoding),
+    }
+    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
+    print_scores(results, certain)
+    print_examples(scores, {r.image_id: r.captions for r in records}, 10)
+    again = ", in place of results of the same settings" if replaced else ""
+    print(f"written    {folder}{again}")
+    return 0
+
+
+def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of an evaluation, resolved and checked.
+
+    Model, data, decoding and precision are the checkpoint's; objective, optimizer and devices were
+    its training's.
+
+    Raises:
+        UserError: for an override that cannot be read, or would have no effect here, and for a
+            checkpoint that names what it must not.
+    """
+    for text in overrides:
+        _require_effect(text)
+    base = copy.deepcopy(_defaults())
+    trainer = stored.config.get("trainer")
+    precision = trainer.get("precision") if isinstance(trainer, dict) else None
+    base["trainer"]["precision"] = precision or "32-true"
+    composed = {"samples": SAMPLES, "meteor": True, **stored.composed, **base, "scheduler": None}
+    composed["data"] = {**composed["data"], **TRAINING_DATA}
+    config = override(composed, overrides, GROUPS, OPTIONS)
+    config["data"] |= TRAINING_DATA  # data=NAME brings its own
+    config["data"].pop("tokenizer", None)  # the checkpoint's own is used
+    require_allowed({"data": config["data"]}, trust, {"data": stored.config["data"]})
+    require_decoding(config["decoding"], stored, trust)
+    check({name: config[name] for name in ("objective", "optimizer", *GROUPS)})
+    _require_language(stored, config)
+    return config
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Return the groups that an evaluation needs and takes from no file, with their references."""
+    fresh: Any = OmegaConf.to_container(compose(["output_dir=unused"]), resolve=False)
+    return {name: fresh[name] for name in ("trainer", "objective", "optimizer")}
+
+
+def _require_effect(text: str) -> None:
+    """Raise UserError for an override of something that no evaluation reads."""
+    key = text.partition("=")[0].lstrip("+").replace("/", ".")
+    group, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    if group == "data" and name in (*TRAINING_DATA, "tokenizer"):
+        own = "the checkpoint brings its tokenizer" if name == "tokenizer" else "it is of training"
+        raise UserError(f"{text}: {key} has no effect on an evaluation ({own}); leave it out")
+    if group == "trainer" and name and name not in TRAINER:
+        raise UserError(
+            f"{text}: {key} has no effect on an evaluation; {did_you_mean(name, TRAINER)}"
+        )
+
+
+def _require_language(stored: Checkpoint, config: Mapping[str, Any]) -> None:
+    """Raise UserError where captions of one language would be scored by another's references."""
+    before = (stored.config["data"].get("source") or {}).get("language")
+    now = (config["data"].get("source") or {}).get("language")
+    if before and now and before != now:
+        raise UserError(
+            f"the data are in language={now}, and {stored.path} was trained on language={before}: "
+            "its captions cannot be compared with these references"
+        )
+
+
+def _take(overrides: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
+    """Return the value of ``key=value`` among overrides, and the others."""
+    values = [o.partition("=")[2] for o in overrides if o.startswith(f"{key}=")]
+    return (values or [default])[-1], [o for o in overrides if not o.startswith(f"{key}=")]

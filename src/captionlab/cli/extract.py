@@ -1,0 +1,174 @@
+"""Extract: store what an encoder sees of every image, to train from it many times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from captionlab.build import build_data
+from captionlab.cli.predict import choose_device
+from captionlab.config.check import check
+from captionlab.config.compose import compose
+from captionlab.config.instantiate import build_part
+from captionlab.config.resolve import resolve
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.files import require_folder_place
+from captionlab.core.memory import Memory
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.dataset import read_record_image
+from captionlab.data.features.store import FeatureStore, write_store
+from captionlab.data.images.prepare import prepare
+from captionlab.data.records import CaptionRecord
+from captionlab.inference.checkpoints import read_checkpoint
+
+SETTINGS = ("out", "dtype", "splits", "device")
+# values of an encoder that change nothing of what it sees, once its weights are there
+UNSEEN = ("weights", "trainable", "learning_rate")
+
+
+def extract(overrides: Sequence[str]) -> int:
+    """Write the feature store of a data set; return the status.
+
+    Args:
+        overrides: as of train (``model/encoder=resnet101 data=coco data.root=PATH``), and
+            ``out=FOLDER``, ``dtype=float16|float32``, ``splits=train,val``, ``device=cpu``,
+            ``init_from=CKPT`` for the encoder of a checkpoint.
+
+    Raises:
+        UserError: if anything cannot work; what was written stays, and a second call goes on.
+    """
+    own, rest = _own(overrides)
+    if "out" in own:
+        require_folder_place(own["out"], "out=")
+    config = resolve(compose([*rest, "output_dir=unused"]))
+    check({"model": {"encoder": config["model"]["encoder"]}, "data": config["data"]})
+    dtype = own.get("dtype", "float16")
+    if dtype not in ("float16", "float32"):
+        raise UserError(f"dtype={dtype}: {did_you_mean(dtype, ('float16', 'float32'))}")
+    data: CaptionDataModule = build_data(config["data"])
+    splits = own["splits"].split(",") if "splits" in own else data.source.splits
+    records = list({str(r.image_id): r for split in splits for r in data.records(split)}.values())
+    encoder = build_part(config["model"]["encoder"], "model.encoder")
+    if config["init_from"]:
+        load_encoder(encoder, config["init_from"])
+    key = fingerprint(encoder, config)
+    default = (
+        f"features/{data.name}-{config['model']['encoder'].get('name', 'encoder')}-{digest(key)}"
+    )
+    out = Path(own.get("out", default))
+    _write(encoder, data, records, key, out, dtype, choose_device(own.get("device", "auto")))
+    return 0
+
+
+def _write(
+    encoder: Any,
+    data: CaptionDataModule,
+    records: list[CaptionRecord],
+    key: dict[str, Any],
+    out: Path,
+    dtype: str,
+    device: str,
+) -> None:
+    encoder = encoder.to(device).eval()
+
+    @torch.inference_mode()
+    def encode(batch: Sequence[CaptionRecord]) -> Memory:
+        images = [
+            prepare(read_record_image(record, encoder.image_size), encoder.image_size, data.fit)
+            for record in batch
+        ]
+        return encoder(torch.stack(images).to(device))
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("extracting", total=len(records))
+        write_store(
+            out,
+            records,
+            key,
+            encode,
+            dtype=dtype,
+            batch_size=data.batch_size,
+            progress=lambda images: bar.update(task, advance=images),
+        )
+    store = FeatureStore(out)
+    size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
+    print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
+
+
+def fingerprint(encoder: torch.nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides the memory of an image: encoder, its weights, the image's transform."""
+    settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
+    weights = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return {
+        "encoder": json.dumps(settings, sort_keys=True),
+        "weights": weights.hexdigest()[:16],
+        "fit": config["data"]["fit"],
+    }
+
+
+def digest(key: Mapping[str, Any]) -> str:
+    """Return eight letters that stand for a key."""
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def check_features(config: Mapping[str, Any], data: CaptionDataModule, encoder: Any) -> None:
+    """Check that stored features are what this run's encoder would see.
+
+    Raises:
+        UserError: if another encoder, other weights or another transform made them, if the encoder
+            is to learn, or if regions are given to a model with an encoder of its own.
+    """
+    if data.features is None:
+        return
+    if any(parameter.requires_grad for parameter in encoder.parameters()):
+        raise UserError(
+            f"data.features={data.features.path}: an encoder cannot learn from what it saw earlier; "
+            "say model.encoder.trainable=none"
+        )
+    bare = not list(encoder.parameters())
+    if isinstance(data.features, FeatureStore):
+        if not bare:
+            data.features.require_key(fingerprint(encoder, config))
+    elif not bare:
+        raise UserError(
+            f"data.features={data.features.path} holds regions, which no encoder here can make: "
+            "say model/encoder=regions"
+        )
+
+
+def load_encoder(encoder: torch.nn.Module, path: str) -> None:
+    """Copy the encoder of a checkpoint into ``encoder``.
+
+    Raises:
+        UserError: if it does not fit.
+    """
+    prefix = "encoder."
+    weights = read_checkpoint(path).weights
+    own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    try:
+        encoder.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(f"init_from={path} has another encoder: {reason}") from error
+
+
+def _own(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    own, rest = {}, []
+    for override in overrides:
+        name, sign, value = override.partition("=")
+        if sign and name in SETTINGS:
+            own[name] = value
+        else:
+            rest.append(override)
+    return own, rest

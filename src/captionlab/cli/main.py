@@ -1,0 +1,207 @@
+"""The command ``captionlab``: train, extract, models, evaluate, predict, compare."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from captionlab import __version__
+from captionlab.cli.ending import ending_with_its_status
+from captionlab.cli.hydra_main import answers, debugging
+from captionlab.cli.streams import prepare_streams, require_said
+
+# what argparse adds commands to, a class of its own without a public name
+Commands = Any
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, with 2 for wrong input, with 1 for anything else."""
+    prepare_streams()  # before the parser speaks
+    debug = debugging()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        # a fresh process: Lightning starts its other processes by running this command line again
+        door = [sys.executable, "-m", "captionlab.cli.hydra_main", *arguments[1:]]
+        os.execv(sys.executable, door)  # noqa: S606 - this very Python
+    known = parser().parse_args(arguments)
+    with ending_with_its_status():
+        with answers(debug):
+            status = run(known)
+            require_said()
+        sys.exit(status)
+
+
+def run(known: argparse.Namespace) -> int:
+    """Run a parsed command and return its exit status; imports only what it needs."""
+    if known.command == "extract":
+        from captionlab.cli.extract import extract
+
+        return extract(known.overrides)
+    if known.command == "models":
+        from captionlab.cli.models import models
+
+        return models()
+    if known.command == "evaluate":
+        from captionlab.cli.evaluate import evaluate
+
+        return evaluate(
+            known.checkpoint,
+            known.overrides,
+            out=known.out,
+            others=known.others,
+            trust=known.trust,
+        )
+    if known.command == "compare":
+        from captionlab.cli.compare import compare
+
+        return compare(
+            known.runs,
+            by=known.by,
+            over=known.over,
+            page=known.html,
+            table=known.csv,
+            trust=known.trust,
+        )
+    from captionlab.cli.predict import predict
+
+    return predict(
+        known.checkpoint,
+        known.paths,
+        out=known.out,
+        batch_size=known.batch_size,
+        device=known.device,
+        overrides=known.set,
+        others=known.others,
+        trust=known.trust,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="captionlab", description="Train image captioners, score them, caption photos."
+    )
+    top.add_argument("--version", action="version", version=f"captionlab {__version__}")
+    top.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error (any command)"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser(
+        "train",
+        help="train a captioner (all arguments go to Hydra; captionlab train --help)",
+        add_help=False,
+    )
+
+    commands.add_parser(
+        "models", help="list every preset: its parts, size, paper, published result"
+    )
+
+    _extract(commands)
+    compare = _compare(commands)
+    evaluate, predict = _evaluate(commands), _predict(commands)
+    for command in (evaluate, predict):
+        command.add_argument(
+            "--with",
+            nargs="+",
+            default=[],
+            dest="others",
+            metavar="CKPT",
+            help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+        )
+    for command in (evaluate, predict, compare):
+        command.add_argument(
+            "--trust",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="classes of your own, or their package, that a file may name: my_package",
+        )
+    return top
+
+
+def _extract(commands: Commands) -> None:
+    extract = commands.add_parser(
+        "extract",
+        help="store what an encoder sees, to train from it",
+        description="Write the encoder's memory of every image; train from it with data.features=FOLDER.",
+    )
+    extract.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="model/encoder=resnet101 data=coco data.root=PATH out=FOLDER dtype=float16 splits=train,val",
+    )
+
+
+def _compare(commands: Commands) -> argparse.ArgumentParser:
+    compare = commands.add_parser(
+        "compare",
+        help="put runs side by side",
+        description="Print runs, the best one first, each against the best; write a page of them.",
+    )
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of them")
+    compare.add_argument(
+        "--by", default="cider", metavar="SCORE", help="cider, truth, val/loss ... (cider)"
+    )
+    compare.add_argument(
+        "--over",
+        nargs="+",
+        default=["seed"],
+        metavar="KEY",
+        help="settings in which the runs of a row may differ; mean and spread are over them (seed)",
+    )
+    compare.add_argument("--html", metavar="FILE", help="write a page: curves, cost, captions")
+    compare.add_argument("--csv", metavar="FILE", help="write one line a run")
+    return compare
+
+
+def _evaluate(commands: Commands) -> argparse.ArgumentParser:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a checkpoint on a split",
+        description="Score a checkpoint on a split and write results.json, captions.json and gallery.html.",
+    )
+    evaluate.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    evaluate.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="split=val, data=flickr8k data.root=PATH, decoding=beam decoding.beam_size=5, trainer.devices=2",
+    )
+    evaluate.add_argument(
+        "--out", metavar="FOLDER", help="where to write; beside the checkpoint by default"
+    )
+    return evaluate
+
+
+def _predict(commands: Commands) -> argparse.ArgumentParser:
+    predict = commands.add_parser(
+        "predict",
+        help="caption photos",
+        description="Caption photos and folders of photos; one line each, or JSON lines with --out.",
+    )
+    predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
+    predict.add_argument(
+        "--out",
+        metavar="FILE.jsonl",
+        help="write {image, caption, score} lines here, with captions where several are asked for",
+    )
+    predict.add_argument("--batch-size", type=int, default=32, metavar="N")
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    predict.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
+    )
+    return predict
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Predict: captions for anyone's photos, in batches; one bad file does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from captionlab.cli.streams import has_reader
+from captionlab.core.addresses import require_local
+from captionlab.core.errors import UserError, first_line
+from captionlab.core.files import replacing, require_file_place
+from captionlab.data.images.files import BrokenImage
+from captionlab.data.readers.files import nearest
+from captionlab.decoding.captions import all_captions
+from captionlab.inference.loaded import LoadedCaptioner, load_captioner
+
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+}  # fmt: skip
+
+
+def predict(
+    checkpoint: str,
+    paths: Sequence[str],
+    *,
+    out: str | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+    others: Sequence[str] = (),
+    trust: Sequence[str] = (),
+) -> int:
+    """Caption images; return 0, or 1 if some file could not be read (each is named).
+
+    ``others`` are checkpoints that write together with the first one; ``trust`` are classes, or
+    packages, that they may name beside captionlab's own.
+
+    Raises:
+        UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
+    """
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} must be at least 1.")
+    images = find_images(paths)
+    target = None if out is None else require_file_place(out, "--out ")
+    captioner = load_captioner(
+        [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
+    )
+    if target is None:
+        return _caption(captioner, images, batch_size, None)
+    with (
+        replacing(target) as temporary,
+        # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        return _caption(captioner, images, batch_size, file)
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """Return the files named, and the image files below the folders named, sorted within each.
+
+    Raises:
+        UserError: if a path does not exist, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for given in paths:
+        require_local(given)
+        path = Path(given)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise UserError(
+                    f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
+                )
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"There is no file or folder {path}: {nearest(path)}.")
+    return found
+
+
+def choose_device(name: str) -> str:
+    """Return a torch device's name; "auto" takes a GPU where there is one.
+
+    Raises:
+        UserError: if torch has no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = first_line(error)
+        raise UserError(
+            f"--device {name} cannot be used here ({reason}); say auto or cpu."
+        ) from error
+    return name
+
+
+def _caption(
+    captioner: LoadedCaptioner, images: list[Path], batch_size: int, file: TextIO | None
+) -> int:
+    broken: list[BrokenImage] = []
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("captioning", total=len(images))
+        for start in range(0, len(images), batch_size):
+            if file is None and not has_reader():
+                break  # captionlab predict ... | head -1
+            paths = images[start : start + batch_size]
+            readable = list(_read(captioner, paths, broken))
+            if readable:
+                _, generated = captioner.generate(torch.stack([image for _, image in readable]))
+                found = all_captions(generated, captioner.tokenizer)
+                for (path, _), captions in zip(readable, found, strict=True):
+                    _write(file, path, captions)
+            bar.update(task, advance=len(paths))
+    for error in broken:
+        print(f"error: {error}", file=sys.stderr)
+    if broken:
+        print(f"{len(broken)} of {len(images)} images could not be read", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _read(
+    captioner: LoadedCaptioner, paths: list[Path], broken: list[BrokenImage]
+) -> Iterator[tuple[Path, Tensor]]:
+    for path in paths:
+        try:
+            yield path, captioner.prepare(path)
+        except BrokenImage as error:
+            broken.append(error)
+
+
+def _write(file: TextIO | None, path: Path, captions: list[tuple[str, float]]) -> None:
+    if file is None:
+        for caption, _ in captions:
+            print(f"{path}\t{caption}", flush=True)
+        return
+    scored = [{"caption": caption, "score": round(score, 4)} for caption, score in captions]
+    line: dict[str, Any] = {"image": str(path), **scored[0]}
+    if len(scored) > 1:
+        line["captions"] = scored
+    file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Configurations: composed, resolved, overridden, checked. Hydra and OmegaConf live here."""

@@ -1,0 +1,63 @@
+"""What an encoder hands to a decoder: one form for grid cells, regions and global features.
+
+Legend: B images, N memory slots, D memory width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from captionlab.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of each image; never repeated over captions or beams.
+
+    ``slots`` (B, N, D) are the places to look at, ``pooled`` (B, D) is the image as a whole,
+    ``mask`` (B, N) is True where a slot is real. Slots that are not real must hold finite numbers.
+    ``boxes`` (B, N, 4) are the regions' corners (left, top, right, bottom) as shares of the image's
+    width and height, None where slots are not regions.
+    """
+
+    slots: Tensor
+    pooled: Tensor
+    mask: Tensor
+    boxes: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Memory:
+        """Return the memory whose tensors are those of this one, changed."""
+        boxes = None if self.boxes is None else change(self.boxes)
+        return Memory(change(self.slots), change(self.pooled), change(self.mask), boxes)
+
+    def first(self, images: int) -> Memory:
+        """Return the memory of the first ``images`` images."""
+        return self.each(lambda tensor: tensor[:images])
+
+    def take(self, images: Tensor) -> Memory:
+        """Return the memory of the images with these indices, in this order."""
+        return self.each(lambda tensor: tensor[images])
+
+    def require_width(self, width: int, reader: str) -> None:
+        """Raise a UserError that quotes both sizes unless the slots are ``width`` wide."""
+        if self.slots.shape[-1] != width:
+            raise UserError(
+                f"the memory is {self.slots.shape[-1]} wide (slots of shape "
+                f"{tuple(self.slots.shape)}), but this {reader} was built for width {width}: "
+                "build both from one config"
+            )
+
+    def require_real_slots(self) -> None:
+        """Raise a UserError that counts the images without a single real slot, if there are any."""
+        empty = int((~self.mask.any(dim=1)).sum())
+        if empty:
+            raise UserError(
+                f"{empty} of {self.mask.shape[0]} images have no real slot (mask all False), "
+                "so attention has nothing to look at: check the stored features of this batch"
+            )

@@ -1,0 +1,276 @@
+"""The places of a configuration where a part belongs, and what a file may name there.
+
+A configuration that its user wrote may name any class. One that comes out of a file, such as a
+checkpoint of a stranger, may name at each place the classes of captionlab listed here (those of
+``conf/``), and what the user trusts by name; a class is taken only if it is of the kind that its
+place wants. All of this is decided before anything is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from captionlab.core.errors import UserError
+from captionlab.core.targets import locate, targets
+
+
+@dataclass(frozen=True)
+class Place:
+    """What belongs at a key: the ``kind`` in words, ``classes`` by name, a test of any other class.
+
+    ``optional``: null stands for none.
+    """
+
+    kind: str
+    classes: tuple[str, ...] = ()
+    is_kind: Callable[[Any], bool] = lambda cls: False
+    optional: bool = False
+
+
+def _is_module(cls: Any, methods: Sequence[str] = (), runtime: Sequence[str] = ()) -> bool:
+    """Return whether a class is a module with these methods, whose constructor takes these values."""
+    from torch import nn
+
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+        return False
+    parameters = inspect.signature(cls).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return all(hasattr(cls, name) for name in methods) and (
+        takes_all or set(runtime) <= set(parameters)
+    )
+
+
+def _is_encoder(cls: Any) -> bool:
+    other = any(hasattr(cls, name) for name in ("step", "logits", "keys", "targets"))
+    return _is_module(cls) and "forward" in _own_methods(cls) and not other
+
+
+def _own_methods(cls: Any) -> set[str]:
+    """Return what a module's class defines beyond ``torch.nn``, whose layers see no images."""
+    return {
+        name
+        for base in cls.__mro__
+        if not base.__module__.startswith("torch.nn")
+        for name in vars(base)
+    }
+
+
+def _is_plain(cls: Any, methods: Sequence[str]) -> bool:
+    return inspect.isclass(cls) and all(callable(getattr(cls, name, None)) for name in methods)
+
+
+def _is_fit(function: Any) -> bool:
+    return inspect.ismethod(function) and _is_plain(
+        function.__self__, ("encode", "decode", "to_dict")
+    )
+
+
+def _in(module: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"captionlab.{module}.{name}" for name in names)
+
+
+_SOURCES = (
+    *_in("data.readers", "Shapes", "Coco", "Flickr8k", "Flickr30k", "CocoOfficial", "Karpathy"),
+    *_in("data.readers", "CsvCaptions", "JsonlCaptions", "Flickr8kPublished"),
+    *_in("data.readers", "Flickr8kCaptionsTxt", "Flickr8kCN", "Flickr30kPublished"),
+)
+_SOURCE = Place("caption source", _SOURCES, lambda cls: _is_plain(cls, ("records",)))
+
+# What may stand in a file, by key.
+PLACES: Mapping[str, Place] = {
+    "model": Place(
+        "captioner",
+        _in("models", "Captioner"),
+        lambda cls: _is_module(cls, ("encode", "logits", "start", "step"), ("encoder", "decoder")),
+    ),
+    "model.encoder": Place(
+        "encoder",
+        _in(
+            "models.encoders",
+            *("SmallCNN", "TorchvisionEncoder", "TimmEncoder"),
+            *("HuggingFaceEncoder", "StoredEncoder"),
+        ),
+        _is_encoder,
+    ),
+    "model.decoder": Place(
+        "decoder",
+        _in(
+            "models.decoders",
+            *("RNNDecoder", "Att2in", "UpDown", "AdaptiveDecoder", "AoADecoder"),
+            *("TransformerDecoder", "LatentRNNDecoder", "LanguageModelDecoder"),
+        ),
+        lambda cls: _is_module(
+            cls,
+            ("logits", "start", "step"),
+            ("vocabulary_size", "pad_id", "memory_dim", "attention"),
+        ),
+    ),
+    "model.attention": Place(
+        "attention",
+        _in(
+            "models.attention",
+            *("NoAttention", "AdditiveAttention", "GatedAdditiveAttention", "DotAttention"),
+            *("MultiHeadAttention", "AttentionOnAttention", "AdaptiveAttention", "HardAttention"),
+        ),
+        lambda cls: _is_module(cls, (), ("query_dim", "memory_dim")),
+    ),
+    "model.tags": Place(
+        "tag head",
+        _in("models", "TagHead"),
+        lambda cls: _is_module(cls, ("targets",), ("words", "memory_dim")),
+        optional=True,
+    ),
+    "decoding": Place(
+        "decoding method",
+        _in("decoding", "Greedy", "Beam", "Sampling"),
+        lambda cls: _is_plain(cls, ("__call__",)) and not _is_module(cls),
+    ),
+    "data": Place(
+        "data module",
+        _in("data", "CaptionDataModule"),
+        lambda cls: _is_plain(cls, ("records", "test_dataloader")),
+    ),
+    "data.source": _SOURCE,
+    "data.extra.source": _SOURCE,
+    "data.tokenizer": Place(
+        "tokenizer",
+        _in(
+            "text",
+            *("WordTokenizer.fit", "CharacterTokenizer.fit"),
+            *("SubwordTokenizer.fit", "PretrainedTokenizer.fit"),
+        ),
+        _is_fit,
+    ),
+    "data.augment": Place(
+        "image augmentation",
+        _in("data", "Augment"),
+        lambda cls: _is_plain(cls, ("vary",)),
+        optional=True,
+    ),
+    "data.extra": Place(
+        "extra source",
+        _in("data", "Extra"),
+        lambda cls: _is_plain(cls, ("records",)),
+        optional=True,
+    ),
+}
+
+# Where else a user's configuration has parts; a file's are never built.
+TRAINING_PLACES: Mapping[str, Place] = {
+    "objective": Place("objective"),
+    "objective.first": Place("objective"),
+    "objective.then": Place("objective"),
+    "objective.discriminator": Place("discriminator"),
+    "objective.reward": Place("reward"),
+    "objective.then.reward": Place("reward"),
+    "optimizer": Place("optimizer"),
+    "scheduler": Place("learning-rate schedule", optional=True),
+    "trainer": Place("trainer"),
+    "callbacks": Place("set of callbacks", optional=True),
+    "logger": Place("set of loggers", optional=True),
+}
+
+# of what `instantiate` reads in a node, what a file may hold
+_DIRECTIVES = {"_target_", "_partial_"}
+# whose packages nobody can trust as a whole: much in them runs what it is told
+_LIBRARIES = frozenset(
+    {*sys.stdlib_module_names, "builtins", "captionlab", "hydra", "hydra_plugins", "omegaconf"}
+    | {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "numpy", "PIL"}
+    | {"lightning_fabric", "timm", "transformers", "tokenizers", "huggingface_hub", "safetensors"}
+    | {"wandb", "optuna", "pycocoevalcap", "yaml", "rich", "h5py", "fsspec", "setuptools", "pip"}
+)
+
+
+def require_allowed(
+    config: Mapping[str, Any],
+    trust: Iterable[str] = (),
+    stored: Mapping[str, Any] | None = None,
+) -> None:
+    """Check every ``_target_`` of a configuration that comes out of a file, before any is imported.
+
+    Args:
+        config: plain dicts with the keys of ``PLACES``.
+        trust: exact names of classes, or packages of the user's own, that it may name besides.
+        stored: the file's own configuration where ``config`` is what overrides made of it: what
+            they put in its place is the user's.
+
+    Raises:
+        UserError: for a class that is neither listed nor trusted, or of another kind than its place
+            wants, and for a whole library in ``trust``.
+    """
+    trust = tuple(_checked_trust(trust))
+    of_file = dict(targets(config if stored is None else stored))
+    for key, node in targets(config):
+        if of_file.get(key, {}).get("_target_") != node["_target_"]:
+            continue
+        _require_directives(key, node)
+        target, place = node["_target_"], PLACES.get(key)
+        if not isinstance(target, str):
+            raise UserError(f"{key}._target_={target!r} is not the dotted name of a class.")
+        if place is not None and target in place.classes:
+            continue
+        if not _is_trusted(target, trust):
+            raise UserError(_refusal(key, target, place))
+        found = locate(target)
+        if not (_is_module(found) if place is None else place.is_kind(found)):
+            kind = "module" if place is None else place.kind
+            raise UserError(
+                f"{key}._target_={target} is trusted, and is no class of the kind that belongs "
+                f"there ({kind})."
+            )
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def is_listed(config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration names captionlab's own classes alone."""
+    return all(
+        key in PLACES and node["_target_"] in PLACES[key].classes for key, node in targets(config)
+    )
+
+
+def _checked_trust(trust: Iterable[str]) -> Iterator[str]:
+    for name in trust:
+        stripped = str(name).strip().rstrip(".")
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", stripped):
+            raise UserError(f"trust={name!r} is not the dotted name of a class or a package.")
+        if stripped in _LIBRARIES:
+            raise UserError(
+                f"trust={name}: a whole library cannot be trusted, as it can run anything; "
+                "name the exact class that you know."
+            )
+        yield stripped
+
+
+def _is_trusted(target: str, trust: Sequence[str]) -> bool:
+    whole = target.split(".")[0] not in _LIBRARIES
+    return any(target == name or (whole and target.startswith(f"{name}.")) for name in trust)
+
+
+def _require_directives(key: str, node: Mapping[str, Any]) -> None:
+    for name in node:
+        if name.startswith("_") and name.endswith("_") and name not in _DIRECTIVES:
+            raise UserError(f"{key}.{name} cannot stand in a file: it would change what is called.")
+
+
+def _refusal(key: str, target: str, place: Place | None) -> str:
+    other = next((p.kind for p in PLACES.values() if target in p.classes), None)
+    if place is not None and other is not None:
+        wanted = _with_article(place.kind)
+        return f"{key}._target_={target} is {_with_article(other)}, and {wanted} belongs there."
+    where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
+    return (
+        f"{key}._target_={target} is not among the classes that a file is trusted with ({where}): "
+        "if it is yours, name the class or its package with trust= (--trust on the command line)."
+    )
+
+
+def _short(classes: Sequence[str]) -> str:
+    return ", ".join(name.removeprefix("captionlab.") for name in classes)

@@ -1,0 +1,157 @@
+"""The built-in data set: drawn scenes with captions that are true by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import overload
+
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.data.records import CaptionRecord
+from captionlab.shapes.chinese import chinese
+from captionlab.shapes.draw import LEAST_SIZE, draw
+from captionlab.shapes.english import english
+from captionlab.shapes.plan import plan
+from captionlab.shapes.scene import Background, Scene, Thing, sample_scene
+from captionlab.shapes.truth import is_true
+
+__all__ = [
+    "Background",
+    "Scene",
+    "Shapes",
+    "Thing",
+    "captions",
+    "draw",
+    "is_true",
+    "sample_scene",
+]
+
+_SPEAKERS = {"en": english, "zh": chinese}
+_UNSEEN = "test_unseen"
+_LONGEST = {"en": 16, "zh": 32}  # words; characters, punctuation included
+_MOST_CAPTIONS = 20
+
+
+def captions(scene: Scene, rng: Random, n: int = 5, language: str = "en") -> tuple[str, ...]:
+    """Return n different sentences that are true of the scene, of moderate length."""
+    speak, longest = _SPEAKERS[language], _LONGEST[language]
+    found: dict[str, None] = {}
+    while len(found) < n:
+        text = speak(plan(scene, rng), rng)
+        length = len(text) if language == "zh" else text.count(" ") + 1
+        if length <= longest:
+            found[text] = None
+    return tuple(found)
+
+
+class Shapes:
+    """Drawn scenes of one to four objects in four splits, the same for the same seed.
+
+    `test_unseen` has as many images as `test`; each holds a color-shape pair that no other split
+    has. UserError for an unknown language, a size below 1 or a picture too small to see shapes in.
+    """
+
+    splits: tuple[str, ...] = ("train", "val", "test", _UNSEEN)
+
+    def __init__(
+        self,
+        *,
+        language: str = "en",
+        seed: int = 0,
+        train_size: int = 10000,
+        val_size: int = 500,
+        test_size: int = 500,
+        image_size: int = 64,
+        captions_per_image: int = 5,
+    ) -> None:
+        if language not in _SPEAKERS:
+            hint = did_you_mean(str(language), _SPEAKERS)
+            raise UserError(f"language={language!r}: the built-in data speak en and zh; {hint}")
+        _whole("seed", seed, -(2**63), 2**63 - 1)
+        for name, size in (
+            ("train_size", train_size),
+            ("val_size", val_size),
+            ("test_size", test_size),
+        ):
+            _whole(name, size, 1, 10**9)
+        _whole("image_size", image_size, LEAST_SIZE, 4096)
+        _whole("captions_per_image", captions_per_image, 1, _MOST_CAPTIONS)
+        self.language = language
+        self.seed = seed
+        self.image_size = image_size
+        self.captions_per_image = captions_per_image
+        sizes = (train_size, val_size, test_size, test_size)
+        self.sizes = dict(zip(self.splits, sizes, strict=True))
+
+    def records(self, split: str) -> Sequence[CaptionRecord]:
+        """Return the records of a split, each made when it is asked for."""
+        self._known(split)
+        return ShapesRecords(self, split)
+
+    def scene(self, image_id: int | str) -> Scene:
+        """Return the scene behind an image id such as "test-17"; UserError where there is none."""
+        split, _, number = str(image_id).rpartition("-")
+        self._known(split)
+        if not number.isdecimal() or int(number) >= self.sizes[split]:
+            raise UserError(
+                f"there is no image {image_id!r}: {split} has images {split}-0 to "
+                f"{split}-{self.sizes[split] - 1}"
+            )
+        return self._scene(split, int(number))
+
+    def truth(self, image_id: int | str, caption: str) -> bool:
+        """Return whether all that a caption says of an image holds; see `is_true`."""
+        return is_true(caption, self.scene(image_id))
+
+    def record(self, split: str, index: int) -> CaptionRecord:
+        """Return one record; its captions are written now, its image is drawn on demand."""
+        scene = self._scene(split, index)
+        rng = Random(f"captions {self.language} {self.seed} {split} {index}")
+        return CaptionRecord(
+            image_id=f"{split}-{index}",
+            image=partial(draw, scene, self.image_size),
+            captions=captions(scene, rng, self.captions_per_image, self.language),
+        )
+
+    def _scene(self, split: str, index: int) -> Scene:
+        rng = Random(f"scene {self.seed} {split} {index}")
+        return sample_scene(rng, unseen=split == _UNSEEN)
+
+    def _known(self, split: str) -> None:
+        if split not in self.splits:
+            raise UserError(
+                f"the built-in data have no split {split!r}; {did_you_mean(split, self.splits)}"
+            )
+
+
+@dataclass(frozen=True)
+class ShapesRecords(Sequence[CaptionRecord]):
+    """The records of one split; a few numbers, whatever its size, so that workers copy nothing."""
+
+    source: Shapes
+    split: str
+
+    def __len__(self) -> int:
+        return self.source.sizes[self.split]
+
+    @overload
+    def __getitem__(self, index: int) -> CaptionRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[CaptionRecord]: ...
+    def __getitem__(self, index: int | slice) -> CaptionRecord | list[CaptionRecord]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"{self.split} has {len(self)} images, no number {index}")
+        return self.source.record(self.split, place)
+
+    def __iter__(self) -> Iterator[CaptionRecord]:
+        return (self[i] for i in range(len(self)))
+
+
+def _whole(name: str, value: int, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UserError(f"{name}={value!r}: a whole number from {least} to {most} is needed")

@@ -1,0 +1,1 @@
+"""What a split's captions look like: galleries, attention maps, reports."""

@@ -1,0 +1,144 @@
+"""A trained captioner and a photo: ``load_captioner("best.ckpt")("photo.jpg")``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captionlab.config.instantiate import build_part
+from captionlab.config.override import override
+from captionlab.core.errors import UserError
+from captionlab.data.images.files import load_image
+from captionlab.data.images.prepare import prepare
+from captionlab.decoding.captions import generate
+from captionlab.decoding.ensemble import Ensemble
+from captionlab.decoding.generated import Generated
+from captionlab.inference.checkpoints import (
+    Checkpoint,
+    captioner_of,
+    read_checkpoint,
+    require_decoding,
+)
+from captionlab.models.captioner import Captioner
+from captionlab.text.tokenizers import Tokenizer
+
+
+class LoadedCaptioner:
+    """A trained captioner that takes photos: ``load_captioner("best.ckpt")("photo.jpg")``.
+
+    Attributes:
+        captioner, tokenizer, decoding, config: its parts. others: captioners of the same
+        vocabulary and image size that write together with it (an ensemble).
+    """
+
+    def __init__(
+        self,
+        captioner: Captioner,
+        tokenizer: Tokenizer,
+        decoding: Any,
+        config: Mapping[str, Any],
+        device: str | torch.device = "cpu",
+        others: Sequence[Captioner] = (),
+    ):
+        self.captioner = captioner.to(device).eval()
+        self.others = [other.to(device).eval() for other in others]
+        self.tokenizer = tokenizer
+        self.decoding = decoding
+        self.config = config
+        self.device = torch.device(device)
+
+    def __call__(self, image: str | os.PathLike[str] | Tensor) -> str:
+        """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
+
+        Raises:
+            BrokenImage: if the file cannot be decoded. UserError: if there is no such file.
+        """
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[str | os.PathLike[str] | Tensor]) -> list[str]:
+        """Return the captions of several images, generated together."""
+        return self.caption(torch.stack([self.prepare(image) for image in images]))
+
+    def prepare(self, image: str | os.PathLike[str] | Tensor) -> Tensor:
+        """Return an image as the encoder wants it, (3,size,size) uint8."""
+        size = self.captioner.encoder.image_size
+        if not isinstance(image, Tensor):
+            image = load_image(Path(image), size=size)
+        return prepare(image, size, self.config["data"].get("fit", "stretch"))
+
+    def caption(self, images: Tensor) -> list[str]:
+        """Return the captions of prepared images (B,3,size,size) uint8."""
+        return self.generate(images)[0]
+
+    @torch.inference_mode()
+    def generate(self, images: Tensor) -> tuple[list[str], Generated]:
+        """Return captions and all that the decoding found (scores, attention) of prepared images."""
+        model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+        memory = model.encode(images.to(self.device))
+        return generate(model, memory, self.decoding, self.tokenizer)
+
+
+def load_captioner(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    device: str | torch.device = "cpu",
+    decoding: Sequence[str] = (),
+    trust: Sequence[str] = (),
+) -> LoadedCaptioner:
+    """Return the trained captioner of a checkpoint, ready for photos.
+
+    Args:
+        path: a file that captionlab's training wrote, or several, which then write together: the
+            first one's decoding and image preparation are taken.
+        device: "cpu", "cuda", "cuda:1" ...
+        decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
+        trust: classes, or packages of your own, that the checkpoint may name beside captionlab's.
+
+    Raises:
+        UserError: as ``read_checkpoint`` and ``captioner_of``, and for several files whose
+            vocabularies or image sizes differ.
+    """
+    first, *more = [path] if isinstance(path, str | os.PathLike) else path
+    checkpoint = read_checkpoint(first)
+    others = [read_checkpoint(other) for other in more]
+    for other in others:
+        require_alike(checkpoint, other)
+    config = (
+        override(checkpoint.composed, decoding, groups=("decoding",))
+        if decoding
+        else checkpoint.config
+    )
+    require_decoding(config["decoding"], checkpoint, trust)
+    return LoadedCaptioner(
+        captioner_of(checkpoint, trust),
+        checkpoint.tokenizer,
+        build_part(config["decoding"], "decoding"),
+        config,
+        device,
+        [captioner_of(other, trust) for other in others],
+    )
+
+
+def require_alike(first: Checkpoint, other: Checkpoint) -> None:
+    """Raise UserError unless two checkpoints can write together."""
+    if first.tokenizer.to_dict() != other.tokenizer.to_dict():
+        raise UserError(
+            f"{other.path} and {first.path} cannot write together: their vocabularies differ "
+            f"({len(other.tokenizer)} and {len(first.tokenizer)} entries)"
+        )
+    for key, values in {
+        "model.encoder.image_size": [
+            c.config["model"]["encoder"].get("image_size") for c in (first, other)
+        ],
+        "data.fit": [c.config["data"].get("fit") for c in (first, other)],
+    }.items():
+        if values[0] != values[1]:
+            raise UserError(
+                f"{other.path} and {first.path} cannot write together: {key} is {values[1]} and "
+                f"{values[0]}"
+            )

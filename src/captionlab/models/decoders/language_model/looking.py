@@ -1,0 +1,124 @@
+"""Layers of a language model that look at the memory before they read on.
+
+Legend: B images, N memory slots, H the language model's width, R rows (B K or B W), Q tokens of a
+row, h heads, d = H / h, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from captionlab.models.decoders.transformer.layers import KeysValues, MultiHead
+
+
+class Sight:
+    """What the layers look at during one pass, and what the last of them saw."""
+
+    def __init__(self, crossed: tuple[KeysValues, ...], mask: Tensor) -> None:
+        self.crossed = crossed
+        self.mask = mask
+        self.weights: Tensor | None = None
+
+
+# the library calls its layers itself and would not hand a memory on; a variable of the context
+# keeps passes of several threads apart
+_SIGHT: ContextVar[Sight] = ContextVar("sight")
+
+
+class GatedCrossAttention(nn.Module):
+    """x + tanh(gate) * attention(norm(x), memory), the gate 0 at first.
+
+    Alayrac et al. 2022 (Flamingo), section 2.2, without its feed-forward half: the language model
+    begins as it was, and learns how much it wants to see.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = MultiHead(width, heads, dropout=dropout)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, keys: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x (R, Q, H) and the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
+        images = mask.shape[0]
+        queries = self.norm(x).reshape(images, -1, x.shape[-1])
+        found, weights = self.attention.look(queries, keys, mask)
+        return x + self.gate.tanh() * found.view_as(x), weights
+
+
+class Looking(nn.Module):
+    """A layer of the language model that looks at the memory first."""
+
+    def __init__(self, layer: nn.Module, cross: GatedCrossAttention, place: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.cross = cross
+        self.place = place
+
+    def __getattr__(self, name: str) -> Any:
+        # models read their layers' own attributes, such as the kind of their attention
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return what the layer makes of hidden states (R, Q, H) that have seen the memory."""
+        sight = _SIGHT.get()
+        x, sight.weights = self.cross(hidden_states, sight.crossed[self.place], sight.mask)
+        return self.layer(x, *args, **kwargs)
+
+
+class Recomputed:
+    """Stands in for a layer's ``forward``: keeps its input alone, and computes the rest once more.
+
+    Activation checkpointing (Chen et al. 2016): memory falls from all that a layer computes to one
+    tensor (R, T, H) a layer, for one more forward pass. The layer's parameters keep their names. What
+    it looks at, and whether it drops out, are as they were, whatever has changed until ``backward``.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the layer returns."""
+        forward = type(self.layer).forward
+        if not torch.is_grad_enabled():
+            return forward(self.layer, *args, **kwargs)
+        sight = _SIGHT.get()
+        modes = [(module, module.training) for module in self.layer.modules()]
+
+        def again(*args: Any, **kwargs: Any) -> Any:
+            with seeing(sight), _in_modes(modes):
+                return forward(self.layer, *args, **kwargs)
+
+        return checkpoint(again, *args, use_reentrant=False, **kwargs)
+
+
+@contextmanager
+def seeing(sight: Sight) -> Iterator[None]:
+    """Let the layers look at this, for as long as the block lasts."""
+    before = _SIGHT.set(sight)
+    try:
+        yield
+    finally:
+        _SIGHT.reset(before)
+
+
+@contextmanager
+def _in_modes(modes: list[tuple[nn.Module, bool]]) -> Iterator[None]:
+    before = [(module, module.training) for module, _ in modes]
+    try:
+        for module, training in modes:
+            module.training = training
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

@@ -1,0 +1,161 @@
+"""torchvision's classification networks, cut before their classifier.
+
+Legend: B images, h x w the last grid, N = h * w slots, D channels.
+
+A trunk keeps torchvision's parameter names, so that torchvision's files load into it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torchvision import models
+
+from captionlab.core.errors import UserError, did_you_mean, first_line
+
+# where a network stops being features; all that follows belongs to its classifier
+_CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "flatten", "head", "heads"}
+# ported from TensorFlow: they want images in [-1, 1], whatever their weights' transforms say
+_CENTERED = {"googlenet", "inception_v3"}
+
+
+class GridTrunk(nn.Sequential):
+    """A convolutional (or Swin) network: its last feature map as slots, pooled by their mean.
+
+    A max-pooling that ends the features (VGG, AlexNet) is left out: Show, Attend and Tell reads
+    VGG's grid of 14 x 14 before it.
+    """
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return slots (B, N, D), row by row of the grid, and their mean (B, D)."""
+        grid = super().forward(images)
+        slots = grid.flatten(2).transpose(1, 2).contiguous()
+        return slots, slots.mean(1)
+
+    def last_stage(self, image_size: int) -> list[nn.Module]:
+        """Return the modules whose output is as coarse as the last grid."""
+        units = list(_units(self))
+        x = _meta_images(image_size)
+        sides = []
+        for unit in units:
+            x = _on_meta(unit, x)
+            # a square grid has its side here in both layouts, (B, D, h, w) and (B, h, w, D)
+            sides.append(x.shape[2])
+        return units[sides.index(sides[-1]) :]
+
+
+class TokenTrunk(nn.Module):
+    """A Vision Transformer: patch tokens as slots, the class token as the pooled image."""
+
+    def __init__(self, network: models.VisionTransformer) -> None:
+        super().__init__()
+        self.conv_proj = network.conv_proj
+        self.class_token = network.class_token
+        self.encoder = network.encoder
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the patch tokens (B, N, D), row by row, and the class token (B, D).
+
+        Raises ValueError for images of another size than the network was built for.
+        """
+        patches = self.conv_proj(images).flatten(2).transpose(1, 2)
+        expected = self.encoder.pos_embedding.shape[1] - 1
+        if patches.shape[1] != expected:
+            raise ValueError(
+                f"this Vision Transformer was built for {expected} patches, but images of "
+                f"{images.shape[-2]} x {images.shape[-1]} make {patches.shape[1]}"
+            )
+        first = self.class_token.expand(len(patches), -1, -1)
+        tokens = self.encoder(torch.cat([first, patches], dim=1))
+        return tokens[:, 1:], tokens[:, 0]
+
+    def last_stage(self, image_size: int) -> list[nn.Module]:
+        """Return the last quarter of the layers, which stands for the last of a grid's stages."""
+        layers = list(self.encoder.layers)
+        return [*layers[-max(1, len(layers) // 4) :], self.encoder.ln]
+
+
+Trunk = GridTrunk | TokenTrunk
+
+
+def build_trunk(name: str, image_size: int) -> tuple[Trunk, int]:
+    """Return torchvision's network ``name`` without its classifier, random, and its width D.
+
+    Raises UserError for a name that torchvision does not have, and for an image size that the
+    network cannot take.
+    """
+    names = models.list_models(module=models)
+    if name not in names:
+        raise UserError(f"torchvision has no backbone {name!r}: {did_you_mean(name, names)}")
+    try:
+        trunk = _cut(name, models.get_model(name, weights=None, **_options(name, image_size)))
+        slots, _ = _on_meta(trunk.eval(), _meta_images(image_size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(
+            f"the encoder {name} cannot take images of image_size={image_size}: {reason}"
+        ) from error
+    return trunk, slots.shape[-1]
+
+
+def normalization(name: str, weights: str | None) -> tuple[list[float], list[float]]:
+    """Return the mean and standard deviation of each color with which the network was trained."""
+    if name in _CENTERED:
+        return [0.5] * 3, [0.5] * 3
+    entries = models.get_model_weights(name).__members__
+    transforms = entries.get(weights or "DEFAULT", entries["DEFAULT"]).transforms()
+    return transforms.mean, transforms.std
+
+
+def _options(name: str, image_size: int) -> dict[str, Any]:
+    if name.startswith("vit_"):
+        return {"image_size": image_size}
+    if name.startswith("maxvit_"):
+        return {"input_size": (image_size, image_size)}
+    if name in _CENTERED:
+        return {"aux_logits": False, "init_weights": True}
+    return {}
+
+
+def _cut(name: str, network: nn.Module) -> Trunk:
+    if isinstance(network, models.VisionTransformer):
+        return TokenTrunk(network)
+    features: OrderedDict[str, nn.Module] = OrderedDict()
+    for child, module in network.named_children():
+        if child in _CLASSIFIER:
+            break
+        # a list of blocks is a chain here too (MaxViT)
+        features[child] = nn.Sequential(*module) if isinstance(module, nn.ModuleList) else module
+    if isinstance(network, models.DenseNet):
+        features["relu"] = nn.ReLU(inplace=True)  # torchvision applies it outside of the features
+    last = next(reversed(features.values()))
+    if isinstance(last, nn.Sequential) and isinstance(last[-1], nn.MaxPool2d):
+        del last[-1]
+    return GridTrunk(features)
+
+
+def _units(module: nn.Module) -> Iterator[nn.Module]:
+    # exact type: subclasses (an EfficientNet's convolution) may do more than a chain
+    for child in module.children():
+        if type(child) is nn.Sequential:
+            yield from _units(child)
+        else:
+            yield child
+
+
+def _meta_images(image_size: int) -> Tensor:
+    return torch.empty(2, 3, image_size, image_size, device="meta")
+
+
+@torch.no_grad()
+def _on_meta(module: nn.Module, x: Tensor) -> Any:
+    tensors = chain(module.named_parameters(), module.named_buffers())
+    return functional_call(
+        module, {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}, (x,)
+    )

@@ -1,0 +1,100 @@
+"""Any vision model of the timm library as an encoder, CLIP's towers among them.
+
+Legend: B images, N memory slots, D memory width.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captionlab.core.errors import UserError, did_you_mean, first_line
+from captionlab.core.memory import Memory
+from captionlab.models.encoders.pretrained import KEY
+from captionlab.models.encoders.torchvision import Trainable, TrunkEncoder
+from captionlab.models.encoders.weight_files import Candidate, load_weights_file
+
+
+class TimmEncoder(TrunkEncoder):
+    """A timm model without its classifier.
+
+    Slots are the last grid's cells, or the patch tokens; pooled is what timm's own pooling makes of
+    them. ``weights`` DEFAULT takes timm's (from its cache, or the network), a path a state dict,
+    None random ones; ``trainable`` none or all, ``last_stage`` the last of the model's stages or
+    blocks. Raises UserError where timm is missing, and for names, weights and sizes that do not
+    fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        weights: str | None = "DEFAULT",
+        trainable: Trainable = "none",
+        learning_rate: float | None = None,
+        image_size: int = 224,
+    ) -> None:
+        network = _create(name, weights == "DEFAULT", image_size)
+        settings = network.pretrained_cfg
+        super().__init__(
+            dim=network.num_features,
+            image_size=image_size,
+            learning_rate=learning_rate,
+            mean=list(settings["mean"]),
+            std=list(settings["std"]),
+        )
+        if weights not in (None, "DEFAULT"):
+            others = timm_relatives(name)
+            load_weights_file(
+                network, Path(str(weights)), key=KEY, kind=f"timm's {name}", candidates=others
+            )
+        last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
+        last = last or [child for child in network.children() if list(child.parameters())][-1:]
+        self.adopt(network, trainable, last)
+
+    def forward(self, images: Tensor) -> Memory:
+        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
+        with self.learning():
+            found = self.trunk.forward_features(self.normalize(images))
+            pooled = self.trunk.forward_head(found, pre_logits=True)
+        slots = found
+        if found.ndim == 4:
+            # (B, D, h, w), or (B, h, w, D) as Swin has it
+            grid = found if found.shape[1] == self.dim else found.permute(0, 3, 1, 2)
+            slots = grid.flatten(2).transpose(1, 2)
+        else:
+            slots = found[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
+        if pooled.shape[-1] != slots.shape[-1]:
+            pooled = slots.mean(1)
+        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
+
+
+def timm_relatives(name: str) -> list[Candidate]:
+    """Return the timm models of the same family, and how each is built without its classifier."""
+    import timm
+
+    family = name.split("_")[0].rstrip("0123456789dtsb") or name[:3]
+    names = [other for other in timm.list_models(f"{family}*") if other != name]
+    return [(other, partial(timm.create_model, other, num_classes=0)) for other in names]
+
+
+def _create(name: str, pretrained: bool, image_size: int) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError("TimmEncoder needs timm: pip install 'captionlab[timm]'") from error
+    if not timm.is_model(name):
+        raise UserError(f"timm has no model {name!r}: {did_you_mean(name, timm.list_models())}")
+    sizes: dict[str, Any] = {"img_size": image_size} if "vit" in name or "swin" in name else {}
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **sizes)
+    except (RuntimeError, AssertionError, OSError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(
+            f"timm's {name} cannot be had (image_size={image_size}, pretrained={pretrained}): "
+            f"{reason}; weights=null starts from random ones, weights=PATH from a file"
+        ) from error

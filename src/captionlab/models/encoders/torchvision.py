@@ -1,0 +1,126 @@
+"""Images to memory: any torchvision backbone.
+
+Legend: B images, N memory slots, D memory width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.memory import Memory
+from captionlab.models.encoders.backbones import build_trunk, normalization
+from captionlab.models.encoders.pretrained import load_pretrained
+
+Trainable = Literal["none", "last_stage", "all"]
+
+
+class ImageEncoder(nn.Module):
+    """The base of encoders that look at images: it brings them to the scale they want.
+
+    ``dim`` is the memory's width D, ``image_size`` the side of the square images it expects,
+    ``learning_rate`` that of its trainable parameters (None: the optimizer's). The mean and the
+    standard deviation of each color are buffers and go with the weights into a checkpoint.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        image_size: int,
+        learning_rate: float | None,
+        mean: list[float],
+        std: list[float],
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.image_size = image_size
+        self.learning_rate = learning_rate
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Return float images (B, 3, h, w) with the wanted mean and standard deviation.
+
+        ``images`` are uint8, or floats in [0, 1]. Raises ValueError for any other shape.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images must have shape (B, 3, h, w), got {tuple(images.shape)}")
+        white = 255.0 if images.dtype == torch.uint8 else 1.0
+        return (images - self.mean * white) / (self.std * white)
+
+
+class TrunkEncoder(ImageEncoder):
+    """The base of encoders around a network from elsewhere, of which all, a part or nothing learns."""
+
+    def adopt(self, trunk: nn.Module, trainable: str, last_stage: Sequence[nn.Module]) -> None:
+        """Take the network, and let learn of it what ``trainable`` says; the rest is frozen.
+
+        What does not learn, batch-norm statistics and dropout included, stays as in evaluation.
+        Raises UserError for another word than none, last_stage and all.
+        """
+        if trainable not in get_args(Trainable):
+            hint = did_you_mean(str(trainable), get_args(Trainable))
+            raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
+        self.trunk: Any = trunk
+        self.trainable = trainable
+        self._learning = {"none": (), "last_stage": tuple(last_stage), "all": (trunk,)}[trainable]
+        trunk.requires_grad_(False)
+        for module in self._learning:
+            module.requires_grad_(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode on the parts that learn; frozen parts always stay in evaluation."""
+        super().train(mode)
+        self.trunk.eval()
+        for module in self._learning:
+            module.train(mode)
+        return self
+
+    def learning(self) -> torch.set_grad_enabled:
+        """Return a context in which gradients are kept only where something learns."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable != "none")
+
+
+class TorchvisionEncoder(TrunkEncoder):
+    """Any torchvision classification network, without its classifier, as an encoder.
+
+    Slots are the grid cells of the last feature map, pooled is their mean; a Vision Transformer
+    gives its patch tokens and its class token. ``weights`` is a name of torchvision's weights
+    (DEFAULT is its best), the path of a state dict, or None for random weights. ``trainable``
+    chooses what learns; the rest, batch-norm statistics and dropout included, stays as in
+    evaluation. Raises UserError for names, weights and sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        weights: str | None = "DEFAULT",
+        trainable: Trainable = "none",
+        learning_rate: float | None = None,
+        image_size: int = 224,
+    ) -> None:
+        trunk, dim = build_trunk(name, image_size)
+        mean, std = normalization(name, weights)
+        super().__init__(
+            dim=dim, image_size=image_size, learning_rate=learning_rate, mean=mean, std=std
+        )
+        if weights is not None:
+            load_pretrained(trunk, name, weights)
+        last = trunk.last_stage(image_size) if trainable == "last_stage" else ()
+        self.adopt(trunk, trainable, last)
+
+    def forward(self, images: Tensor) -> Memory:
+        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
+        with self.learning():
+            slots, pooled = self.trunk(self.normalize(images))
+        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))

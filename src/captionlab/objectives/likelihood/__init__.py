@@ -1,0 +1,1 @@
+"""Objectives of a reference's likelihood."""

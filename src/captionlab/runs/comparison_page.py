@@ -1,0 +1,174 @@
+"""The page of a comparison: one HTML file that opens anywhere, also offline."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from captionlab.runs.comparison import Group, Run, beside, read_config, said, telling, titled
+from captionlab.runs.comparison_facts import page_facts, run_facts
+from captionlab.runs.run_files import read_references
+from captionlab.build import build_data
+from captionlab.data.dataset import read_record_image
+from captionlab.data.images.files import BrokenImage
+from captionlab.core.errors import UserError
+from captionlab.core.files import replacing
+from captionlab.metrics.bootstrap import Difference
+from captionlab.core.registry import require_allowed
+from captionlab.config.check import check
+from captionlab.evaluation.gallery import fact_list, photo
+
+CELLS = 40_000  # captions on a page: more make it slow to open
+PICTURES = 60  # images shown with their picture, those where the runs differ most
+
+
+def write_page(
+    path: Path,
+    groups: Sequence[Group],
+    metric: str,
+    gaps: Sequence[Difference | None],
+    trust: Sequence[str] = (),
+) -> None:
+    """Write the page of compared runs under ``path``, whole or not at all.
+
+    ``trust``: classes, or packages of your own, that read the runs' data.
+    """
+    keys = telling(groups)
+    runs = [run for group in groups for run in group.runs]
+    told = {run.path: run_facts(run, metric) for run in runs}
+    data = {
+        "metric": metric,
+        "keys": [[key, title] for key, title in titled(keys).items()],
+        "scores": [metric, *beside(groups, metric, every=True)],
+        "rows": [row(group, gap, keys, told) for group, gap in zip(groups, gaps, strict=True)],
+        "images": images(groups, trust),
+    }
+    template = Template(
+        files("captionlab.runs").joinpath("comparison_template.html").read_text("utf-8")
+    )
+    # "<" could end the script element
+    content = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    facts = page_facts(runs, list(told.values()), metric)
+    names = {run.config.get("data.name") for run in runs}
+    name = f" on {names.pop()}" if len(names) == 1 and None not in names else ""
+    page = template.substitute(
+        title=html.escape(f"{len(runs)} run{'s' * (len(runs) != 1)} by {metric}{name}"),
+        facts=fact_list(facts),
+        data=content,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+def row(
+    group: Group,
+    gap: Difference | None,
+    keys: Sequence[str],
+    told: Mapping[Path, Mapping[str, str]],
+) -> dict[str, Any]:
+    """Return what the page knows of a group; ``told``: the ``run_facts`` of each run, by its path."""
+    words = [said(group.settings[key]) for key in keys if group.settings[key] is not None]
+    names = sorted({name for run in group.runs for name in run.scores})
+    return {
+        "label": " · ".join(words) or str(group.runs[0].path),
+        "settings": {key: plain(group.settings[key]) for key in keys},
+        "scores": {name: [group.mean(name), group.spread(name)] for name in names},
+        "gap": None if gap is None else [gap.value, gap.low, gap.high],
+        "runs": [
+            {
+                "path": str(run.path),
+                "facts": told[run.path],
+                "finished": run.finished,
+                "seconds": run.seconds,
+                "epochs": run.epochs,
+                "curves": run.curves,
+            }
+            for run in group.runs
+        ],
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as the page sorts and shows it."""
+    return value if isinstance(value, int | float | None) else said(value)
+
+
+def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return images with each group's caption of it (its first run's) and that one's CIDEr.
+
+    Those come first where the groups differ most.
+    """
+    said = [group.runs[0].captions() for group in groups]
+    scored = [ciders(group.runs[0]) for group in groups]
+    ids = list(dict.fromkeys(image for captions in said for image in captions))
+    references = referenced(groups)
+    found: list[dict[str, Any]] = []
+    for image in ids:
+        values = [own.get(image) for own in scored]
+        there = [value for value in values if value is not None]
+        found.append(
+            {
+                "id": image,
+                "references": references.get(image, []),
+                "captions": [captions.get(image) for captions in said],
+                "cider": [None if v is None else round(v, 3) for v in values],
+                "spread": round(max(there) - min(there), 4) if len(there) > 1 else 0.0,
+            }
+        )
+    found.sort(key=lambda one: -one["spread"])
+    kept = found[: max(1, CELLS // len(groups))]
+    pictures(kept[:PICTURES], groups, trust)
+    return kept
+
+
+def ciders(run: Run) -> dict[int | str, float]:
+    """Return the CIDEr of each of a run's captions, where it left them."""
+    if run.per_image is None or "cider" not in run.per_image:
+        return {}
+    values = run.per_image["cider"].values[:, 0].tolist()
+    return dict(zip(run.per_image.image_ids, values, strict=True))
+
+
+def referenced(groups: Sequence[Group]) -> dict[int | str, list[str]]:
+    """Return the references of the images, from the first run that left them."""
+    found: dict[int | str, list[str]] = {}
+    for run in (group.runs[0] for group in groups):
+        found = read_references(run.path / "references.json")
+        if found:
+            break
+    return found
+
+
+def pictures(
+    shown: Sequence[dict[str, Any]], groups: Sequence[Group], trust: Sequence[str]
+) -> None:
+    """Put small pictures beside the captions, as far as the runs' data is still there."""
+    wanted: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
+    runs = [group.runs[0] for group in groups if group.runs[0].finished]
+    if not runs or not wanted:
+        return
+    settings = read_config(runs[0].path).get("data")
+    if not isinstance(settings, Mapping):
+        return
+    # to look at images neither a tokenizer is needed, nor stored features, which may be gone
+    settings = {**settings, "features": None, "extra": None, "augment": None}
+    settings.pop("tokenizer", None)
+    try:
+        require_allowed({"data": settings}, trust)  # a run folder may come from a stranger
+        check({"data": settings})
+        data = build_data(settings, tokenizer=None)
+        split = next((name for name in data.source.splits if name.startswith("test")), "val")
+        for record in data.records(split):
+            if record.image_id in wanted:
+                array = read_record_image(record).permute(1, 2, 0).numpy()
+                wanted[record.image_id]["src"] = photo(Image.fromarray(array))
+    except (UserError, BrokenImage) as error:
+        print(f"no pictures: {error}")

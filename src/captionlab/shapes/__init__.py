@@ -1,0 +1,1 @@
+"""The built-in world: scenes, their pictures and sentences that are true of them."""

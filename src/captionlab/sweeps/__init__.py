@@ -1,0 +1,1 @@
+"""Jobs over devices, and the search over their settings."""

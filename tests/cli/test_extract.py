@@ -1,0 +1,103 @@
+"""Stored features stand in for images, whichever the model is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from captionlab.build import Sizes, build_captioner, build_data
+from captionlab.cli.extract import check_features, extract, fingerprint
+from captionlab.core.errors import UserError
+from captionlab.core.memory import Memory
+from captionlab.models.encoders.stored import StoredEncoder
+from commands_support import run_train
+from tests_support import tiny_config
+
+DATA = [
+    "data.source.train_size=12",
+    "data.source.val_size=4",
+    "data.source.test_size=4",
+    "data.tokenizer.threshold=1",
+    "model.encoder.image_size=32",
+]
+FROZEN = ["model.encoder.trainable=none", "seed=1"]
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> str:
+    """A file of weights for the small encoder."""
+    torch.manual_seed(0)
+    captioner = build_captioner(tiny_config()["model"], Sizes(11, 0))
+    torch.save(captioner.encoder.state_dict(), tmp_path / "encoder.pt")
+    return f"model.encoder.weights={tmp_path / 'encoder.pt'}"
+
+
+def test_a_batch_of_features_is_what_the_encoder_sees(tmp_path: Path, frozen: str, capsys):
+    assert extract([*DATA, *FROZEN, frozen, f"out={tmp_path / 'store'}", "dtype=float32"]) == 0
+    assert "24 images" in capsys.readouterr().out
+    stored = tiny_config(*DATA, *FROZEN, frozen, f"data.features={tmp_path / 'store'}")
+    drawn = tiny_config(*DATA, *FROZEN, frozen)
+    captioner = build_captioner(stored["model"], Sizes(11, 0)).eval()
+    data, images = build_data(stored["data"]), build_data(drawn["data"])
+    check_features(stored, data, captioner.encoder)
+    one, other = next(iter(data.val_dataloader())), next(iter(images.val_dataloader()))
+    assert isinstance(one.images, Memory)
+    assert one.image_ids == other.image_ids
+    seen, expected = captioner.encode(one.images), captioner.encode(other.images)
+    torch.testing.assert_close(seen.slots, expected.slots)
+    torch.testing.assert_close(seen.pooled, expected.pooled)
+
+
+def test_the_gallery_of_a_run_from_a_store_shows_where_it_looked(tmp_path: Path, frozen: str):
+    own = [*DATA, *FROZEN, frozen, "data.fit=crop", "data.source.train_size=40"]
+    extract([*own, f"out={tmp_path / 'store'}"])
+    short = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "meteor=false", "samples=0"]
+    features = f"data.features={tmp_path / 'store'}"
+    run_train(tmp_path, *own, *short, features, "decoding=greedy", "hydra.run.dir=run")
+    page = (tmp_path / "run" / "gallery.html").read_text()
+    captions = json.loads((tmp_path / "run" / "captions.json").read_text())
+    words = sum(len(entry["caption"].split()) for entry in captions)
+    assert words > 0
+    assert len(re.findall(r"<li><span><img ", page)) == words
+    assert "not shown" not in page
+    assert f", seen through {tmp_path / 'store'}</dd>" in page
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path, frozen: str, capsys):
+    extract([*DATA, *FROZEN, frozen, f"out={tmp_path / 'store'}", "splits=train"])
+    features = f"data.features={tmp_path / 'store'}"
+    other = tiny_config(*DATA, *FROZEN, features)
+    data = build_data(other["data"])
+    encoder = build_captioner(other["model"], Sizes(11, 0)).encoder
+    with pytest.raises(UserError, match=r"weights is \w+ in the store and \w+ here"):
+        check_features(other, data, encoder)
+    learning = build_captioner(tiny_config(*DATA, features)["model"], Sizes(11, 0)).encoder
+    with pytest.raises(UserError, match=r"model\.encoder\.trainable=none"):
+        check_features(other, data, learning)
+    with pytest.raises(UserError, match="4 images of the split 'val'"):
+        data.records("val")
+    for place in ("s3://b/store", str(tmp_path / "store" / "key.json")):
+        with pytest.raises(UserError, match=f"^out={place}"):
+            extract([*DATA, f"out={place}"])
+    with pytest.raises(UserError, match="dtype=float8: did you mean"):
+        extract([*DATA, "dtype=float8"])
+    with pytest.raises(UserError, match=r"data\.blank_images=true changes images"):
+        build_data(tiny_config(*DATA, features, "data.blank_images=true")["data"])
+
+
+def test_the_key_follows_weights_and_transform_alone(frozen: str):
+    one = tiny_config(*DATA, frozen)
+    encoder = build_captioner(one["model"], Sizes(11, 0)).encoder
+    same = tiny_config(*DATA, *FROZEN, frozen)
+    assert fingerprint(encoder, one) == fingerprint(encoder, same)
+    crop = tiny_config(*DATA, frozen, "data.fit=crop")
+    assert fingerprint(encoder, one) != fingerprint(encoder, crop)
+
+
+def test_a_model_without_an_encoder_says_so():
+    with pytest.raises(UserError, match=r"data\.features=PATH"):
+        StoredEncoder(dim=8)(torch.zeros(1, 3, 4, 4))

@@ -1,0 +1,36 @@
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+CONF = Path(__file__).parents[3] / "conf" / "data"
+PATHS = re.compile(r"ROOT/[\w./{},-]*[\w}/]")
+REAL = sorted(path for path in CONF.glob("*.yaml") if "readers" in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_yaml_and_error_message_show_the_same_layout(path: Path):
+    text = path.read_text("utf-8")
+    comment = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    module, _, name = re.search(r"_target_: (\S+)", text)[1].rpartition(".")
+    year = re.search(r"year: (\d+)", text)
+    layout = getattr(importlib.import_module(module), name).LAYOUT
+    layout = layout.replace("YEAR", year[1] if year else "YEAR")
+    shown = set(PATHS.findall(comment))
+    assert shown or "data.root=FOLDER" in comment
+    assert shown <= set(PATHS.findall(layout))
+
+
+def test_every_reader_has_its_yaml():
+    modules = ("readers", "readers_coco", "readers_flickr", "readers_karpathy", "readers_tables")
+    readers = {
+        f"captionlab.data.{module}.{name}"
+        for module in modules
+        for name, value in vars(importlib.import_module(f"captionlab.data.{module}")).items()
+        if value.__class__ is type
+        and value.__module__ == f"captionlab.data.{module}"
+        and hasattr(value, "LAYOUT")
+    }
+    targets = {re.search(r"_target_: (\S+)", path.read_text("utf-8"))[1] for path in REAL}
+    assert targets == readers

@@ -1,0 +1,247 @@
+import re
+from random import Random
+
+import pytest
+
+from captionlab.data.readers.shapes import captions, is_true, sample_scene
+from captionlab.shapes.scene import COLORS, SIZES, Background, Scene, Thing
+
+DARK = Background("grainy", "dark", "blue", 0.1, 0.1)
+
+
+def thing(color, shape, x, y, size="medium", texture="solid"):
+    return Thing(shape, color, size, texture, x, y, SIZES[size][0], 0.0, 0.0, 0.0)
+
+
+# a red circle at the left, a large striped blue square at the right, a small yellow star above it
+SCENE = Scene(
+    (
+        thing("red", "circle", 0.2, 0.7),
+        thing("blue", "square", 0.7, 0.7, "large", "striped"),
+        thing("yellow", "star", 0.7, 0.2, "small"),
+    ),
+    DARK,
+)
+ROW = Scene(
+    (
+        thing("green", "heart", 0.2, 0.5),
+        thing("pink", "cross", 0.5, 0.52),
+        thing("green", "heart", 0.8, 0.5),
+    ),
+    Background("meadow", "", "", 0.5, 0.5),
+)
+NESTED = Scene(
+    (thing("white", "ring", 0.4, 0.4, "large"), thing("red", "star", 0.4, 0.4, "small")), DARK
+)
+
+CLAIMS = [
+    # true of the scene, false of it
+    (SCENE, "A red circle.", "A blue circle."),
+    (SCENE, "a red disk and a yellow star", "a red disk and a red star"),
+    (SCENE, "There is a striped blue square.", "There is a dotted blue square."),
+    (SCENE, "A large blue square with stripes.", "A small blue square with stripes."),
+    (SCENE, "A circle to the left of a square.", "A circle to the right of a square."),
+    (SCENE, "The star is above the box.", "The star is below the box."),
+    (SCENE, "Under a yellow star is a square.", "Under a square is a yellow star."),
+    (SCENE, "A square with a star above it.", "A star with a square above it."),
+    (SCENE, "A star in the top right corner.", "A star in the top left corner."),
+    (SCENE, "A circle is on the left and a square on the right.", "A circle is on the right."),
+    (SCENE, "The largest shape is a blue square.", "The smallest shape is a blue square."),
+    (SCENE, "The star is the smallest of the three shapes.", "The circle is the smallest shape."),
+    (SCENE, "The square is bigger than the star.", "The square is smaller than the star."),
+    (SCENE, "There are three shapes.", "There are two shapes."),
+    (SCENE, "Exactly three objects on a dark background.", "Three objects on a light background."),
+    (SCENE, "A star against a grainy dark blue wall.", "A star against a dark green wall."),
+    (SCENE, "The background is dark.", "The background is bright."),
+    (SCENE, "Three objects of different colors.", "All shapes have the same color."),
+    (SCENE, "The circle is red.", "The circle is striped."),
+    (SCENE, "One star.", "Two stars."),
+    (SCENE, "We see a circle, a square and a star in the picture.", "We see a circle and a ring."),
+    (ROW, "A pink cross between two green hearts.", "A green heart between two crosses."),
+    (ROW, "The cross is between a heart and a heart.", "The heart is between the cross."),
+    (ROW, "Two green hearts and a cross.", "Three green hearts."),
+    (ROW, "A pair of hearts.", "All three shapes are hearts."),
+    (ROW, "A green heart is next to a pink cross.", "A green heart is above a pink cross."),
+    (ROW, "A heart in front of a meadow.", "A heart on a dark background."),
+    (ROW, "The cross is pink.", "The heart is green."),
+    (ROW, "A green heart and another green heart.", "A cross and another cross."),
+    (NESTED, "A red star inside a white ring.", "A white ring inside a red star."),
+    (NESTED, "A white ring surrounds a star.", "A star surrounds a white ring."),
+    (NESTED, "The star is surrounded by the ring.", "The ring is surrounded by the star."),
+    (NESTED, "A ring with a red star in it.", "A ring with a white star in it."),
+    (NESTED, "The two objects have different shapes.", "Both shapes are red."),
+    (SCENE, "一个红色圆形。", "一个蓝色圆形。"),
+    (SCENE, "图中有一颗黄色的星星", "图中有一颗红色的星星"),
+    (SCENE, "红色圆形在蓝色方块的左边。", "红色圆形在蓝色方块的右边。"),
+    (SCENE, "正方形上方有一颗星星", "正方形下方有一颗星星"),
+    (SCENE, "星星在画面的右上角", "星星在画面的左上角"),
+    (SCENE, "最大的图形是正方形", "最小的图形是正方形"),
+    (SCENE, "正方形比星星大", "正方形比星星小"),
+    (SCENE, "图中一共有三个图形。", "图中一共有两个图形。"),
+    (SCENE, "深蓝色的背景上有三个物体", "浅蓝色的背景上有三个物体"),
+    (SCENE, "一个圆形，背景是深色的。", "一个圆形，背景是浅色的。"),
+    (SCENE, "正方形带条纹", "圆形带条纹"),
+    (SCENE, "左边有一个圆形，右边有一个正方形", "左边有一个圆形，右边有一个圆形"),
+    (ROW, "粉色十字在两颗绿色爱心之间", "绿色爱心在两个十字之间"),
+    (ROW, "草地和蓝天前有两个心形", "深色背景上有两个心形"),
+    (NESTED, "圆环里面有一颗红色的星星", "星星里面有一个圆环"),
+    (NESTED, "星星被圆环包围着", "圆环被星星包围着"),
+    (NESTED, "两个图形颜色不同", "两个图形都是红色的"),
+]
+
+
+@pytest.mark.parametrize(("scene", "true", "false"), CLAIMS)
+def test_a_claim_is_told_from_its_opposite(scene, true, false):
+    assert is_true(true, scene)
+    assert not is_true(false, scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " . ",
+        "a",
+        "a red",
+        "red circle",
+        "circle red a",
+        "a red circle to the left of",
+        "a red circle is",
+        "a red circle and",
+        "a red circle a",
+        "a red blue circle",
+        "two circle",
+        "a circles",
+        "the circle is red and",
+        "there is",
+        "the picture shows",
+        "a red circle <unk>",
+        "a red circle on a dark",
+        "a crimson spaceship",
+        "the circle are red",
+        "a circle a square a star a circle a square a star a circle",
+        "a circle left of " * 20,
+        "on the left " * 15,
+        "红色",
+        "红色圆形",
+        "一个红色",
+        "一个红色圆形在",
+        "图中有",
+        "一个红色圆形和",
+        "红色圆形在左边的",
+        "一个红色汽车",
+        "一个圆形在左边" * 15,
+        "une étoile jaune",
+        "a red circle 红色",
+    ],
+)
+def test_what_is_no_whole_sentence_is_false(text):
+    assert not is_true(text, SCENE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A RED CIRCLE", "a red circle .", "  a red\tcircle\n", "a circle a square and a yellow star"],
+)
+def test_case_spaces_and_punctuation_change_nothing(text):
+    assert is_true(text, SCENE)
+
+
+def test_sentences_that_the_grammar_never_makes_are_judged_too():
+    assert is_true(
+        "a big striped blue box that is below a tiny star and to the right of a disk", SCENE
+    )
+    assert not is_true("a big striped blue box that is below a tiny star and above a disk", SCENE)
+    assert is_true("you can see a star over a square next to a circle", SCENE)
+
+
+def test_noun_phrases_with_a_stand_for_different_objects():
+    assert is_true("a heart and a heart", ROW)
+    assert not is_true("a circle and a circle", SCENE)
+    assert not is_true("a star and a yellow star", SCENE)
+    assert not is_true("three shapes and a star", SCENE)
+    assert not is_true("a star, a circle, a square and an object", SCENE)
+
+
+def test_of_two_objects_on_a_diagonal_both_relations_hold_and_neither_is_stated():
+    slanted = Scene((thing("red", "circle", 0.3, 0.3), thing("blue", "square", 0.66, 0.7)), DARK)
+    assert is_true("A circle is left of a square.", slanted)
+    assert is_true("A circle is above a square.", slanted)
+    said = " ".join(text for seed in range(60) for text in captions(slanted, Random(seed)))
+    assert not re.search(r"above|below|(left|right) of (a|the) (?!picture)", said)
+
+
+SWAPS = {
+    "en": [
+        [("left", "right")],
+        [("above", "below"), ("over", "under"), ("higher", "lower")],
+        [("top", "bottom"), ("upper", "lower")],
+        [("largest", "smallest"), ("larger", "smaller")],
+        [("light", "dark")],
+        [("two", "three"), ("three", "four"), ("four", "two")],
+    ],
+    "zh": [
+        [("左", "右")],
+        [("上方", "下方"), ("上边", "下边"), ("顶", "底")],
+        [("最大", "最小"), ("更大", "更小")],
+        [("浅", "深")],
+        [("两", "三"), ("三", "四"), ("四", "两")],
+    ],
+}
+
+
+def swapped(text, pairs, language):
+    table = {a: b for pair in pairs for a, b in (pair[::-1], pair)}
+    words = "|".join(sorted(table, key=len, reverse=True))
+    pattern = rf"\b({words})\b" if language == "en" else f"({words})"
+    return re.sub(pattern, lambda match: table[match[0]], text)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_swapped_word_makes_a_caption_false(language):
+    # all objects differ in shape and in color, so that no other object can save the claim
+    rng, swaps = Random(21), 0
+    for _ in range(1200):
+        scene = sample_scene(rng)
+        distinct = all(
+            len({getattr(t, a) for t in scene.things}) == len(scene.things)
+            for a in ("shape", "color")
+        )
+        if not distinct:
+            continue
+        for text in captions(scene, rng, 5, language):
+            for pairs in SWAPS[language]:
+                other = swapped(text, pairs, language)
+                if other != text:
+                    swaps += 1
+                    assert not is_true(other, scene), (text, other, scene)
+    assert swaps > 800
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_color_that_is_not_there_makes_a_caption_false(language):
+    names = {"en": [*COLORS, "violet", "scarlet"], "zh": list("红橙橘黄绿蓝紫粉白黑")}[language]
+    rng, swaps = Random(22), 0
+    for _ in range(400):
+        scene = sample_scene(rng)
+        there = {thing.color for thing in scene.things} | {scene.background.color}
+        absent = next(color for color in COLORS if color not in there)
+        word = (
+            absent
+            if language == "en"
+            else dict(zip(COLORS, "红橙黄绿蓝紫粉白黑", strict=True))[absent]
+        )
+        for text in captions(scene, rng, 5, language):
+            if (
+                "meadow" in text
+                or "grass" in text
+                or "sky" in text
+                or "草" in text
+                or "蓝天" in text
+            ):
+                continue
+            other = re.sub("|".join(names), word, text.lower())
+            if other != text.lower():
+                swaps += 1
+                assert not is_true(other, scene), (text, other, scene)
+    assert swaps > 500

@@ -52,7 +52,7 @@ class GruModel(nn.Module):
         self.out = nn.Linear(2 * width, VOCABULARY)
         nn.init.normal_(self.out.weight, std=0.2)
 
-    def start(self, memory: CellMemory, width: int) -> GruState:
+    def init_state(self, memory: CellMemory, width: int) -> GruState:
         hidden = memory.pooled[:, None].repeat(1, width, 1)
         return GruState(memory.cells, hidden)
 
@@ -75,7 +75,7 @@ def one_image_at_a_time(model: GruModel, memory: CellMemory, size: int) -> list[
 
 def search(model: GruModel, memory: CellMemory, size: int) -> list[int]:
     device = memory.pooled.device
-    state = model.start(memory, 1)
+    state = model.init_state(memory, 1)
     beams: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[tuple[float, list[int]]] = []
     for step in range(LENGTH):

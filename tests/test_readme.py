@@ -94,7 +94,7 @@ def test_own_decoder_steps_like_it_trains(modules):
     memory = captioner.encode(batch(32).images)
     tokens = torch.tensor([[[1, 5, 6]], [[1, 7, 8]]])
     hidden, *_ = captioner.decoder(memory, tokens)
-    state = captioner.start(memory, 1)
+    state = captioner.init_state(memory, 1)
     for t in range(3):
         logits, state = captioner.step(tokens[:, :, t], state)
         torch.testing.assert_close(logits, captioner.logits(hidden[:, :, t]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_support import write_text
 
 from captionlab.build import build_data
 from captionlab.core.errors import UserError
 from captionlab.data.mixing import Extra
 from captionlab.data.readers.shapes import Shapes
 from captionlab.data.readers.tables import CsvCaptions
+from data_support import write_text
 from tests_support import tiny_config
 
 

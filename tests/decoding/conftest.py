@@ -42,7 +42,7 @@ class FakeModel:
         self.attention = torch.randn(PRIME, slots, generator=generator).softmax(-1)
         self.steps = 0
 
-    def start(self, memory: FakeMemory, width: int) -> FakeState:
+    def init_state(self, memory: FakeMemory, width: int) -> FakeState:
         self.steps = 0
         return FakeState(memory.pooled.long().expand(-1, width))
 
@@ -56,7 +56,7 @@ class FakeModel:
 
     def replay(self, image: int, tokens: list[int]) -> tuple[Tensor, Tensor]:
         """Return log-probabilities (T,V) before each token of a caption, and attention (T,N)."""
-        state = self.start(self.memory(image), 1)
+        state = self.init_state(self.memory(image), 1)
         rows, weights = [], []
         for token in [self.BOS, *tokens][: len(tokens)]:
             logits, state = self.step(torch.tensor([[token]]), state)

@@ -29,10 +29,10 @@ def test_probabilities_are_the_mean_of_different_architectures():
     members = [tiny_preset("attn_lstm"), tiny_preset("transformer"), tiny_preset("show_tell")]
     ensemble = Ensemble(members)
     token = torch.ones(3, 2, dtype=torch.long)
-    mean, _ = ensemble.step(token, ensemble.start(ensemble.encode(IMAGES), 2))
-    own = [m.step(token, m.start(m.encode(IMAGES), 2))[0].softmax(-1) for m in members]
+    mean, _ = ensemble.step(token, ensemble.init_state(ensemble.encode(IMAGES), 2))
+    own = [m.step(token, m.init_state(m.encode(IMAGES), 2))[0].softmax(-1) for m in members]
     torch.testing.assert_close(mean.exp(), torch.stack(own).mean(0))
-    assert ensemble.start(ensemble.encode(IMAGES), 2).weights is None
+    assert ensemble.init_state(ensemble.encode(IMAGES), 2).weights is None
 
 
 def test_an_empty_ensemble_is_refused():

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_support import changed, cuts, ends_well
 from PIL import Image
 
 from captionlab.data.images.files import BrokenImage, broken_reason, load_image
+from fuzz_support import changed, cuts, ends_well
 
 EXIF = Image.Exif()
 EXIF[0x0112] = 6

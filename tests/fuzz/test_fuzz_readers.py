@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from fuzz_support import changed, cuts, ends_well
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +21,7 @@ from captionlab.data.readers.flickr import (
 from captionlab.data.readers.karpathy import Karpathy
 from captionlab.data.readers.tables import CsvCaptions, JsonlCaptions
 from captionlab.data.records import CaptionSource, drop_missing
+from fuzz_support import changed, cuts, ends_well
 
 NAMES = [f"{number}_a.jpg" for number in range(5)]
 SPLITS = dict(zip(NAMES, ("train", "train", "train", "val", "test"), strict=True))

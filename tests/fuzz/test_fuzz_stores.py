@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzz_support import changed, cuts, ends_well
 
 from captionlab.core.memory import Memory
 from captionlab.data.features.regions import open_features
@@ -23,6 +22,7 @@ from captionlab.metrics.statistics_file import StatisticsFile, write_statistics
 from captionlab.runs.comparison import read_run
 from captionlab.runs.run_files import read_captions, read_references
 from captionlab.text.word_vectors import read_word_vectors
+from fuzz_support import changed, cuts, ends_well
 
 RANDOM = np.random.default_rng(0)
 SLOTS = RANDOM.normal(size=(3, 8)).astype(np.float32)

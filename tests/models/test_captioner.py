@@ -32,7 +32,9 @@ def _batch():
 def test_forward_encodes_and_decodes():
     captioner, (images, tokens) = _captioner().eval(), _batch()
     hidden, weights, *_ = captioner(images, tokens)
-    logits, state = captioner.step(tokens[..., 0], captioner.start(captioner.encode(images), 2))
+    logits, state = captioner.step(
+        tokens[..., 0], captioner.init_state(captioner.encode(images), 2)
+    )
     torch.testing.assert_close(captioner.logits(hidden)[:, :, 0], logits)
     torch.testing.assert_close(weights[:, :, 0], state.weights)
 

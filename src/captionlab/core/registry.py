@@ -86,7 +86,9 @@ PLACES: Mapping[str, Place] = {
     "model": Place(
         "captioner",
         _in("models", "Captioner"),
-        lambda cls: _is_module(cls, ("encode", "logits", "start", "step"), ("encoder", "decoder")),
+        lambda cls: _is_module(
+            cls, ("encode", "logits", "init_state", "step"), ("encoder", "decoder")
+        ),
     ),
     "model.encoder": Place(
         "encoder",
@@ -106,7 +108,7 @@ PLACES: Mapping[str, Place] = {
         ),
         lambda cls: _is_module(
             cls,
-            ("logits", "start", "step"),
+            ("logits", "init_state", "step"),
             ("vocabulary_size", "pad_id", "memory_dim", "attention"),
         ),
     ),

@@ -121,7 +121,7 @@ class Beam(Limits):
             device=device,
         )
         lanes = self.lanes(encode, banned_ids, device)
-        state = model.start(memory, lanes.width)
+        state = model.init_state(memory, lanes.width)
         live = lanes.begin(len(memory.pooled))
         token = torch.full(live.shape, bos_id, device=device)
         best = lanes.nothing(len(memory.pooled))

@@ -64,12 +64,12 @@ class Ensemble:
         """Return what each member sees of the images."""
         return EnsembleMemory(tuple(member.encode(images) for member in self.members))  # type: ignore[attr-defined]
 
-    def start(self, memory: EnsembleMemory, width: int) -> EnsembleState:
+    def init_state(self, memory: EnsembleMemory, width: int) -> EnsembleState:
         """Return the members' states before the first token."""
         pairs = zip(self.members, memory.members, strict=True)
-        return EnsembleState(tuple(member.start(own, width) for member, own in pairs))
+        return EnsembleState(tuple(member.init_state(own, width) for member, own in pairs))
 
-    def start_drawn(
+    def sample_init_state(
         self,
         memory: EnsembleMemory,
         width: int,
@@ -79,9 +79,11 @@ class Ensemble:
         """Return the same, with what is random about a member drawn for each hypothesis."""
         states = []
         for member, own in zip(self.members, memory.members, strict=True):
-            drawn = getattr(member, "start_drawn", None)
+            drawn = getattr(member, "sample_init_state", None)
             states.append(
-                member.start(own, width) if drawn is None else drawn(own, width, generator, seeds)
+                member.init_state(own, width)
+                if drawn is None
+                else drawn(own, width, generator, seeds)
             )
         return EnsembleState(tuple(states))
 

@@ -34,7 +34,7 @@ class StepState(Protocol):
 class StepModel(Protocol):
     """Anything that can be decoded; the states it makes are ``StepState``s of its own class."""
 
-    def start(self, memory: Any, width: int) -> Any:
+    def init_state(self, memory: Any, width: int) -> Any:
         """Return the state before the first token, for ``width`` hypotheses an image."""
 
     def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:

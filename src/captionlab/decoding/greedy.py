@@ -42,7 +42,7 @@ class Greedy(Limits):
         )
         return roll_out(
             model,
-            model.start(memory, 1),
+            model.init_state(memory, 1),
             most_probable,
             rules,
             first=torch.full((len(memory.pooled), 1), bos_id, device=memory.pooled.device),

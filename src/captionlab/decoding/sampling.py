@@ -113,12 +113,12 @@ class Sampling(Limits):
             device=device,
         )
         places = None if noise is None else iter(noise.to(device).unsqueeze(-1).unbind(2))
-        start_drawn = getattr(model, "start_drawn", None)
+        sample_init_state = getattr(model, "sample_init_state", None)
         drawn = roll_out(
             model,
-            model.start(memory, self.num_samples)
-            if start_drawn is None
-            else start_drawn(
+            model.init_state(memory, self.num_samples)
+            if sample_init_state is None
+            else sample_init_state(
                 memory,
                 self.num_samples,
                 generator,

@@ -45,7 +45,7 @@ class Decoder(Protocol):
     def logits(self, hidden: Tensor) -> Tensor:
         """Return (..., V) from (..., H)."""
 
-    def start(self, memory: Memory, width: int) -> State:
+    def init_state(self, memory: Memory, width: int) -> State:
         """Return the state before the first token, for ``width`` beams an image."""
 
     def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, State]:
@@ -100,11 +100,11 @@ class Captioner(nn.Module):
         """Return (..., V) from (..., H); give it real tokens only."""
         return self._decoder.logits(hidden)
 
-    def start(self, memory: Memory, width: int) -> State:
+    def init_state(self, memory: Memory, width: int) -> State:
         """Return the decoder's state before the first token, for ``width`` beams an image."""
-        return self._decoder.start(memory, width)
+        return self._decoder.init_state(memory, width)
 
-    def start_drawn(
+    def sample_init_state(
         self,
         memory: Memory,
         width: int,
@@ -113,11 +113,15 @@ class Captioner(nn.Module):
     ) -> State:
         """Return the state before the first token, for ``width`` random captions an image.
 
-        A latent decoder draws what each is about from its prior; to any other this is ``start``.
+        A latent decoder draws what each is about from its prior; to any other this is ``init_state``.
         ``seeds``, one an image, decide the draws where given.
         """
-        draw = getattr(self.decoder, "start_drawn", None)
-        return self.start(memory, width) if draw is None else draw(memory, width, generator, seeds)
+        draw = getattr(self.decoder, "sample_init_state", None)
+        return (
+            self.init_state(memory, width)
+            if draw is None
+            else draw(memory, width, generator, seeds)
+        )
 
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""

@@ -59,7 +59,7 @@ def test_cached_steps_equal_the_uncached_forward_pass(model):
     memory, tokens = memories(model.encoder.dim), torch.randint(3, 8, (3, 2, 6))
     tokens[..., 0] = 1
     whole = model.decoder(memory, tokens)
-    state = model.start(memory, 2)
+    state = model.init_state(memory, 2)
     for t in range(6):
         logits, state = model.step(tokens[..., t], state)
         torch.testing.assert_close(
@@ -71,7 +71,7 @@ def test_cached_steps_equal_the_uncached_forward_pass(model):
 
 def test_the_state_follows_its_beam(model):
     memory, tokens = memories(model.encoder.dim), torch.randint(3, 8, (3, 2, 4))
-    straight, crossed = model.start(memory, 2), model.start(memory, 2)
+    straight, crossed = model.init_state(memory, 2), model.init_state(memory, 2)
     swap = torch.tensor([[1, 0]]).expand(3, -1)
     for t in range(3):
         _, straight = model.step(tokens[..., t], straight)
@@ -129,7 +129,7 @@ def test_padding_and_neighbors_change_no_caption(model):
 def test_samples_are_scored_by_the_models_own_probabilities(model):
     memory = memories(model.encoder.dim)
     found = Sampling(num_samples=3, max_length=5, seed=1)(model, memory, **IDS)
-    if hasattr(model.decoder, "start_drawn"):
+    if hasattr(model.decoder, "sample_init_state"):
         pytest.skip("each sample has a latent of its own, which forward does not know")
     real = torch.arange(found.tokens.shape[-1]) < found.lengths[..., None]
     total = (replay(model, memory, found.tokens) * real).sum(-1)

@@ -190,7 +190,7 @@ def test_weights_gradients_equal_those_of_single_steps():
         decoder.logits(decoder(memory, tokens).hidden).square().sum().backward()
         fast = {n: p.grad.clone() for n, p in decoder.named_parameters() if p.grad is not None}
         decoder.zero_grad()
-        state, total = decoder.start(memory, 1), torch.zeros(())
+        state, total = decoder.init_state(memory, 1), torch.zeros(())
         for t in range(4):
             logits, state = decoder.step(tokens[..., t], state)
             total = total + logits.square().sum()

@@ -96,7 +96,7 @@ def test_cached_steps_equal_the_forward_pass_for_any_model(architecture):
     model, memory = opened(decoder(architecture=architecture)), a_memory()
     tokens = torch.randint(4, 20, (2, 3, 6))
     tokens[..., 0] = 1
-    whole, state = model(memory, tokens), model.start(memory, 3)
+    whole, state = model(memory, tokens), model.init_state(memory, 3)
     for t in range(6):
         logits, state = model.step(tokens[..., t], state)
         expected = model.logits(whole.hidden[:, :, t])

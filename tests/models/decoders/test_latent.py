@@ -43,7 +43,7 @@ def _batch():
 def test_latent_steps_equal_the_whole_sequence(kind, deep):
     decoder, (memory, tokens) = _decoder(kind, deep_output=deep), _batch()
     whole = decoder.logits(decoder(memory, tokens).hidden)
-    state, logits = decoder.start(memory, 4), []
+    state, logits = decoder.init_state(memory, 4), []
     for step in range(9):
         scores, state = decoder.step(tokens[:, :, step], state)
         logits.append(scores)
@@ -94,7 +94,9 @@ def test_the_gradient_reaches_prior_posterior_and_reader():
 
 def test_drawn_latents_differ_by_beam_follow_it_and_repeat_with_a_seed():
     decoder, (memory, _) = _decoder(), _batch()
-    one, two = (decoder.start_drawn(memory, 3, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (
+        decoder.sample_init_state(memory, 3, torch.Generator().manual_seed(5)) for _ in range(2)
+    )
     assert torch.equal(one.latent, two.latent)
     assert one.latent.unique().numel() == 3 * 3 * 4
     order = torch.tensor([[2, 0], [1, 1], [0, 2]])
@@ -108,9 +110,9 @@ def test_a_captioner_without_a_latent_starts_drawn_as_it_starts():
     plain, latent = tiny_captioner().eval(), tiny_captioner("model/decoder=latent_lstm").eval()
     memory = plain.encode(memory_of)
     bos = torch.ones(2, 2, dtype=torch.long)
-    starts = (plain.start_drawn(memory, 2), plain.start(memory, 2))
+    starts = (plain.sample_init_state(memory, 2), plain.init_state(memory, 2))
     assert torch.equal(*(plain.step(bos, start)[0] for start in starts))
-    drawn = latent.start_drawn(latent.encode(memory_of), 2)
+    drawn = latent.sample_init_state(latent.encode(memory_of), 2)
     assert not torch.equal(drawn.latent[:, 0], drawn.latent[:, 1])
 
 

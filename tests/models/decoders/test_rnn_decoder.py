@@ -42,7 +42,7 @@ def _batch():
 
 def _stepwise(decoder, memory, tokens):
     """Return logits (B, K, T, V) and weights (B, K, T, N) | None of one token at a time."""
-    state, logits, weights = decoder.start(memory, tokens.shape[1]), [], []
+    state, logits, weights = decoder.init_state(memory, tokens.shape[1]), [], []
     for step in range(tokens.shape[2]):
         scores, state = decoder.step(tokens[:, :, step], state)
         logits.append(scores)
@@ -133,7 +133,7 @@ def test_show_and_tell_reads_the_image_first():
 
 def test_select_moves_beams_and_leaves_the_image():
     decoder, (memory, tokens) = _decoder(), _batch()
-    _, state = decoder.step(tokens[:, :, 0], decoder.start(memory, 4))
+    _, state = decoder.step(tokens[:, :, 0], decoder.init_state(memory, 4))
     moved = state.select(torch.tensor([[3, 3], [0, 1], [2, 0]]))
     assert moved.keys is state.keys
     assert moved.memory is memory
@@ -145,7 +145,7 @@ def test_select_moves_beams_and_leaves_the_image():
 
 def test_weights_say_where_each_step_looked():
     decoder, (memory, tokens) = _decoder(), _batch()
-    assert decoder.start(memory, 4).weights is None
+    assert decoder.init_state(memory, 4).weights is None
     weights = decoder(memory, tokens).weights
     assert weights.shape == (3, 4, 9, 5)
     real = tokens != PAD

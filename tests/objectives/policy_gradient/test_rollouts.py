@@ -67,7 +67,7 @@ def test_a_word_is_worth_what_the_captions_that_begin_so_are_worth(sampled):
             special=special,
         )
         # two words are there: one more follows, which is 5 with the model's probability
-        state = model.start(memory, 4)
+        state = model.init_state(memory, 4)
         _, state = model.step(torch.ones_like(drawn.tokens[..., 0]), state)
         _, state = model.step(drawn.tokens[..., 0], state)
         logits, _ = model.step(drawn.tokens[..., 1], state)

@@ -55,7 +55,7 @@ def test_log_probabilities_are_those_of_the_sampling_policy(name, temperature):
 
 @torch.no_grad()
 def stepped(captioner, memory, drawn, temperature):
-    state, token = captioner.start(memory, 3), torch.ones_like(drawn.lengths)
+    state, token = captioner.init_state(memory, 3), torch.ones_like(drawn.lengths)
     total = torch.zeros(drawn.lengths.shape)
     for step in range(drawn.tokens.shape[-1]):
         logits, state = captioner.step(token, state)

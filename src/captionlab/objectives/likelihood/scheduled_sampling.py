@@ -87,7 +87,7 @@ class ScheduledSampling:
         """Return the loss in nats a token, with ``nll`` and ``probability`` beside it."""
         inputs, targets, real = shift(batch.tokens, batch.lengths)
         inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
-        state = captioner.start(captioner.encode(batch.images), inputs.shape[1])
+        state = captioner.init_state(captioner.encode(batch.images), inputs.shape[1])
         logits, weights = [], []
         token = inputs[..., 0]
         for step in range(inputs.shape[-1]):

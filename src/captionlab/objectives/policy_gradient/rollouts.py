@@ -65,7 +65,7 @@ def completed(
     # the beginning is long enough
     rules = replace(sampling, min_length=0).rules(**special, encode=None, device=device)
     lengths = drawn.lengths.gather(1, rows)
-    state = model.start(memory, width)
+    state = model.init_state(memory, width)
     token = torch.full((images, width), special["bos_id"], device=device)
     for step in range(1, length):
         _, state = model.step(token, state)

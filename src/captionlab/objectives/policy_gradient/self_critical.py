@@ -202,14 +202,14 @@ class StartCheck:
 
 
 class Fixed:
-    """A captioner's ``start`` and ``step`` alone: a latent stays at its prior's mean."""
+    """A captioner's ``init_state`` and ``step`` alone: a latent stays at its prior's mean."""
 
     def __init__(self, captioner: Captioner) -> None:
         self._captioner = captioner
 
-    def start(self, memory: Memory, width: int) -> State:
+    def init_state(self, memory: Memory, width: int) -> State:
         """Return the state before the first token."""
-        return self._captioner.start(memory, width)
+        return self._captioner.init_state(memory, width)
 
     def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B,W,V) and the next state."""

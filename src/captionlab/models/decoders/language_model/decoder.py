@@ -159,7 +159,7 @@ class LanguageModelDecoder(nn.Module):
                 every[..., OWN + edge] = least
         return every
 
-    def start(self, memory: Memory, width: int) -> LanguageModelState:
+    def init_state(self, memory: Memory, width: int) -> LanguageModelState:
         """Return the state before the first token, for ``width`` beams an image.
 
         Raises UserError for a memory of another width or without a real slot.

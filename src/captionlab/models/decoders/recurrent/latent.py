@@ -135,7 +135,7 @@ class LatentRNNDecoder(RNNDecoder):
         found = decoded(packing, self._read(words, look), look)
         return found._replace(kl=posterior.kl(prior))
 
-    def start(self, memory: Memory, width: int) -> LatentState:
+    def init_state(self, memory: Memory, width: int) -> LatentState:
         """Return the state before the first token, every beam with the prior's mean.
 
         Raises UserError for a memory of another width, or without a real slot.
@@ -143,7 +143,7 @@ class LatentRNNDecoder(RNNDecoder):
         latent = self.prior(memory.pooled).mean.unsqueeze(1).expand(-1, width, -1)
         return self._begin(memory, latent)
 
-    def start_drawn(
+    def sample_init_state(
         self,
         memory: Memory,
         width: int,
@@ -153,7 +153,7 @@ class LatentRNNDecoder(RNNDecoder):
         """Return the state before the first token, every beam with a latent drawn from the prior.
 
         ``generator`` belongs to the memory's device; None is torch's global one. ``seeds``, one an
-        image, decide the draws where given, whatever the batch. Raises UserError as ``start`` does.
+        image, decide the draws where given, whatever the batch. Raises UserError as ``init_state`` does.
         """
         memory.require_width(self.memory_dim, "decoder")
         prior = Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))
@@ -181,7 +181,7 @@ class LatentRNNDecoder(RNNDecoder):
         return self.logits(self._read(words, look)), following
 
     def _begin(self, memory: Memory, latent: Tensor) -> LatentState:
-        state = super().start(memory, latent.shape[1])
+        state = super().init_state(memory, latent.shape[1])
         parts: dict[str, Any] = {item.name: getattr(state, item.name) for item in fields(state)}
         return LatentState(**parts, latent=latent)
 

@@ -131,7 +131,7 @@ class LoopDecoder(nn.Module, ABC):
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
         return self.output(hidden)
 
-    def start(self, memory: Memory, width: int) -> LoopState:
+    def init_state(self, memory: Memory, width: int) -> LoopState:
         """Return the state before the first token, for ``width`` beams an image.
 
         Raises UserError for a memory of another width, or without a real slot.

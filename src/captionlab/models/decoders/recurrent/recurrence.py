@@ -120,7 +120,7 @@ class ImageFirst(nn.Module):
         self.image = nn.Linear(memory_dim, embedding)
         self.layers = Stack(cell, embedding, hidden, layers, dropout)
 
-    def start(self, memory: Memory, width: int) -> RNNState:
+    def init_state(self, memory: Memory, width: int) -> RNNState:
         """Return the state after the image, which is read once an image."""
         begun = _repeat(self._begin(memory), width)
         return RNNState(memory=memory, keys=None, hidden=begun[0]).after(begun)
@@ -179,7 +179,7 @@ class Attentive(nn.Module):
         self.cell = CELLS[cell](embedding, attention.context_dim, hidden)
         self.upper = Stack(cell, hidden, hidden, layers - 1, dropout) if layers > 1 else None
 
-    def start(self, memory: Memory, width: int) -> RNNState:
+    def init_state(self, memory: Memory, width: int) -> RNNState:
         """Return the state made of the pooled image (Show, Attend and Tell, 3.1.2)."""
         keys = self.attention.keys(memory)
         begun = _repeat(self._begin(memory), width)
@@ -189,7 +189,7 @@ class Attentive(nn.Module):
 
     def run(self, words: Tensor, packing: Packing, memory: Memory) -> Look:
         """Return hidden states (M, H), contexts (M, D), weights (M, N) of embedded words (M, E)."""
-        start = self.start(memory.take(packing.images), packing.shape[1])
+        start = self.init_state(memory.take(packing.images), packing.shape[1])
         memory, keys, context = start.memory, start.keys, start.context
         state = tuple(part[:, :, 0] for part in start.recurrent)
         advance = self.cell.loop(words, packing.rows)

@@ -109,13 +109,13 @@ class RNNDecoder(nn.Module):
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
         return self.output(hidden)
 
-    def start(self, memory: Memory, width: int) -> RNNState:
+    def init_state(self, memory: Memory, width: int) -> RNNState:
         """Return the state before the first token, for ``width`` beams an image.
 
         Raises UserError for a memory of another width, or without a real slot.
         """
         memory.require_width(self.memory_dim, "decoder")
-        return self.recurrence.start(memory, width)
+        return self.recurrence.init_state(memory, width)
 
     def step(self, token_ids: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""

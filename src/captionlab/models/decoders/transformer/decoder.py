@@ -192,7 +192,7 @@ class TransformerDecoder(nn.Module):
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
         return self.output(hidden)
 
-    def start(self, memory: Memory, width: int) -> TransformerState:
+    def init_state(self, memory: Memory, width: int) -> TransformerState:
         """Return the state before the first token, for ``width`` beams an image.
 
         Raises UserError for a memory of another width or without a real slot.

@@ -10,7 +10,7 @@ from captionlab.data.dataset import CaptionDataset
 from captionlab.data.features.regions import open_features
 from captionlab.data.records import CaptionRecord
 from captionlab.evaluation.examples import NO_ATTENTION, NO_PICTURE, chosen, collect_examples
-from captionlab.metrics.caption_metrics import Scores
+from captionlab.metrics.split_scorer import Scores
 from captionlab.text.tokenizers import WordTokenizer
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from captionlab.metrics.bootstrap import Statistic, difference, intervals
-from captionlab.metrics.caption_metrics import SplitScorer
+from captionlab.metrics.split_scorer import SplitScorer
 
 RANDOM = np.random.default_rng(0)
 REFERENCES = {i: [f"a red dog {i}", "the dog runs fast over there"] for i in range(40)}

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 import torch
 
 from captionlab.core.errors import UserError
+from captionlab.decoding.constraints import Encode, GenerationConstraints, word_ids
 from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
     StepModel,
-    check_whole,
+    all_finished,
     image_index,
     is_number,
-    may_stop,
+    require_integer,
 )
-from captionlab.decoding.hypotheses import Trace
-from captionlab.decoding.lanes import Forced, Groups, Search
-from captionlab.decoding.limits import Encode, Limits, word_ids
+from captionlab.decoding.hypotheses import Backpointers
+from captionlab.decoding.partitions import BeamSettings, ConstrainedBeam, DiverseBeam
 
 MOST_FORCED = 5
 
 
 @dataclass(frozen=True)
-class Beam(Limits):
+class Beam(GenerationConstraints):
     """Keeps the ``beam_size`` most probable hypotheses at every step (Sutskever 2014, section 3.2).
 
     At each step the ``beam_size`` best one-token extensions of the live hypotheses survive; those
@@ -59,11 +59,11 @@ class Beam(Limits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole("groups", self.groups, at_least=1)
+        require_integer("groups", self.groups, at_least=1)
         if not is_number(self.diversity) or self.diversity < 0:
             raise UserError(f"decoding.diversity={self.diversity!r} must be a number of at least 0")
-        check_whole("beam_size", self.beam_size, at_least=1)
-        check_whole("num_captions", self.num_captions, at_least=1)
+        require_integer("beam_size", self.beam_size, at_least=1)
+        require_integer("num_captions", self.num_captions, at_least=1)
         if self.num_captions > self.beam_size:
             raise UserError(
                 f"decoding.num_captions={self.num_captions} must not exceed "
@@ -112,7 +112,7 @@ class Beam(Limits):
         ``scores`` are the log-probabilities divided by length**length_penalty.
         """
         device = memory.pooled.device
-        rules = self.rules(
+        processor = self.logits_processor(
             bos_id=bos_id,
             eos_id=eos_id,
             pad_id=pad_id,
@@ -120,39 +120,41 @@ class Beam(Limits):
             encode=encode,
             device=device,
         )
-        lanes = self.lanes(encode, banned_ids, device)
-        state = model.init_state(memory, lanes.width)
-        live = lanes.begin(len(memory.pooled))
+        partitions = self.partitions(encode, banned_ids, device)
+        state = model.init_state(memory, partitions.width)
+        live = partitions.init_log_probs(len(memory.pooled))
         token = torch.full(live.shape, bos_id, device=device)
-        best = lanes.nothing(len(memory.pooled))
-        trace = Trace()
+        best = partitions.init_finished(len(memory.pooled))
+        backpointers = Backpointers()
         history = token[..., None][..., :0]
         for step in range(self.max_length):
             logits, state = model.step(token, state)
             logits = logits.float()
-            allowed = rules(logits, step, history if rules.needs_history else None)
-            log_probs, parents, token = lanes.extend(live, logits, allowed)
-            trace.add(token, parents, state.weights)
+            allowed = processor(logits, step, history if processor.needs_history else None)
+            log_probs, parents, token = partitions.extend(live, logits, allowed)
+            backpointers.add(token, parents, state.weights)
             ended = token == eos_id if step + 1 < self.max_length else torch.ones_like(token).bool()
-            live, best = lanes.settle(log_probs, ended, step + 1, best)
-            if may_stop(step, live > -torch.inf):
+            live, best = partitions.update_finished(log_probs, ended, step + 1, best)
+            if all_finished(step, live > -torch.inf):
                 break
             state = state.select(parents)
-            if rules.needs_history:
+            if processor.needs_history:
                 moved = history[image_index(parents), parents]
                 history = torch.cat([moved, token[..., None]], -1)
-        return trace.captions(lanes.join(best), pad_id)
+        return backpointers.captions(partitions.merge(best), pad_id)
 
-    def lanes(
+    def partitions(
         self, encode: Encode | None, unknown: Sequence[int], device: torch.device
-    ) -> Groups | Forced:
+    ) -> DiverseBeam | ConstrainedBeam:
         """Return the parts of the beam that search apart: groups, or states of the forced words."""
-        search = Search(self.beam_size, self.num_captions, self.length_penalty, self.max_length)
+        settings = BeamSettings(
+            self.beam_size, self.num_captions, self.length_penalty, self.max_length
+        )
         if not self.forced_words:
-            return Groups(search, device, self.groups, self.diversity)
-        return Forced(search, device, self.forced(encode, unknown))
+            return DiverseBeam(settings, device, self.groups, self.diversity)
+        return ConstrainedBeam(settings, device, self.forced_ids(encode, unknown))
 
-    def forced(self, encode: Encode | None, unknown: Sequence[int]) -> list[list[int]]:
+    def forced_ids(self, encode: Encode | None, unknown: Sequence[int]) -> list[list[int]]:
         """Return the ids of each forced word and its alternatives.
 
         Raises:

@@ -38,10 +38,10 @@ class EnsembleState:
     @property
     def weights(self) -> Tensor | None:
         """The mean of where the members looked (B,W,N); None if one does not look, or N differ."""
-        looked = [state.weights for state in self.members]
-        if any(w is None for w in looked) or len({w.shape for w in looked}) > 1:
+        weights = [state.weights for state in self.members]
+        if any(w is None for w in weights) or len({w.shape for w in weights}) > 1:
             return None
-        return torch.stack(looked).mean(0)
+        return torch.stack(weights).mean(0)
 
     def select(self, indices: Tensor) -> EnsembleState:
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""

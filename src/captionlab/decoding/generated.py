@@ -76,27 +76,27 @@ def longest(lengths: Tensor) -> int:
     return int(lengths.max()) if lengths.numel() else 0
 
 
-def may_stop(step: int, undone: Tensor) -> bool:
-    """Return whether no hypothesis (B,W) is undone, asked only at steps where asking is cheap.
+def all_finished(step: int, unfinished: Tensor) -> bool:
+    """Return whether no hypothesis (B,W) is unfinished, asked only at steps where asking is cheap.
 
     The answer makes the host wait for a GPU, so there it is asked every fourth step; up to three
     steps too many change no result.
     """
-    if undone.device.type != "cpu" and step % 4 != 3:
+    if unfinished.device.type != "cpu" and step % 4 != 3:
         return False
-    return not bool(undone.any())
+    return not bool(unfinished.any())
 
 
-def check_whole(key: str, value: object, *, at_least: int) -> None:
+def require_integer(key: str, value: object, *, at_least: int) -> None:
     """Raise UserError unless ``decoding.<key>`` is a whole number that is large enough."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise UserError(f"decoding.{key}={value!r} must be a whole number of at least {at_least}")
 
 
-def check_lengths(min_length: object, max_length: object) -> None:
+def require_lengths(min_length: object, max_length: object) -> None:
     """Raise UserError unless 1 <= max_length and 0 <= min_length <= max_length."""
-    check_whole("max_length", max_length, at_least=1)
-    check_whole("min_length", min_length, at_least=0)
+    require_integer("max_length", max_length, at_least=1)
+    require_integer("min_length", min_length, at_least=0)
     if min_length > max_length:  # type: ignore[operator]
         raise UserError(
             f"decoding.min_length={min_length} must not exceed decoding.max_length={max_length}"

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captionlab.decoding.generated import BatchMemory, Generated, StepModel, longest, may_stop
-from captionlab.decoding.limits import Encode, Limits, Rules
+from captionlab.decoding.constraints import Encode, GenerationConstraints, LogitsProcessor
+from captionlab.decoding.generated import BatchMemory, Generated, StepModel, all_finished, longest
 
 
 @dataclass(frozen=True)
-class Greedy(Limits):
+class Greedy(GenerationConstraints):
     """Takes the most probable token that the limits allow at every step: one caption an image."""
 
     def __call__(
@@ -32,7 +32,7 @@ class Greedy(Limits):
         encode: Encode | None = None,
     ) -> Generated:
         """Return one caption an image (W=1); no caption holds bos, pad or a banned id."""
-        rules = self.rules(
+        processor = self.logits_processor(
             bos_id=bos_id,
             eos_id=eos_id,
             pad_id=pad_id,
@@ -44,7 +44,7 @@ class Greedy(Limits):
             model,
             model.init_state(memory, 1),
             most_probable,
-            rules,
+            processor,
             first=torch.full((len(memory.pooled), 1), bos_id, device=memory.pooled.device),
             max_length=self.max_length,
             pad_id=pad_id,
@@ -62,7 +62,7 @@ def roll_out(
     model: StepModel,
     state: Any,
     choose: Callable[[Tensor], Tensor],
-    rules: Rules,
+    processor: LogitsProcessor,
     *,
     first: Tensor,
     max_length: int,
@@ -75,25 +75,25 @@ def roll_out(
     -inf, or one NaN), the caption ends with log-probability -inf.
     """
     token = first
-    undone = torch.ones_like(token, dtype=torch.bool)
+    unfinished = torch.ones_like(token, dtype=torch.bool)
     lengths = torch.zeros_like(token)
     log_probs = torch.zeros(token.shape, device=token.device)
     tokens: list[Tensor] = []
     weights: list[Tensor] = []
     for step in range(max_length):
         logits, state = model.step(token, state)
-        history = torch.stack(tokens, -1) if tokens and rules.needs_history else None
-        allowed = rules(logits, step, history)
+        history = torch.stack(tokens, -1) if tokens and processor.needs_history else None
+        allowed = processor(logits, step, history)
         token = choose(allowed)
         log_prob = token_log_prob(logits, allowed, token)
-        token = token.masked_fill(log_prob == -torch.inf, rules.eos_id)
-        log_probs = log_probs + log_prob.masked_fill(~undone, 0.0)
-        lengths = lengths + undone
-        tokens.append(token.masked_fill(~undone, pad_id))
+        token = token.masked_fill(log_prob == -torch.inf, processor.eos_id)
+        log_probs = log_probs + log_prob.masked_fill(~unfinished, 0.0)
+        lengths = lengths + unfinished
+        tokens.append(token.masked_fill(~unfinished, pad_id))
         if state.weights is not None:
-            weights.append(state.weights * undone[..., None])
-        undone = undone & (token != rules.eos_id)
-        if may_stop(step, undone):
+            weights.append(state.weights * unfinished[..., None])
+        unfinished = unfinished & (token != processor.eos_id)
+        if all_finished(step, unfinished):
             break
     end = longest(lengths)
     return Generated(

@@ -45,7 +45,7 @@ def extend(
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedHypotheses:
     """The best complete captions of each image so far, all (B,K), best first.
 
     A caption is the extension ``places`` of the step ``lengths`` - 1; a free place has score -inf
@@ -58,19 +58,19 @@ class Finished:
     places: Tensor
 
     @classmethod
-    def none(cls, images: int, captions: int, device: torch.device) -> Finished:
+    def none(cls, images: int, captions: int, device: torch.device) -> FinishedHypotheses:
         """Return K free places an image."""
         impossible = torch.full((images, captions), -torch.inf, device=device)
         nothing = torch.zeros((images, captions), dtype=torch.long, device=device)
         return cls(impossible, impossible, nothing, nothing)
 
     @classmethod
-    def together(cls, several: Sequence[Finished]) -> Finished:
+    def together(cls, several: Sequence[FinishedHypotheses]) -> FinishedHypotheses:
         """Return the captions of several, side by side."""
         names = ("scores", "log_probs", "lengths", "places")
         return cls(*(torch.cat([getattr(one, name) for one in several], 1) for name in names))
 
-    def ranked(self, count: int, first: Tensor | None = None) -> Finished:
+    def ranked(self, count: int, first: Tensor | None = None) -> FinishedHypotheses:
         """Return the ``count`` best: those larger in ``first`` (B,K) before the better scored.
 
         Free places come last.
@@ -83,9 +83,11 @@ class Finished:
             )
         order = order[:, :count]
         names = ("scores", "log_probs", "lengths", "places")
-        return Finished(*(getattr(self, name).gather(1, order) for name in names))
+        return FinishedHypotheses(*(getattr(self, name).gather(1, order) for name in names))
 
-    def merge(self, log_probs: Tensor, length: int, penalty: float, first: int = 0) -> Finished:
+    def merge(
+        self, log_probs: Tensor, length: int, penalty: float, first: int = 0
+    ) -> FinishedHypotheses:
         """Return the K best of these and of the extensions (B,W), -inf where they are not ended.
 
         The extensions' places count from ``first``.
@@ -97,7 +99,7 @@ class Finished:
         # stable: the earlier of two equal captions stays, so stopping early changes nothing
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         keep = (image_index(order), order[:, : self.scores.shape[1]])
-        return Finished(
+        return FinishedHypotheses(
             scores=scores[:, : self.scores.shape[1]],
             log_probs=torch.cat([self.log_probs, log_probs], dim=1)[keep],
             lengths=torch.cat([self.lengths, ended * length], dim=1)[keep],
@@ -106,7 +108,7 @@ class Finished:
 
 
 @dataclass
-class Trace:
+class Backpointers:
     """The extensions of every step: one list entry a step, so nothing is copied as beams reorder.
 
     ``tokens`` and ``parents`` (B,W): token of each extension and the beam it extends; ``weights``
@@ -124,7 +126,7 @@ class Trace:
         if weights is not None:
             self.weights.append(weights)
 
-    def captions(self, best: Finished, pad_id: int) -> Generated:
+    def captions(self, best: FinishedHypotheses, pad_id: int) -> Generated:
         """Return the captions found by following parents back from the end of each."""
         place = best.places
         tokens: list[Tensor] = []
@@ -134,8 +136,8 @@ class Trace:
             tokens.append(self.tokens[step].gather(1, place).masked_fill(~inside, pad_id))
             parent = self.parents[step].gather(1, place)
             if self.weights:
-                looked = self.weights[step][image_index(parent), parent]
-                weights.append(looked * inside[..., None])
+                attended = self.weights[step][image_index(parent), parent]
+                weights.append(attended * inside[..., None])
             place = torch.where(inside, parent, place)
         end = longest(best.lengths)
         return Generated(

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
+from captionlab.decoding.constraints import Encode, GenerationConstraints
 from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
     StepModel,
-    check_whole,
     image_index,
     is_number,
+    require_integer,
 )
 from captionlab.decoding.greedy import roll_out
-from captionlab.decoding.limits import Encode, Limits
 
 # Probabilities are counted in whole units of 2^-30 before they are summed up: such sums do not
 # depend on the order of adding, and torch's deterministic mode refuses float ones on a GPU.
@@ -32,7 +32,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
-class Sampling(Limits):
+class Sampling(GenerationConstraints):
     """Draws every token at random: ``num_samples`` captions an image, most probable first.
 
     ``temperature``: logits are divided by it; towards 0 it becomes greedy. ``top_k``: draw from the
@@ -55,9 +55,9 @@ class Sampling(Limits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole("num_samples", self.num_samples, at_least=1)
+        require_integer("num_samples", self.num_samples, at_least=1)
         if self.num_captions is not None:
-            check_whole("num_captions", self.num_captions, at_least=1)
+            require_integer("num_captions", self.num_captions, at_least=1)
             if self.num_captions > self.num_samples:
                 raise UserError(
                     f"decoding.num_captions={self.num_captions} must not exceed "
@@ -69,7 +69,7 @@ class Sampling(Limits):
                 "decoding=greedy is its limit at 0"
             )
         if self.top_k is not None:
-            check_whole("top_k", self.top_k, at_least=1)
+            require_integer("top_k", self.top_k, at_least=1)
         for key in ("top_p", "typical_p"):
             value = getattr(self, key)
             if value is not None and not (is_number(value) and 0 < value <= 1):
@@ -79,7 +79,7 @@ class Sampling(Limits):
         if self.typical_p is not None and (self.top_p is not None or self.top_k is not None):
             raise UserError("decoding.typical_p chooses by itself: set top_k=null and top_p=null")
         if self.seed is not None:
-            check_whole("seed", self.seed, at_least=0)
+            require_integer("seed", self.seed, at_least=0)
 
     def __call__(
         self,
@@ -104,7 +104,7 @@ class Sampling(Limits):
             generator = torch.Generator(memory.pooled.device).manual_seed(self.seed)
 
         device, images = memory.pooled.device, len(memory.pooled)
-        rules = self.rules(
+        processor = self.logits_processor(
             bos_id=bos_id,
             eos_id=eos_id,
             pad_id=pad_id,
@@ -125,7 +125,7 @@ class Sampling(Limits):
                 None if noise is None else noise[:, 0, 0].tolist(),
             ),
             lambda logits: self.draw(logits, generator, None if places is None else next(places)),
-            rules,
+            processor,
             first=torch.full((images, self.num_samples), bos_id, device=device),
             max_length=self.max_length,
             pad_id=pad_id,

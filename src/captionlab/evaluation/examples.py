@@ -11,7 +11,7 @@ from torch import Tensor
 from captionlab.data.dataset import CaptionDataset
 from captionlab.evaluation.attention_maps import lay_attention
 from captionlab.evaluation.gallery import LARGEST_SIDE, Example
-from captionlab.metrics.caption_metrics import Scores
+from captionlab.metrics.split_scorer import Scores
 
 NO_ATTENTION = "this model tells no attention to parts of an image"
 NO_PICTURE = "The image file is not there; the caption was made from stored features."

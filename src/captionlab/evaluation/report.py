@@ -14,7 +14,7 @@ from rich.table import Table
 
 from captionlab.core.files import replacing
 from captionlab.data.records import CaptionRecord
-from captionlab.metrics.caption_metrics import Scores
+from captionlab.metrics.split_scorer import Scores
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 
 SCORES = (

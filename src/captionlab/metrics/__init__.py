@@ -1,10 +1,11 @@
 """Scores of captions: BLEU, ROUGE-L, CIDEr-D and METEOR, equal to coco-caption's."""
 
-from captionlab.metrics.caption_metrics import CaptionMetrics, Scores, SplitScorer
+from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu
 from captionlab.metrics.references import Candidates, PreparedReferences
+from captionlab.metrics.split_scorer import Scores, SplitScorer
 
 __all__ = [
     "Candidates",

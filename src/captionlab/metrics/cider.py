@@ -67,12 +67,12 @@ class CiderD:
         size = len(candidates)
         weight, norm = self.weights(candidates, order)
         # one item for each (candidate, gram, reference of its image that has the gram)
-        found = np.flatnonzero(counts.pair >= 0)
-        first = index.pair_first[counts.pair[found]]
-        repeats = index.pair_first[counts.pair[found] + 1] - first
+        matches = np.flatnonzero(counts.pair >= 0)
+        first = index.pair_first[counts.pair[matches]]
+        repeats = index.pair_first[counts.pair[matches] + 1] - first
         starts = np.cumsum(repeats) - repeats
         entry = np.arange(repeats.sum()) + np.repeat(first - starts, repeats)
-        item = np.repeat(found, repeats)
+        item = np.repeat(matches, repeats)
         candidate, reference = counts.candidate[item], index.entry_reference[entry]
         reference_weight = index.entry_count[entry] * idf[counts.gram[item]]
         product = np.minimum(weight[item], reference_weight) * reference_weight

@@ -115,11 +115,11 @@ def mutual_counts(captions: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def _counts(caption: Sequence[str], n: int) -> dict[tuple[str, ...], int]:
-    found: dict[tuple[str, ...], int] = {}
+    counts: dict[tuple[str, ...], int] = {}
     for start in range(len(caption) - n + 1):
         gram = tuple(caption[start : start + n])
-        found[gram] = found.get(gram, 0) + 1
-    return found
+        counts[gram] = counts.get(gram, 0) + 1
+    return counts
 
 
 def self_cider(candidates: Candidates, cider: CiderD, groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -130,7 +130,7 @@ def self_cider(candidates: Candidates, cider: CiderD, groups: Sequence[np.ndarra
     ``-log_m(sqrt(l_1) / sum_i sqrt(l_i))``.
     """
     vectors = [cider.weights(candidates, order) for order in range(MAX_ORDER)]
-    found = np.zeros(len(groups))
+    diversity = np.zeros(len(groups))
     for row, group in enumerate(groups):
         if len(group) < 2:
             continue
@@ -146,5 +146,5 @@ def self_cider(candidates: Candidates, cider: CiderD, groups: Sequence[np.ndarra
             kernel += dense @ dense.T
         roots = np.sqrt(np.clip(np.linalg.eigvalsh(kernel / MAX_ORDER), 0, None))
         if roots.sum() > 0:
-            found[row] = -np.log(roots[-1] / roots.sum()) / np.log(len(group))
-    return found
+            diversity[row] = -np.log(roots[-1] / roots.sum()) / np.log(len(group))
+    return diversity

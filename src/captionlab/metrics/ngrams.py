@@ -37,9 +37,9 @@ def bleu_counts(references: PreparedReferences, candidates: Candidates) -> np.nd
     size = len(candidates)
     correct = np.zeros((size, MAX_ORDER))
     for order, (index, counts) in enumerate(zip(references.orders, candidates.orders, strict=True)):
-        found = counts.pair >= 0
-        clipped = np.minimum(counts.count[found], index.pair_max[counts.pair[found]])
-        correct[:, order] = np.bincount(counts.candidate[found], clipped, minlength=size)
+        matches = counts.pair >= 0
+        clipped = np.minimum(counts.count[matches], index.pair_max[counts.pair[matches]])
+        correct[:, order] = np.bincount(counts.candidate[matches], clipped, minlength=size)
     guesses = np.maximum(candidates.lengths[:, None] - np.arange(MAX_ORDER), 0)
     closest = _closest_lengths(references, candidates)
     return np.column_stack([correct, guesses, candidates.lengths, closest])

@@ -128,9 +128,9 @@ class PreparedReferences:
         words, lengths = _split_words(texts)
         size = len(self._vocabulary)
         # sorted, so that the order in which captions come changes no sum by a rounding error
-        seen = set(words)
-        new = sorted(seen - self._vocabulary.keys())
-        number = {word: self._vocabulary[word] for word in seen if word in self._vocabulary}
+        distinct = set(words)
+        new = sorted(distinct - self._vocabulary.keys())
+        number = {word: self._vocabulary[word] for word in distinct if word in self._vocabulary}
         number.update((word, size + i) for i, word in enumerate(new))
         ids = np.array([number[word] for word in words], dtype=np.int64)
         owner = np.repeat(np.arange(len(texts)), lengths)
@@ -154,8 +154,8 @@ class PreparedReferences:
             candidate, gram = np.divmod(key, max(stride, 1))
             pair = np.full(len(gram), -1)
             known = np.flatnonzero(gram < known_prefixes)
-            wanted = rows[candidate[known]] * known_prefixes + gram[known]
-            pair[known] = _find(index.pair_keys, wanted)
+            query = rows[candidate[known]] * known_prefixes + gram[known]
+            pair[known] = _find(index.pair_keys, query)
             counts.append(GramCounts(candidate, gram, count, pair))
         return tuple(counts)
 
@@ -174,12 +174,12 @@ def _positions(lengths: np.ndarray, total: int) -> Iterable[np.ndarray]:
     return (np.flatnonzero(remaining >= order) for order in range(1, MAX_ORDER + 1))
 
 
-def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the position of each wanted key in the sorted keys, -1 where it is absent."""
+def _find(keys: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the position of each query key in the sorted keys, -1 where it is absent."""
     if not len(keys):
-        return np.full(len(wanted), -1)
-    position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[position] == wanted, position, -1)
+        return np.full(len(query), -1)
+    position = np.minimum(np.searchsorted(keys, query), len(keys) - 1)
+    return np.where(keys[position] == query, position, -1)
 
 
 def _number_grams(

@@ -102,8 +102,8 @@ class Vocabulary:
 
     def id(self, token: str) -> int:
         """Return the token's id; the id of ``<unk>`` for a word that is not there or a special."""
-        found = self._ids.get(token, UNK_ID)
-        return found if found >= len(SPECIALS) else UNK_ID
+        token_id = self._ids.get(token, UNK_ID)
+        return token_id if token_id >= len(SPECIALS) else UNK_ID
 
     def token(self, token_id: int) -> str:
         """Return the token of an id (IndexError past the last)."""

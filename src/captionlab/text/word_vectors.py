@@ -54,30 +54,30 @@ def read_word_vectors(path: str | os.PathLike[str], words: Sequence[str]) -> Wor
     if not path.exists():
         raise UserError(f"model.decoder.embeddings={path}: there is no such file or folder.")
     entries = _of_folder(path) if path.is_dir() else _of_file(path)
-    wanted = {word for word in words if word}
+    vocabulary = {word for word in words if word}
     exact: dict[str, np.ndarray] = {}
     otherwise: dict[str, np.ndarray] = {}
     try:
         for word, vector in entries:
-            if word in wanted:
+            if word in vocabulary:
                 exact.setdefault(word, np.asarray(vector, dtype=np.float32))
-            elif word.lower() in wanted:
+            elif word.lower() in vocabulary:
                 otherwise.setdefault(word.lower(), np.asarray(vector, dtype=np.float32))
     except (ValueError, EOFError, OSError, MemoryError, zlib.error) as error:
         raise UserError(
             f"model.decoder.embeddings={path} is neither a file of GloVe or word2vec nor a folder "
             f"of a BERT ({error})."
         ) from error
-    found: Mapping[str, np.ndarray] = {**otherwise, **exact}
-    if not all(np.isfinite(vector).all() for vector in found.values()):
+    vectors: Mapping[str, np.ndarray] = {**otherwise, **exact}
+    if not all(np.isfinite(vector).all() for vector in vectors.values()):
         raise UserError(f"model.decoder.embeddings={path} holds vectors that are not finite.")
-    ids = [token_id for token_id, word in enumerate(words) if word in found]
+    ids = [token_id for token_id, word in enumerate(words) if word in vectors]
     if not ids:
         raise UserError(
             f"model.decoder.embeddings={path} has none of the vocabulary's {len(words):,} entries: "
             "give vectors of the captions' language."
         )
-    return WordVectors(np.stack([found[words[i]] for i in ids]), np.array(ids))
+    return WordVectors(np.stack([vectors[words[i]] for i in ids]), np.array(ids))
 
 
 def fill(table: Tensor, path: str | os.PathLike[str], words: Sequence[str]) -> str:

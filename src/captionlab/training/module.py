@@ -30,7 +30,8 @@ from captionlab.inference.checkpoints import (
     read_checkpoint,
 )
 from captionlab.metrics.bootstrap import Statistic
-from captionlab.metrics.caption_metrics import CaptionMetrics, Scores
+from captionlab.metrics.caption_metrics import CaptionMetrics
+from captionlab.metrics.split_scorer import Scores
 from captionlab.models.captioner import Captioner
 from captionlab.models.tags import mean_average_precision
 from captionlab.objectives.base import Objective, Stepping, Timed, caption_nll, with_tags

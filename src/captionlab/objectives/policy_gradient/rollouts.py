@@ -63,7 +63,7 @@ def completed(
     images, width, length = tokens.shape
     rows = torch.arange(width, device=device).repeat_interleave(completions).expand(images, -1)
     # the beginning is long enough
-    rules = replace(sampling, min_length=0).rules(**special, encode=None, device=device)
+    rules = replace(sampling, min_length=0).logits_processor(**special, encode=None, device=device)
     lengths = drawn.lengths.gather(1, rows)
     state = model.init_state(memory, width)
     token = torch.full((images, width), special["bos_id"], device=device)

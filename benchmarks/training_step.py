@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captionlab.core.memory import Memory
-from captionlab.models.attention.base import GatedAdditiveAttention
-from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder
+from captionlab.models.attention.additive import GatedAdditiveAttention
+from captionlab.models.decoders.recurrent.rnn import rnn_decoder
 
 PAD, BOS = 0, 1
 
@@ -69,7 +69,7 @@ def usual_step(model: UsualWay, memory: Memory, tokens: Tensor) -> Callable[[], 
     return run
 
 
-def our_step(model: RNNDecoder, memory: Memory, tokens: Tensor) -> Callable[[], None]:
+def our_step(model: rnn_decoder, memory: Memory, tokens: Tensor) -> Callable[[], None]:
     def run() -> None:
         targets = tokens[..., 1:]
         hidden, *_ = model(memory, tokens[..., :-1].masked_fill(targets == PAD, PAD))
@@ -120,7 +120,7 @@ def main() -> None:
     torch.manual_seed(0)
     memory, tokens = draw(args)
     attention = GatedAdditiveAttention(512, query_dim=512, memory_dim=args.width)
-    ours = RNNDecoder(
+    ours = rnn_decoder(
         vocabulary_size=args.vocabulary,
         pad_id=PAD,
         memory_dim=args.width,

@@ -5,6 +5,7 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,18 +49,20 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Captioner:
     encoder = build_part(model["encoder"], "model.encoder")
     node = dict(model["decoder"])
     embeddings = node.pop("embeddings", None)
-    decoder = build_part(node, "model.decoder")
+    decoder_builder = build_part(node, "model.decoder")
     # a pretrained language model brings its width, and no attention asks for it
-    hidden = decoder.keywords.get("hidden", 1)
+    hidden = option(node, "hidden", 1)
     if hidden < 1:
         raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
-    attention = build_part(model["attention"], "model.attention")
-    # an AoA decoder refines the memory before anything looks at it
-    seen = hidden if getattr(decoder.func, "refines_memory", False) else encoder.dim
+    attention_builder = build_part(model["attention"], "model.attention")
+    # an AoA decoder refines the memory before anything attends to it
+    refines = getattr(locate(node["_target_"]), "refines_memory", False)
     with refusals("model.attention"):
-        attention = attention(query_dim=hidden, memory_dim=seen)
+        attention = attention_builder(
+            query_dim=hidden, memory_dim=hidden if refines else encoder.dim
+        )
     with refusals("model.decoder"):
-        decoder = decoder(
+        decoder = decoder_builder(
             vocabulary_size=sizes.vocabulary_size,
             pad_id=sizes.pad_id,
             memory_dim=encoder.dim,
@@ -76,6 +79,14 @@ def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Captioner:
     # a user may name another class
     captioner = locate(model["_target_"]) if "_target_" in model else Captioner
     return captioner(**parts)
+
+
+def option(node: Mapping[str, Any], name: str, otherwise: int) -> int:
+    """Return a node's option, its class's default, or ``otherwise`` where it has no such option."""
+    parameter = inspect.signature(locate(node["_target_"])).parameters.get(name)
+    if parameter is None or (name not in node and parameter.default is parameter.empty):
+        return otherwise
+    return int(node.get(name, parameter.default))
 
 
 def keep_architectures(model: dict[str, Any], captioner: Any) -> None:

@@ -110,7 +110,7 @@ NAMES = {
     ),
     "a decoder as encoder": (
         "model/encoder/_target_",
-        "captionlab.models.decoders.RNNDecoder",
+        "captionlab.models.decoders.rnn_decoder",
     ),
     "an encoder as decoding": ("decoding/_target_", "captionlab.models.encoders.SmallCNN"),
     "a module that is imported": ("model/encoder/_target_", "antigravity.fly"),

@@ -1,8 +1,9 @@
 import torch
 
-from captionlab.models.attention.base import GatedAdditiveAttention, NoAttention
+from captionlab.models.attention.additive import GatedAdditiveAttention
+from captionlab.models.attention.base import NoAttention
 from captionlab.models.captioner import Captioner
-from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder
+from captionlab.models.decoders.recurrent.rnn import rnn_decoder
 from captionlab.models.encoders.small_cnn import SmallCNN
 
 
@@ -10,7 +11,7 @@ def _captioner(kind=GatedAdditiveAttention):
     torch.manual_seed(0)
     encoder = SmallCNN(channels=(4, 8), image_size=16)
     attention = kind(query_dim=12, memory_dim=encoder.dim)
-    decoder = RNNDecoder(
+    decoder = rnn_decoder(
         hidden=12,
         embedding=10,
         dropout=0.0,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,21 +34,31 @@ class Place:
 
 
 def _is_module(cls: Any, methods: Sequence[str] = (), runtime: Sequence[str] = ()) -> bool:
-    """Return whether a class is a module with these methods, whose constructor takes these values."""
+    """Return whether a class, or what a function builds, is a module with these methods.
+
+    ``runtime``: what the constructor, or the function, must take.
+    """
     from torch import nn
 
-    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+    built = _built_class(cls)
+    if not (inspect.isclass(built) and issubclass(built, nn.Module)):
         return False
     parameters = inspect.signature(cls).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return all(hasattr(cls, name) for name in methods) and (
+    return all(hasattr(built, name) for name in methods) and (
         takes_all or set(runtime) <= set(parameters)
     )
 
 
+def _built_class(call: Any) -> Any:
+    """Return a class itself, and of a builder function the class that it says it builds."""
+    return typing.get_type_hints(call).get("return") if inspect.isfunction(call) else call
+
+
 def _is_encoder(cls: Any) -> bool:
-    other = any(hasattr(cls, name) for name in ("step", "logits", "keys", "targets"))
-    return _is_module(cls) and "forward" in _own_methods(cls) and not other
+    built = _built_class(cls)
+    other = any(hasattr(built, name) for name in ("step", "logits", "keys", "targets"))
+    return _is_module(cls) and "forward" in _own_methods(built) and not other
 
 
 def _own_methods(cls: Any) -> set[str]:
@@ -103,8 +114,8 @@ PLACES: Mapping[str, Place] = {
         "decoder",
         _in(
             "models.decoders",
-            *("RNNDecoder", "Att2in", "UpDown", "AdaptiveDecoder", "AoADecoder"),
-            *("TransformerDecoder", "LatentRNNDecoder", "LanguageModelDecoder"),
+            *("rnn_decoder", "latent_decoder", "att2in", "up_down", "adaptive", "aoa"),
+            *("TransformerDecoder", "LanguageModelDecoder"),
         ),
         lambda cls: _is_module(
             cls,

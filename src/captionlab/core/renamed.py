@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,14 +29,14 @@ _TARGETS = {
     "models.discriminators.CNNDiscriminator": "objectives.CNNDiscriminator",
     "models.discriminators.MatchingDiscriminator": "objectives.MatchingDiscriminator",
     "models.discriminators.SetDiscriminator": "objectives.SetDiscriminator",
-    "models.families.AdaptiveDecoder": "models.decoders.AdaptiveDecoder",
-    "models.families.AoADecoder": "models.decoders.AoADecoder",
-    "models.families.Att2in": "models.decoders.Att2in",
-    "models.families.UpDown": "models.decoders.UpDown",
+    "models.families.AdaptiveDecoder": "models.decoders.adaptive",
+    "models.families.AoADecoder": "models.decoders.aoa",
+    "models.families.Att2in": "models.decoders.att2in",
+    "models.families.UpDown": "models.decoders.up_down",
     "models.hugging_face_encoder.HuggingFaceEncoder": "models.encoders.HuggingFaceEncoder",
     "models.language_model.LanguageModelDecoder": "models.decoders.LanguageModelDecoder",
-    "models.latent.LatentRNNDecoder": "models.decoders.LatentRNNDecoder",
-    "models.rnn_decoder.RNNDecoder": "models.decoders.RNNDecoder",
+    "models.latent.LatentRNNDecoder": "models.decoders.latent_decoder",
+    "models.rnn_decoder.RNNDecoder": "models.decoders.rnn_decoder",
     "models.small_cnn.SmallCNN": "models.encoders.SmallCNN",
     "models.stored.StoredEncoder": "models.encoders.StoredEncoder",
     "models.tags.TagHead": "models.TagHead",
@@ -77,3 +78,41 @@ def _renamed(target: Any) -> Any:
     return (
         f"captionlab.{_TARGETS[name]}" if package == "captionlab" and name in _TARGETS else target
     )
+
+
+# the names of a decoder's weights in files of format 2 and before, by the class that made them
+_RECURRENT = ((r"recurrence\.cell\.", "cell.bottom."), (r"recurrence\.", "cell."))
+_PAPERS = (
+    (r"cell\.", "cell.lstm."),
+    (
+        r"(attention|word|recurrent|context|image|from_image|top_down|language|slots|refiner|norms)\.",
+        r"cell.\1.",
+    ),
+)
+_WEIGHTS = {
+    **dict.fromkeys(
+        ("models.rnn_decoder.RNNDecoder", "models.latent.LatentRNNDecoder"), _RECURRENT
+    ),
+    **dict.fromkeys(
+        (
+            f"models.families.{name}"
+            for name in ("Att2in", "UpDown", "AdaptiveDecoder", "AoADecoder")
+        ),
+        _PAPERS,
+    ),
+}
+
+
+def renamed_weight(name: str, decoder: Any) -> str:
+    """Return this version's name of a captioner's weight.
+
+    Args:
+        name: as in ``Captioner.state_dict()`` of the version that wrote the file.
+        decoder: the ``_target_`` of the file's decoder, as that version wrote it.
+    """
+    patterns = _WEIGHTS.get(str(decoder).removeprefix("captionlab."), ())
+    for pattern, replacement in patterns:
+        new, changed = re.subn(f"^decoder\\.{pattern}", f"decoder.{replacement}", name)
+        if changed:
+            return new
+    return name

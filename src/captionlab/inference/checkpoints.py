@@ -32,14 +32,14 @@ from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError
 from captionlab.core.hugging_face import require_offline
 from captionlab.core.registry import is_listed, require_allowed
-from captionlab.core.renamed import rename_targets
+from captionlab.core.renamed import rename_targets, renamed_weight
 from captionlab.core.targets import locate
 from captionlab.core.tensor_files import dense, load_file, plain
 from captionlab.models.captioner import Captioner
 from captionlab.text.tokenizers import Tokenizer, tokenizer_from_dict
 
-FORMAT = 2
-READABLE = (1, 2)  # 1 held a resolved configuration
+FORMAT = 3
+READABLE = (1, 2, 3)  # 1 held a resolved configuration, 2 other names of classes and weights
 KEY = "captionlab"
 WEIGHTS_PREFIX = "captioner."
 OPTIMIZERS = "optimizer_states"  # Lightning's entry, absent where weights alone were saved
@@ -125,8 +125,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     config = resolve_references(composed, f"{path}: config")
     if written == 1:
         composed = restore(config, known_references())
+    decoder = entry["config"]["model"]["decoder"].get("_target_") if written < FORMAT else None
     weights = {
-        name.removeprefix(WEIGHTS_PREFIX): tensor
+        renamed_weight(name.removeprefix(WEIGHTS_PREFIX), decoder): tensor
         for name, tensor in dense(stored.get("state_dict"), WEIGHTS_PREFIX, str(path)).items()
     }
     return Checkpoint(

@@ -37,6 +37,7 @@ from captionlab.models.tags import mean_average_precision
 from captionlab.objectives.base import Objective, Stepping, Timed, caption_nll, with_tags
 from captionlab.objectives.staged import Staged, restart
 from captionlab.text.tokenizers import Tokenizer
+from captionlab.training.earlier_checkpoints import update_checkpoint
 from captionlab.training.schedules import Schedule
 
 LOOK_EVERY = 20  # steps
@@ -349,6 +350,7 @@ class CaptioningModule(pl.LightningModule):
 
         With another number of processes those that are new draw as the first one does.
         """
+        update_checkpoint(checkpoint, self)
         states = checkpoint.get(RANDOM) or [{}]
         rank = self.trainer.global_rank
         set_random_state(states[rank if rank < len(states) else 0])

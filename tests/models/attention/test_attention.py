@@ -5,11 +5,8 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.attention.base import (
-    AdditiveAttention,
-    DotAttention,
-    GatedAdditiveAttention,
-)
+from captionlab.models.attention.additive import AdditiveAttention, GatedAdditiveAttention
+from captionlab.models.attention.dot import DotAttention
 
 KINDS = [AdditiveAttention, GatedAdditiveAttention, DotAttention]
 

@@ -12,7 +12,8 @@ from captionlab.build import Sizes, build_captioner
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding import Beam
-from captionlab.models.attention.base import AdditiveAttention, NoAttention
+from captionlab.models.attention.additive import AdditiveAttention
+from captionlab.models.attention.base import NoAttention
 from captionlab.models.decoders.language_model.decoder import LanguageModelDecoder
 from captionlab.text.tokenizers import PretrainedTokenizer, tokenizer_from_dict
 from tests_support import save_gpt2, tiny_config
@@ -55,7 +56,7 @@ def decoder(**more) -> LanguageModelDecoder:
 
 def opened(model: LanguageModelDecoder) -> LanguageModelDecoder:
     """The same decoder with its gates open, so that what it sees matters."""
-    for cross in model._crossings():
+    for cross in model._cross_attentions():
         cross.gate.data.fill_(0.8)
     return model
 
@@ -125,7 +126,7 @@ def test_of_the_language_model_only_what_is_told_learns(trainable, learning):
     assert all(p.grad is not None for n, p in model.named_parameters() if n in names)
     if trainable == "none":
         assert not model.body.training
-        assert all(cross.training for cross in model._crossings())
+        assert all(cross.training for cross in model._cross_attentions())
 
 
 def learned(model: LanguageModelDecoder) -> tuple[dict[str, torch.Tensor], int]:

@@ -5,17 +5,18 @@ from torch.distributions import Normal, kl_divergence
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding.beam import Beam
-from captionlab.models.attention.base import AdditiveAttention, NoAttention
-from captionlab.models.decoders.recurrent.latent import Gaussian, LatentRNNDecoder
+from captionlab.models.attention.additive import AdditiveAttention
+from captionlab.models.attention.base import NoAttention
+from captionlab.models.decoders.recurrent.latent import Gaussian, latent_decoder
 from tests_support import tiny_captioner
 
 PAD = 0
 KINDS = [NoAttention, AdditiveAttention]
 
 
-def _decoder(kind=AdditiveAttention, **options) -> LatentRNNDecoder:
+def _decoder(kind=AdditiveAttention, **options) -> latent_decoder:
     torch.manual_seed(0)
-    decoder = LatentRNNDecoder(
+    decoder = latent_decoder(
         latent=4,
         hidden=12,
         embedding=10,

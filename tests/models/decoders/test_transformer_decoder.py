@@ -10,9 +10,11 @@ from torch import nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.attention.base import AdditiveAttention, NoAttention
+from captionlab.models.attention.additive import AdditiveAttention
+from captionlab.models.attention.base import NoAttention
+from captionlab.models.attention.multi_head import MultiHeadAttention
 from captionlab.models.decoders.transformer.decoder import DecoderLayer, TransformerDecoder
-from captionlab.models.decoders.transformer.layers import EncoderLayer, MultiHead, sinusoids
+from captionlab.models.decoders.transformer.layers import EncoderLayer, multi_head, sinusoids
 
 SIZES = {"heads": 2, "inner": 12, "dropout": 0.0}
 MASK = torch.tensor([[True, True, True, False], [True] * 4])
@@ -31,7 +33,7 @@ def a_memory() -> Memory:
     return Memory(slots, slots.mean(1), MASK)
 
 
-def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHead) -> None:
+def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
     parts = (ours.query, ours.key, ours.value)
     for part, weight, bias in zip(
         parts, theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
@@ -69,27 +71,27 @@ def test_decoder_layer_equals_torchs(norm: str):
     words, slots = torch.randn(2, 5, 8), torch.randn(2, 4, 8)
     causal = nn.Transformer.generate_square_subsequent_mask(5)
     expected = theirs(words, slots, causal, memory_key_padding_mask=~MASK)
-    seen, _ = ours.words(words, None)
+    seen, _ = ours.attend_words(words, None)
     for weigh in (True, False):
-        found, _ = ours.image(seen, ours.project([slots]), MASK, weigh)
+        found, _ = ours.attend_memory(seen, ours.project([slots]), MASK, weigh)
         torch.testing.assert_close(found, expected)
 
 
 def test_weights_are_torchs_mean_over_the_heads():
-    theirs, ours = nn.MultiheadAttention(8, 2, batch_first=True), MultiHead(8, 2)
+    theirs, ours = nn.MultiheadAttention(8, 2, batch_first=True), multi_head(8, 2)
     copy_attention(theirs, ours)
     queries, slots = torch.randn(2, 3, 8), torch.randn(2, 4, 8)
     expected = theirs(queries, slots, slots, key_padding_mask=~MASK)
-    found = ours.look(queries, ours.project(slots), MASK)
+    found = ours.attend_with_weights(queries, ours.project(slots), MASK)
     torch.testing.assert_close(found, expected)
 
 
 def test_memory_slots_are_further_keys_as_in_m2():
     """Cornia et al. 2020, equation 3: K = [W_k X, M_k], V = [W_v X, M_v], one head at a time."""
     torch.manual_seed(4)
-    layer = MultiHead(8, 2, memory_slots=3)
+    layer = multi_head(8, 2, memory_slots=3)
     slots, size = torch.randn(1, 4, 8), 4
-    found = layer(slots, layer.project(slots))
+    found = layer.attend(slots, layer.project(slots))
     heads = []
     for head in range(2):
         part = slice(head * size, (head + 1) * size)
@@ -107,11 +109,13 @@ def test_the_mesh_adds_gated_looks_at_every_encoder_layer():
     x, slots = torch.randn(2, 3, 8), [torch.randn(2, 4, 8), torch.randn(2, 4, 8)]
     total = 0
     for level, gate in zip(slots, layer.gates, strict=True):
-        seen = layer.cross_attention(x, layer.cross_attention.project(level), mask=MASK)
+        seen = layer.cross_attention.attend(x, layer.cross_attention.project(level), mask=MASK)
         total = total + gate(torch.cat([x, seen], -1)).sigmoid() * seen
     y = layer.around_cross.norm(x + total / math.sqrt(2))
     expected = layer.around_feed_forward.norm(y + layer.feed_forward(y))
-    torch.testing.assert_close(layer.image(x, layer.project(slots), MASK, True)[0], expected)
+    torch.testing.assert_close(
+        layer.attend_memory(x, layer.project(slots), MASK, True)[0], expected
+    )
 
 
 def test_sinusoids_are_the_papers_formula():

@@ -102,7 +102,7 @@ def test_the_baseline_survives_in_a_state_dict():
 def test_hard_attention_itself_learns_where_to_draw():
     captioner = tiny_captioner("model/attention=hard", "model.attention.expected=0.0").train()
     HardAttentionLoss(entropy=0.0)(captioner, batch())[0].backward()
-    attention = captioner.decoder.recurrence.attention
+    attention = captioner.decoder.cell.attention
     assert attention.key.weight.grad.abs().sum() > 0
     silent = HardAttentionLoss(reinforce=0.0, entropy=0.0)
     captioner.zero_grad()

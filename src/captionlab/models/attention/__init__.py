@@ -1,22 +1,16 @@
-"""Attention of recurrent decoders over the slots of a Memory."""
+"""Attention over the slots of a Memory."""
 
 from captionlab.core.lazy import lazy_exports
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "base": [
-            "Attention",
-            "NoAttention",
-            "AdditiveAttention",
-            "GatedAdditiveAttention",
-            "DotAttention",
-        ],
-        "families": [
-            "MultiHeadAttention",
-            "AttentionOnAttention",
-            "AdaptiveAttention",
-            "HardAttention",
-        ],
+        "base": ["Attention", "NoAttention", "ScoreAttention"],
+        "additive": ["AdditiveAttention", "GatedAdditiveAttention"],
+        "dot": ["DotAttention"],
+        "multi_head": ["MultiHeadAttention"],
+        "attention_on_attention": ["AttentionOnAttention"],
+        "adaptive": ["AdaptiveAttention"],
+        "hard": ["HardAttention"],
     },
 )

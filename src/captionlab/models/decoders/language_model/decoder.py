@@ -1,4 +1,4 @@
-"""A pretrained causal language model that learns to look: GPT-2, or any other of Hugging Face.
+"""A pretrained causal language model with cross-attention to the memory: GPT-2, or any other of Hugging Face.
 
 Legend: B images, K captions an image, T tokens, W beams, N memory slots, D memory width, H the
 language model's width, V vocabulary, R rows (B K or B W), h heads, d = H / h, t tokens so far.
@@ -17,26 +17,26 @@ from captionlab.core.errors import UserError, first_line
 from captionlab.core.hugging_face import entries_of, load_config, pretrained, transformers
 from captionlab.core.memory import Memory
 from captionlab.models.attention.base import NoAttention
+from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.captioner import Decoded
-from captionlab.models.decoders.language_model.looking import (
+from captionlab.models.decoders.language_model.adapter import (
+    AdaptedLayer,
+    CrossAttentionContext,
     GatedCrossAttention,
-    Looking,
     Recomputed,
-    Sight,
-    seeing,
+    cross_attention_context,
 )
-from captionlab.models.decoders.transformer.layers import KeysValues
 from captionlab.models.state import PER_BEAM, State
 
-WHO = "model.decoder"
-OWN = 4  # pad, bos, eos and unk stand before the language model's own ids
+KEY = "model.decoder"
+NUM_SPECIAL = 4  # pad, bos, eos and unk stand before the language model's own ids
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelState(State):
-    """The memory projected for each looking layer, and keys and values (B, W, h, t, d) of words."""
+    """The memory projected for each adapted layer, and keys and values (B, W, h, t, d) of words."""
 
-    crossed: tuple[KeysValues, ...]
+    keys_values: tuple[KeysValues, ...]
     words: tuple[KeysValues, ...] = field(default=(), metadata=PER_BEAM)
     length: int = 0
 
@@ -86,11 +86,11 @@ class LanguageModelDecoder(nn.Module):
         config = model.config
         if getattr(model, "_is_stateful", False):
             raise UserError(
-                f"{WHO}.name={name}: {type(model).__name__} keeps no keys and values of its words, "
+                f"{KEY}.name={name}: {type(model).__name__} keeps no keys and values of its words, "
                 "by which beams are told apart; choose another language model, such as gpt2"
             )
         self.architecture = entries_of(config)
-        self._new_cache = transformers(WHO).DynamicCache
+        self._new_cache = transformers(KEY).DynamicCache
         self.bos = _edge(config.bos_token_id, config.eos_token_id)
         self.eos = _edge(config.eos_token_id, config.bos_token_id)
         self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
@@ -99,7 +99,7 @@ class LanguageModelDecoder(nn.Module):
         self.output_dim = self.output.in_features
         width = config.hidden_size
         rows = self.words.num_embeddings
-        _check(name, weights, vocabulary_size, rows, width, heads, cross_every)
+        _require_sizes(name, weights, vocabulary_size, rows, width, heads, cross_every)
         if weights is not None:
             _require_same(model, name)
         layers = _layers(self.body, config.num_hidden_layers)
@@ -108,7 +108,7 @@ class LanguageModelDecoder(nn.Module):
         self.slots = nn.Sequential(nn.Linear(memory_dim, width), nn.LayerNorm(width))
         for place, index in enumerate(range(0, len(layers), cross_every)):
             cross = GatedCrossAttention(width, heads, dropout)
-            layers[index] = Looking(layers[index], cross, place)
+            layers[index] = AdaptedLayer(layers[index], cross, place)
         if activation_checkpointing:
             for layer in layers:
                 layer.forward = Recomputed(layer)
@@ -124,12 +124,12 @@ class LanguageModelDecoder(nn.Module):
         super().train(mode)
         if self.trainable in ("none", 0):
             self.body.eval()
-            for cross in self._crossings():
+            for cross in self._cross_attentions():
                 cross.train(mode)
         return self
 
     def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
-        """Return hidden (B, K, T, H) and the last looking layer's weights (B, K, T, N).
+        """Return hidden (B, K, T, H) and the last adapted layer's weights (B, K, T, N).
 
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad); what stands at padding is finite
         and of no meaning. Raises UserError for a memory of another width or without a real slot,
@@ -137,11 +137,11 @@ class LanguageModelDecoder(nn.Module):
         """
         images, captions, length = tokens.shape
         self._require_length(length)
-        sight = Sight(self._crossed(memory), memory.mask)
-        with seeing(sight):
-            found = self.body(inputs_embeds=self._embed(tokens.flatten(0, 1)), use_cache=False)
-        hidden = found.last_hidden_state.view(images, captions, length, -1)
-        return Decoded(hidden, _weights(sight).view(images, captions, length, -1))
+        context = CrossAttentionContext(self._project_memory(memory), memory.mask)
+        with cross_attention_context(context):
+            output = self.body(inputs_embeds=self._embed(tokens.flatten(0, 1)), use_cache=False)
+        hidden = output.last_hidden_state.view(images, captions, length, -1)
+        return Decoded(hidden, _weights(context).view(images, captions, length, -1))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H).
@@ -150,13 +150,13 @@ class LanguageModelDecoder(nn.Module):
         score of all, as nothing is ever to be said with them.
         """
         own = self.output(hidden)
-        scores = own[..., : self.vocabulary_size - OWN]
+        scores = own[..., : self.vocabulary_size - NUM_SPECIAL]
         least = scores.detach().amin(-1)
         ends = torch.stack([least, least, own[..., self.eos], least], -1)
         every = torch.cat([ends, scores], -1)
         for edge in {self.bos, self.eos}:
-            if edge < self.vocabulary_size - OWN:
-                every[..., OWN + edge] = least
+            if edge < self.vocabulary_size - NUM_SPECIAL:
+                every[..., NUM_SPECIAL + edge] = least
         return every
 
     def init_state(self, memory: Memory, width: int) -> LanguageModelState:
@@ -164,7 +164,7 @@ class LanguageModelDecoder(nn.Module):
 
         Raises UserError for a memory of another width or without a real slot.
         """
-        return LanguageModelState(memory=memory, crossed=self._crossed(memory))
+        return LanguageModelState(memory=memory, keys_values=self._project_memory(memory))
 
     def step(
         self, token_ids: Tensor, state: LanguageModelState
@@ -175,9 +175,9 @@ class LanguageModelDecoder(nn.Module):
         cache = self._new_cache()
         for index, (keys, values) in enumerate(state.words):
             cache.update(keys.flatten(0, 1), values.flatten(0, 1), index)
-        sight = Sight(state.crossed, state.memory.mask)
-        with seeing(sight):
-            found = self.body(
+        context = CrossAttentionContext(state.keys_values, state.memory.mask)
+        with cross_attention_context(context):
+            output = self.body(
                 inputs_embeds=self._embed(token_ids.view(-1, 1)),
                 past_key_values=cache,
                 use_cache=True,
@@ -186,24 +186,24 @@ class LanguageModelDecoder(nn.Module):
             (layer.keys.unflatten(0, (images, width)), layer.values.unflatten(0, (images, width)))
             for layer in cache.layers
         )
-        weights = _weights(sight).view(images, width, -1)
-        hidden = found.last_hidden_state.view(images, width, -1)
+        weights = _weights(context).view(images, width, -1)
+        hidden = output.last_hidden_state.view(images, width, -1)
         following = replace(state, words=words, length=state.length + 1, weights=weights)
         return self.logits(hidden), following
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        own = (tokens - OWN).clamp_min(0)
+        own = (tokens - NUM_SPECIAL).clamp_min(0)
         # every caption begins where the language model's texts begin
-        return self.words(torch.where(tokens < OWN, self.bos, own))
+        return self.words(torch.where(tokens < NUM_SPECIAL, self.bos, own))
 
-    def _crossings(self) -> Iterator[GatedCrossAttention]:
-        return (m.cross for m in self.body.modules() if isinstance(m, Looking))
+    def _cross_attentions(self) -> Iterator[GatedCrossAttention]:
+        return (m.cross for m in self.body.modules() if isinstance(m, AdaptedLayer))
 
-    def _crossed(self, memory: Memory) -> tuple[KeysValues, ...]:
+    def _project_memory(self, memory: Memory) -> tuple[KeysValues, ...]:
         memory.require_width(self.memory_dim, "decoder")
         memory.require_real_slots()
         slots = self.slots(memory.slots)
-        return tuple(cross.attention.project(slots) for cross in self._crossings())
+        return tuple(cross.attention.project(slots) for cross in self._cross_attentions())
 
     def _require_length(self, length: int) -> None:
         if length > self.longest:
@@ -213,9 +213,9 @@ class LanguageModelDecoder(nn.Module):
             )
 
 
-def _weights(sight: Sight) -> Tensor:
-    assert sight.weights is not None  # there is a looking layer: _check asks for one
-    return sight.weights
+def _weights(context: CrossAttentionContext) -> Tensor:
+    assert context.weights is not None  # there is an adapted layer: _require_sizes asks for one
+    return context.weights
 
 
 def _causal_model(
@@ -224,27 +224,27 @@ def _causal_model(
     architecture: dict[str, Any] | None,
     vocabulary_size: int,
 ) -> Any:
-    factory = transformers(WHO).AutoModelForCausalLM
+    factory = transformers(KEY).AutoModelForCausalLM
     if weights is not None:
-        more = {} if architecture is None else {"config": load_config(WHO, name, architecture)}
-        return pretrained(WHO, factory, name, **more)
+        more = {} if architecture is None else {"config": load_config(KEY, name, architecture)}
+        return pretrained(KEY, factory, name, **more)
     if architecture is None:
         # the library's defaults for this type are GPT-2's own sizes: nothing to look for
         known = {"model_type": "gpt2"} if name == "gpt2" else None
-        entries = entries_of(load_config(WHO, name, known))
+        entries = entries_of(load_config(KEY, name, known))
         del entries["vocab_size"]
     else:
         entries = dict(architecture)
     if "vocab_size" not in entries:
         # behind the words a beginning and an end of its own
-        words = vocabulary_size - OWN
+        words = vocabulary_size - NUM_SPECIAL
         entries |= {"vocab_size": words + 2, "bos_token_id": words, "eos_token_id": words + 1}
     try:
-        model = factory.from_config(load_config(WHO, name, entries))
+        model = factory.from_config(load_config(KEY, name, entries))
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = first_line(error)
         raise UserError(
-            f"{WHO}.architecture={architecture} is no causal language model: {reason}"
+            f"{KEY}.architecture={architecture} is no causal language model: {reason}"
         ) from error
     return model
 
@@ -255,12 +255,12 @@ def _edge(first: Any, second: Any) -> int:
         if number is not None:
             return int(number)
     raise UserError(
-        f"{WHO}: the language model names neither bos_token_id nor eos_token_id: captions could "
+        f"{KEY}: the language model names neither bos_token_id nor eos_token_id: captions could "
         "not end; add them to its config.json or to model.decoder.architecture"
     )
 
 
-def _check(
+def _require_sizes(
     name: str,
     weights: str | None,
     vocabulary_size: int,
@@ -269,17 +269,17 @@ def _check(
     heads: int,
     cross_every: int,
 ) -> None:
-    words = vocabulary_size - OWN
+    words = vocabulary_size - NUM_SPECIAL
     # some models pad their table to a round number of rows
     if words > rows or (weights is not None and rows - words > max(1024, rows // 50)):
         raise UserError(
-            f"{WHO}.name={name} has words for {rows:,} ids and the tokenizer writes {words:,}: "
+            f"{KEY}.name={name} has words for {rows:,} ids and the tokenizer writes {words:,}: "
             "say data/tokenizer=pretrained, or model.decoder.weights=null with an architecture"
         )
     if heads < 1 or width % heads:
-        raise UserError(f"{WHO}.heads={heads} does not divide the language model's width {width}")
+        raise UserError(f"{KEY}.heads={heads} does not divide the language model's width {width}")
     if cross_every < 1:
-        raise UserError(f"{WHO}.cross_every={cross_every} must be at least 1")
+        raise UserError(f"{KEY}.cross_every={cross_every} must be at least 1")
 
 
 def _require_same(model: Any, name: str) -> None:
@@ -292,7 +292,7 @@ def _require_same(model: Any, name: str) -> None:
         ours = model.get_output_embeddings()(body.last_hidden_state)
     if not torch.allclose(theirs, ours, atol=1e-3, rtol=1e-3):
         raise UserError(
-            f"{WHO}.name={name}: {type(model).__name__} changes its scores after its head, which "
+            f"{KEY}.name={name}: {type(model).__name__} changes its scores after its head, which "
             "this decoder does not follow; choose another language model, such as gpt2"
         )
 
@@ -301,16 +301,16 @@ def _layers(body: nn.Module, count: int) -> Any:
     for module in body.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
-    raise UserError(f"{WHO}: {type(body).__name__} has no list of {count} layers to look from")
+    raise UserError(f"{KEY}: {type(body).__name__} has no list of {count} layers to look from")
 
 
 def _choose_trainable(model: Any, layers: Any, trainable: int | str) -> None:
     count = len(layers)
     if isinstance(trainable, str):
         if trainable not in ("none", "all"):
-            raise UserError(f"{WHO}.trainable={trainable!r} must be none, all, or a number")
+            raise UserError(f"{KEY}.trainable={trainable!r} must be none, all, or a number")
     elif not 0 <= trainable <= count:
-        raise UserError(f"{WHO}.trainable={trainable} must be 0 to {count}, the model's layers")
+        raise UserError(f"{KEY}.trainable={trainable} must be 0 to {count}, the model's layers")
     model.requires_grad_(trainable == "all")
     if isinstance(trainable, int) and trainable:
         for layer in layers[-trainable:]:

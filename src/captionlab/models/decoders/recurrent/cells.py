@@ -11,11 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from captionlab.models.kernels import LoopLinear
+from captionlab.models.decoders.recurrent.cell import RecurrentState
+from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
 
-State = tuple[Tensor, ...]
 # advance(step, context (B, k, D), state of (B, k, H)) -> state of (B, k, H), the output first
-Advance = Callable[[int, Tensor, State], State]
+Advance = Callable[[int, Tensor, RecurrentState], RecurrentState]
 
 
 class LSTMCell(nn.Module):
@@ -32,22 +32,28 @@ class LSTMCell(nn.Module):
         self.recurrent = nn.Linear(context + hidden, 4 * hidden, bias=False)
         nn.init.ones_(self.word.bias[hidden : 2 * hidden])
 
-    def loop(self, words: Tensor, rows: list[int]) -> Advance:
+    def precompute(self, words: Tensor, step_counts: list[int]) -> Advance:
         """Return the function that advances a state, given the words (M, E) of all its steps."""
-        return self.loop_over(self.word(words), rows)
+        return self.precompute_from(self.word(words), step_counts)
 
-    def loop_over(self, base: Tensor, rows: list[int]) -> Advance:
+    def precompute_from(self, base: Tensor, step_counts: list[int]) -> Advance:
         """Return the same, given what the gates (M, 4H) know before the loop."""
-        gates = LoopLinear(self.recurrent.weight, base, rows)
+        gates = LoopLinear(self.recurrent.weight, base, step_counts)
 
-        def advance(step: int, context: Tensor, state: State) -> State:
+        def advance(step: int, context: Tensor, state: RecurrentState) -> RecurrentState:
             hidden, cell = state
-            seen = torch.cat([context, hidden], dim=-1)
-            i, f, g, o = gates(step, seen.flatten(0, 1)).view(*seen.shape[:2], -1).chunk(4, dim=-1)
-            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-            return o.sigmoid() * cell.tanh(), cell
+            inputs = torch.cat([context, hidden], dim=-1)
+            sums = gates(step, inputs.flatten(0, 1)).view(*inputs.shape[:2], -1)
+            return lstm_update(sums, cell)
 
         return advance
+
+
+def lstm_update(gates: Tensor, cell: Tensor) -> RecurrentState:
+    """Return hidden and cell (..., H) after gates (..., 4H) in torch's order."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    return o.sigmoid() * cell.tanh(), cell
 
 
 class GRUCell(nn.Module):
@@ -63,26 +69,26 @@ class GRUCell(nn.Module):
         self.context = nn.Linear(context, 3 * hidden, bias=False)
         self.recurrent = nn.Linear(hidden, 3 * hidden)
 
-    def loop(self, words: Tensor, rows: list[int]) -> Advance:
+    def precompute(self, words: Tensor, step_counts: list[int]) -> Advance:
         """Return the function that advances a state, given the words (M, E) of all its steps."""
         projected = self.word(words)
         bias = self.recurrent.bias.to(projected.dtype).expand_as(projected)
-        outer = LoopLinear(self.context.weight, projected, rows)
-        inner = LoopLinear(self.recurrent.weight, bias, rows)
+        outer = LoopLinear(self.context.weight, projected, step_counts)
+        inner = LoopLinear(self.recurrent.weight, bias, step_counts)
 
-        def advance(step: int, context: Tensor, state: State) -> State:
+        def advance(step: int, context: Tensor, state: RecurrentState) -> RecurrentState:
             (hidden,) = state
-            places = hidden.shape[:2]
-            fresh = outer(step, context.flatten(0, 1)).unflatten(0, places)
-            kept = inner(step, hidden.flatten(0, 1)).unflatten(0, places)
-            fresh_gates, fresh_new = fresh.split([2 * self.hidden, self.hidden], dim=-1)
-            kept_gates, kept_new = kept.split([2 * self.hidden, self.hidden], dim=-1)
-            reset, update = (fresh_gates + kept_gates).sigmoid().chunk(2, dim=-1)
-            new = (fresh_new + reset * kept_new).tanh()
+            shape = hidden.shape[:2]
+            from_input = outer(step, context.flatten(0, 1)).unflatten(0, shape)
+            from_hidden = inner(step, hidden.flatten(0, 1)).unflatten(0, shape)
+            input_gates, input_new = from_input.split([2 * self.hidden, self.hidden], dim=-1)
+            hidden_gates, hidden_new = from_hidden.split([2 * self.hidden, self.hidden], dim=-1)
+            reset, update = (input_gates + hidden_gates).sigmoid().chunk(2, dim=-1)
+            new = (input_new + reset * hidden_new).tanh()
             return (new + update * (hidden - new),)
 
         return advance
 
 
 CELLS: dict[str, type[LSTMCell] | type[GRUCell]] = {"lstm": LSTMCell, "gru": GRUCell}
-PARTS = {"lstm": 2, "gru": 1}
+STATE_PARTS = {"lstm": 2, "gru": 1}

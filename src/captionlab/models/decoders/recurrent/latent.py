@@ -7,7 +7,7 @@ H width of ``hidden``, Z latent width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,10 +18,16 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.base import Attention, NoAttention
 from captionlab.models.captioner import Decoded
+from captionlab.models.decoders.recurrent.attentive import Attend
+from captionlab.models.decoders.recurrent.cell import RecurrentCell
+from captionlab.models.decoders.recurrent.decoder import (
+    DeepOutput,
+    RecurrentDecoder,
+    RecurrentDecoderState,
+    unpack_output,
+)
 from captionlab.models.decoders.recurrent.packing import Packing
-from captionlab.models.decoders.recurrent.recurrence import Attend, RNNState
-from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder, decoded
-from captionlab.models.state import PER_BEAM
+from captionlab.models.decoders.recurrent.rnn import rnn_parts
 
 # of a log-variance: beyond it a latent says nothing more, and its exponential stays finite
 _LIMIT = 10.0
@@ -58,90 +64,79 @@ class ToGaussian(nn.Sequential):
         return Gaussian(mean, log_variance.clamp(-_LIMIT, _LIMIT))
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatentState(RNNState):
-    """An RNN decoder's state and the latent (B, W, Z) that each beam was begun with."""
-
-    latent: Tensor = field(metadata=PER_BEAM)
-
-
-class LatentRNNDecoder(RNNDecoder):
-    """An RNN decoder whose words depend on a latent z of the whole caption, added to every word.
+class LatentDecoder(RecurrentDecoder):
+    """A recurrent decoder whose words depend on a latent z of the whole caption, added to every word.
 
     A conditional variational autoencoder (Kingma and Welling 2014; conditional: Sohn et al. 2015,
     equation 4; for captions Wang et al. 2017): the prior p(z | image) is learned, the posterior
     q(z | image, caption) reads the caption in both directions. In training z is drawn from the
     posterior; in evaluation it is the prior's mean, so that no caption is told of itself. As z
     enters the first word (bos) like every other, no step is taken without it. ``latent`` is Z; all
-    else as in ``RNNDecoder``. Raises UserError for a ``latent`` below 1.
+    else as in ``RecurrentDecoder``. Raises UserError for a ``latent`` below 1.
     """
 
     def __init__(
         self,
-        cell: str = "lstm",
+        cell: RecurrentCell[Any],
         *,
-        latent: int = 64,
-        layers: int = 1,
-        hidden: int = 512,
-        embedding: int = 512,
-        dropout: float = 0.5,
-        deep_output: bool = True,
-        attend: Attend = "before",
-        tie_weights: bool = False,
+        latent: int,
+        embedding: int,
+        dropout: float,
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
-        attention: Attention | NoAttention,
+        readout: DeepOutput | None = None,
+        tie_weights: bool = False,
     ) -> None:
-        if latent < 1:
-            raise UserError(f"a latent decoder needs at least one dimension, got latent={latent}")
         super().__init__(
             cell,
-            layers=layers,
-            hidden=hidden,
             embedding=embedding,
             dropout=dropout,
-            deep_output=deep_output,
-            attend=attend,
-            tie_weights=tie_weights,
             vocabulary_size=vocabulary_size,
             pad_id=pad_id,
             memory_dim=memory_dim,
-            attention=attention,
+            readout=readout,
+            tie_weights=tie_weights,
         )
+        hidden = cell.hidden
         self.prior = ToGaussian(memory_dim, hidden, latent)
         self.reader = nn.GRU(embedding, hidden, batch_first=True, bidirectional=True)
         self.posterior = ToGaussian(memory_dim + 2 * hidden, hidden, latent)
         self.meaning = nn.Linear(latent, embedding, bias=False)
 
     def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
-        """Return what an ``RNNDecoder`` does, and the latent's ``kl`` (B, K, Z).
+        """Return what a ``RecurrentDecoder`` does, and the latent's ``kl`` (B, K, Z).
 
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad). ``kl`` is of no meaning where a
-        caption is absent. Raises UserError as ``RNNDecoder`` does.
+        caption is absent. Raises UserError as ``RecurrentDecoder`` does.
         """
         memory.require_width(self.memory_dim, "decoder")
-        prior = Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))
+        prior = self._prior(memory)
         posterior = self._posterior(memory, tokens)
         if self.training:
             latent = posterior.draw(torch.randn_like(posterior.mean))
         else:
             latent = prior.mean.expand_as(posterior.mean)
         packing = Packing(tokens, self.pad_id)
-        length = tokens.shape[-1]
-        meanings = self._meaning(latent).unsqueeze(2).expand(-1, -1, length, -1)
-        words = self.dropout(self.words(packing.pack(tokens)) + packing.pack(meanings))
-        look = self.recurrence.run(words, packing, memory)
-        found = decoded(packing, self._read(words, look), look)
-        return found._replace(kl=posterior.kl(prior))
+        latents = latent.unsqueeze(2).expand(-1, -1, tokens.shape[-1], -1)
+        words = self.embed(packing.pack(tokens), packing.pack(latents))
+        output = self.cell.unroll(words, packing, self.cell.refine(memory))
+        result = unpack_output(packing, self.project_output(words, output), output)
+        return result._replace(kl=posterior.kl(prior))
 
-    def init_state(self, memory: Memory, width: int) -> LatentState:
+    def embed(self, tokens: Tensor, latent: Tensor | None = None) -> Tensor:
+        """Return embedded words (..., E) of ids (...), each with what the latent (..., Z) adds."""
+        assert latent is not None
+        meaning = self.meaning(latent.to(self.meaning.weight.dtype))
+        return self.dropout(self.cell.activate(self.words(tokens)) + meaning)
+
+    def init_state(self, memory: Memory, width: int) -> RecurrentDecoderState:
         """Return the state before the first token, every beam with the prior's mean.
 
         Raises UserError for a memory of another width, or without a real slot.
         """
-        latent = self.prior(memory.pooled).mean.unsqueeze(1).expand(-1, width, -1)
-        return self._begin(memory, latent)
+        state = super().init_state(memory, width)
+        return replace(state, latent=self._prior(memory).mean.expand(-1, width, -1))
 
     def sample_init_state(
         self,
@@ -149,14 +144,14 @@ class LatentRNNDecoder(RNNDecoder):
         width: int,
         generator: torch.Generator | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> LatentState:
+    ) -> RecurrentDecoderState:
         """Return the state before the first token, every beam with a latent drawn from the prior.
 
         ``generator`` belongs to the memory's device; None is torch's global one. ``seeds``, one an
-        image, decide the draws where given, whatever the batch. Raises UserError as ``init_state`` does.
+        image, decide the draws where given, whatever the batch. Raises UserError as ``init_state``.
         """
-        memory.require_width(self.memory_dim, "decoder")
-        prior = Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))
+        state = super().init_state(memory, width)
+        prior = self._prior(memory)
         mean = prior.mean
         if seeds is None:
             noise = torch.randn(
@@ -166,27 +161,15 @@ class LatentRNNDecoder(RNNDecoder):
                 dtype=mean.dtype,
             )
         else:
-            drawn = [
+            draws = [
                 torch.randn(width, mean.shape[-1], generator=torch.Generator().manual_seed(seed))
                 for seed in seeds
             ]
-            noise = torch.stack(drawn).to(mean)
-        return self._begin(memory, prior.draw(noise))
+            noise = torch.stack(draws).to(mean)
+        return replace(state, latent=prior.draw(noise))
 
-    def step(self, token_ids: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
-        assert isinstance(state, LatentState)
-        words = self.dropout(self.words(token_ids) + self._meaning(state.latent))
-        look, following = self.recurrence.step(words, state)
-        return self.logits(self._read(words, look)), following
-
-    def _begin(self, memory: Memory, latent: Tensor) -> LatentState:
-        state = super().init_state(memory, latent.shape[1])
-        parts: dict[str, Any] = {item.name: getattr(state, item.name) for item in fields(state)}
-        return LatentState(**parts, latent=latent)
-
-    def _meaning(self, latent: Tensor) -> Tensor:
-        return self.meaning(latent.to(self.meaning.weight.dtype))
+    def _prior(self, memory: Memory) -> Gaussian:
+        return Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))
 
     def _posterior(self, memory: Memory, tokens: Tensor) -> Gaussian:
         rows = tokens.flatten(0, 1)
@@ -198,3 +181,45 @@ class LatentRNNDecoder(RNNDecoder):
         read = self.reader(packed)[1].transpose(0, 1).flatten(1).unflatten(0, tokens.shape[:2])
         pooled = memory.pooled.unsqueeze(1).expand(-1, tokens.shape[1], -1)
         return self.posterior(torch.cat([pooled.to(read.dtype), read], dim=-1))
+
+
+def latent_decoder(
+    cell: str = "lstm",
+    *,
+    latent: int = 64,
+    layers: int = 1,
+    hidden: int = 512,
+    embedding: int = 512,
+    dropout: float = 0.5,
+    deep_output: bool = True,
+    attend: Attend = "before",
+    tie_weights: bool = False,
+    vocabulary_size: int,
+    pad_id: int,
+    memory_dim: int,
+    attention: Attention | NoAttention,
+) -> LatentDecoder:
+    """Return a ``LatentDecoder``; ``latent`` is its width, all else as in ``rnn_decoder``."""
+    if latent < 1:
+        raise UserError(f"a latent decoder needs at least one dimension, got latent={latent}")
+    parts = rnn_parts(
+        cell,
+        attention,
+        layers=layers,
+        hidden=hidden,
+        embedding=embedding,
+        dropout=dropout,
+        deep_output=deep_output,
+        attend=attend,
+        memory_dim=memory_dim,
+    )
+    return LatentDecoder(
+        **parts,
+        latent=latent,
+        embedding=embedding,
+        dropout=dropout,
+        tie_weights=tie_weights,
+        vocabulary_size=vocabulary_size,
+        pad_id=pad_id,
+        memory_dim=memory_dim,
+    )

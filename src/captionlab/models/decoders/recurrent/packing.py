@@ -13,7 +13,7 @@ class Packing:
     """The order in which a loop over T visits captions: longest first, and only while they last.
 
     Images are sorted by their longest caption, captions by length within their image; step t then
-    keeps the first b images and the first k captions of each, ``sizes[t] == (b, k)``, so that it
+    keeps the first b images and the first k captions of each, ``step_shapes[t] == (b, k)``, so that it
     is a plain (b, k, ...) tensor and the kept part of an image's memory is a slice. On Flickr8k's
     captions about 20 % of the rows are padding; without sorting it is half of them.
     ``tokens`` (B, K, T) hold ``pad_id`` after the end of a caption.
@@ -27,7 +27,7 @@ class Packing:
         by_image, by_rank = lengths[:, 0].tolist(), lengths.amax(dim=0).tolist()
         # a batch without any token still makes one step, so that it is no special case
         steps = range(max(1, by_image[0]))
-        self.sizes = [
+        self.step_shapes = [
             (max(1, sum(n > step for n in by_image)), max(1, sum(n > step for n in by_rank)))
             for step in steps
         ]
@@ -37,16 +37,21 @@ class Packing:
         images, captions, length = self.shape
         device = order.device
         first = (self.images.unsqueeze(1) * captions + order) * length
-        step = torch.arange(len(self.sizes), device=device)[:, None, None]
-        kept = torch.tensor(self.sizes, device=device)[:, :, None, None]
+        step = torch.arange(len(self.step_shapes), device=device)[:, None, None]
+        kept = torch.tensor(self.step_shapes, device=device)[:, :, None, None]
         image = torch.arange(images, device=device).unsqueeze(1)
         rank = torch.arange(captions, device=device)
         return (first + step)[(image < kept[:, 0]) & (rank < kept[:, 1])]
 
     @property
-    def rows(self) -> list[int]:
+    def step_counts(self) -> list[int]:
         """The number of rows of each step; they sum to M."""
-        return [images * captions for images, captions in self.sizes]
+        return [images * captions for images, captions in self.step_shapes]
+
+    @property
+    def image_index(self) -> Tensor:
+        """The image (M,) of each row."""
+        return self._positions // (self.shape[1] * self.shape[2])
 
     def pack(self, values: Tensor) -> Tensor:
         """Return the kept rows (M, ...) of ``values`` (B, K, T, ...)."""

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.base import NoAttention
+from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.captioner import Decoded
 from captionlab.models.decoders.transformer.layers import (
     EncoderLayer,
     FeedForward,
-    KeysValues,
-    MultiHead,
     Norm,
     Positions,
     PositionTable,
     Residual,
+    multi_head,
 )
 from captionlab.models.state import PER_BEAM, State
 
@@ -36,11 +36,11 @@ Levels = tuple[KeysValues, ...]  # keys and values of each encoder layer that a 
 class TransformerState(State):
     """What is kept between steps: the image's keys, and those of the words so far.
 
-    ``crossed`` holds for each decoder layer the projected memory, made once an image; ``words`` for
+    ``projected_memory`` holds for each decoder layer the projected memory, made once an image; ``words`` for
     each layer keys and values (B, W, h, t, d) of the t tokens so far.
     """
 
-    crossed: tuple[Levels, ...]
+    projected_memory: tuple[Levels, ...]
     words: tuple[KeysValues, ...] = field(default=(), metadata=PER_BEAM)
     length: int = 0
 
@@ -56,9 +56,9 @@ class DecoderLayer(nn.Module):
         self, width: int, *, heads: int, inner: int, dropout: float, norm: Norm, levels: int = 1
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHead(width, heads, dropout=dropout)
+        self.self_attention = multi_head(width, heads, dropout=dropout)
         self.around_self = Residual(width, dropout, norm)
-        self.cross_attention = MultiHead(width, heads, dropout=dropout)
+        self.cross_attention = multi_head(width, heads, dropout=dropout)
         self.gates: Any = nn.ModuleList(
             nn.Linear(2 * width, width) for _ in range(levels) if levels > 1
         )
@@ -70,35 +70,35 @@ class DecoderLayer(nn.Module):
         """Return the keys and values of each encoder layer's slots (B, N, H)."""
         return tuple(self.cross_attention.project(slots) for slots in levels)
 
-    def words(self, x: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+    def attend_words(self, x: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
         """Return x (R, Q, H) after self-attention, and all keys and values so far (R, h, t, d)."""
-        seen = self.around_self.before(x)
-        keys, values = self.self_attention.project(seen)
+        inputs = self.around_self.before(x)
+        keys, values = self.self_attention.project(inputs)
         if past is not None:
             keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
-        found = self.self_attention(seen, (keys, values), causal=past is None)
-        return self.around_self.after(x, found), (keys, values)
+        attended = self.self_attention.attend(inputs, (keys, values), causal=past is None)
+        return self.around_self.after(x, attended), (keys, values)
 
-    def image(
+    def attend_memory(
         self, x: Tensor, levels: Levels, mask: Tensor, weigh: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return x (B, Q, H) after the memory and the feed-forward; the weights (B, Q, N) if asked."""
-        seen = self.around_cross.before(x)
-        found, weights = [], None
+        inputs = self.around_cross.before(x)
+        contexts, weights = [], None
         for index, level in enumerate(levels):
             if weigh and index == len(levels) - 1:
-                context, weights = self.cross_attention.look(seen, level, mask)
+                context, weights = self.cross_attention.attend_with_weights(inputs, level, mask)
             else:
-                context = self.cross_attention(seen, level, mask=mask)
-            found.append(self._gated(index, seen, context))
-        x = self.around_cross.after(x, torch.stack(found).sum(0) / math.sqrt(len(found)))
+                context = self.cross_attention.attend(inputs, level, mask=mask)
+            contexts.append(self._gated(index, inputs, context))
+        x = self.around_cross.after(x, torch.stack(contexts).sum(0) / math.sqrt(len(contexts)))
         inner = self.feed_forward(self.around_feed_forward.before(x))
         return self.around_feed_forward.after(x, inner), weights
 
-    def _gated(self, level: int, seen: Tensor, context: Tensor) -> Tensor:
+    def _gated(self, level: int, inputs: Tensor, context: Tensor) -> Tensor:
         if not self.gates:
             return context
-        gate = self.gates[level](torch.cat([seen, context], -1)).sigmoid()
+        gate = self.gates[level](torch.cat([inputs, context], -1)).sigmoid()
         return gate * context
 
 
@@ -172,14 +172,14 @@ class TransformerDecoder(nn.Module):
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad); what stands at padding is finite
         and of no meaning. Raises UserError for a memory of another width or without a real slot.
         """
-        crossed = self._crossed(memory)
+        projected_memory = self._project_memory(memory)
         images, captions, length = tokens.shape
         x = self._embed(tokens, 0)
         weights = None
-        for layer, levels in zip(self.layers, crossed, strict=True):
+        for layer, levels in zip(self.layers, projected_memory, strict=True):
             # captions are rows for their words, and queries of one image for its memory
-            x, _ = layer.words(x.view(images * captions, length, -1), None)
-            x, weights = layer.image(
+            x, _ = layer.attend_words(x.view(images * captions, length, -1), None)
+            x, weights = layer.attend_memory(
                 x.reshape(images, captions * length, -1),
                 levels,
                 memory.mask,
@@ -202,7 +202,9 @@ class TransformerDecoder(nn.Module):
         size = self.output_dim // attention.heads
         nothing = memory.slots.new_zeros(len(memory), width, attention.heads, 0, size)
         return TransformerState(
-            memory=memory, crossed=self._crossed(memory), words=((nothing, nothing),) * layers
+            memory=memory,
+            projected_memory=self._project_memory(memory),
+            words=((nothing, nothing),) * layers,
         )
 
     def step(self, token_ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
@@ -210,11 +212,13 @@ class TransformerDecoder(nn.Module):
         images, width = token_ids.shape
         x = self._embed(token_ids.unsqueeze(-1), state.length)
         words, weights = [], None
-        for layer, levels, past in zip(self.layers, state.crossed, state.words, strict=True):
+        for layer, levels, past in zip(
+            self.layers, state.projected_memory, state.words, strict=True
+        ):
             rows = (past[0].flatten(0, 1), past[1].flatten(0, 1))
-            x, known = layer.words(x.reshape(images * width, 1, -1), rows)
-            words.append((_beams(known[0], images), _beams(known[1], images)))
-            x, weights = layer.image(
+            x, keys_values = layer.attend_words(x.reshape(images * width, 1, -1), rows)
+            words.append((_beams(keys_values[0], images), _beams(keys_values[1], images)))
+            x, weights = layer.attend_memory(
                 x.view(images, width, -1),
                 levels,
                 state.memory.mask,
@@ -227,7 +231,7 @@ class TransformerDecoder(nn.Module):
         scaled = self.words(tokens) * math.sqrt(self.output_dim)
         return self.dropout(scaled + self.positions(first, tokens.shape[-1]))
 
-    def _crossed(self, memory: Memory) -> tuple[Levels, ...]:
+    def _project_memory(self, memory: Memory) -> tuple[Levels, ...]:
         memory.require_width(self.memory_dim, "decoder")
         memory.require_real_slots()
         slots = self.slots(memory.slots)

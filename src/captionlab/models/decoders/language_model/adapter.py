@@ -1,4 +1,4 @@
-"""Layers of a language model that look at the memory before they read on.
+"""Gated cross-attention adapters: layers of a language model that attend to the memory first.
 
 Legend: B images, N memory slots, H the language model's width, R rows (B K or B W), Q tokens of a
 row, h heads, d = H / h, T tokens.
@@ -15,21 +15,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from captionlab.models.decoders.transformer.layers import KeysValues, MultiHead
+from captionlab.models.attention.multi_head import KeysValues
+from captionlab.models.decoders.transformer.layers import multi_head
 
 
-class Sight:
-    """What the layers look at during one pass, and what the last of them saw."""
+class CrossAttentionContext:
+    """The memory's keys and values during one pass, and the last layer's weights (B, Q R / B, N)."""
 
-    def __init__(self, crossed: tuple[KeysValues, ...], mask: Tensor) -> None:
-        self.crossed = crossed
+    def __init__(self, keys_values: tuple[KeysValues, ...], mask: Tensor) -> None:
+        self.keys_values = keys_values
         self.mask = mask
         self.weights: Tensor | None = None
 
 
 # the library calls its layers itself and would not hand a memory on; a variable of the context
 # keeps passes of several threads apart
-_SIGHT: ContextVar[Sight] = ContextVar("sight")
+_CONTEXT: ContextVar[CrossAttentionContext] = ContextVar("cross_attention")
 
 
 class GatedCrossAttention(nn.Module):
@@ -42,19 +43,19 @@ class GatedCrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.attention = MultiHead(width, heads, dropout=dropout)
+        self.attention = multi_head(width, heads, dropout=dropout)
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, keys: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return x (R, Q, H) and the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
         images = mask.shape[0]
         queries = self.norm(x).reshape(images, -1, x.shape[-1])
-        found, weights = self.attention.look(queries, keys, mask)
-        return x + self.gate.tanh() * found.view_as(x), weights
+        attended, weights = self.attention.attend_with_weights(queries, keys, mask)
+        return x + self.gate.tanh() * attended.view_as(x), weights
 
 
-class Looking(nn.Module):
-    """A layer of the language model that looks at the memory first."""
+class AdaptedLayer(nn.Module):
+    """A layer of the language model behind a gated cross-attention to the memory."""
 
     def __init__(self, layer: nn.Module, cross: GatedCrossAttention, place: int) -> None:
         super().__init__()
@@ -70,9 +71,11 @@ class Looking(nn.Module):
             return getattr(super().__getattr__("layer"), name)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return what the layer makes of hidden states (R, Q, H) that have seen the memory."""
-        sight = _SIGHT.get()
-        x, sight.weights = self.cross(hidden_states, sight.crossed[self.place], sight.mask)
+        """Return what the layer makes of hidden states (R, Q, H) after the memory."""
+        context = _CONTEXT.get()
+        x, context.weights = self.cross(
+            hidden_states, context.keys_values[self.place], context.mask
+        )
         return self.layer(x, *args, **kwargs)
 
 
@@ -80,8 +83,8 @@ class Recomputed:
     """Stands in for a layer's ``forward``: keeps its input alone, and computes the rest once more.
 
     Activation checkpointing (Chen et al. 2016): memory falls from all that a layer computes to one
-    tensor (R, T, H) a layer, for one more forward pass. The layer's parameters keep their names. What
-    it looks at, and whether it drops out, are as they were, whatever has changed until ``backward``.
+    tensor (R, T, H) a layer, for one more forward pass. The layer's parameters keep their names. The
+    memory, and whether it drops out, are as they were, whatever has changed until ``backward``.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -92,24 +95,24 @@ class Recomputed:
         forward = type(self.layer).forward
         if not torch.is_grad_enabled():
             return forward(self.layer, *args, **kwargs)
-        sight = _SIGHT.get()
+        context = _CONTEXT.get()
         modes = [(module, module.training) for module in self.layer.modules()]
 
-        def again(*args: Any, **kwargs: Any) -> Any:
-            with seeing(sight), _in_modes(modes):
+        def recompute(*args: Any, **kwargs: Any) -> Any:
+            with cross_attention_context(context), _in_modes(modes):
                 return forward(self.layer, *args, **kwargs)
 
-        return checkpoint(again, *args, use_reentrant=False, **kwargs)
+        return checkpoint(recompute, *args, use_reentrant=False, **kwargs)
 
 
 @contextmanager
-def seeing(sight: Sight) -> Iterator[None]:
-    """Let the layers look at this, for as long as the block lasts."""
-    before = _SIGHT.set(sight)
+def cross_attention_context(context: CrossAttentionContext) -> Iterator[None]:
+    """Let the layers attend to this, for as long as the block lasts."""
+    before = _CONTEXT.set(context)
     try:
         yield
     finally:
-        _SIGHT.reset(before)
+        _CONTEXT.reset(before)
 
 
 @contextmanager

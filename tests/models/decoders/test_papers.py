@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.attention.adaptive import AdaptiveAttention
+from captionlab.models.attention.attention_on_attention import AttentionOnAttention
 from captionlab.models.attention.base import NoAttention
-from captionlab.models.attention.families import (
-    AdaptiveAttention,
-    AttentionOnAttention,
-    HardAttention,
-    MultiHeadAttention,
-)
+from captionlab.models.attention.hard import HardAttention
+from captionlab.models.attention.multi_head import MultiHeadAttention
 from tests_support import tiny_preset
 
 MASK = torch.tensor([[True, True, True, False], [True] * 4])
@@ -50,14 +48,14 @@ def test_attention_on_attention_is_information_times_gate():
     weight, bias = layer.output.weight, layer.output.bias
     information = both @ weight[:8].T + bias[:8]
     gate = torch.sigmoid(both @ weight[8:].T + bias[8:])
-    torch.testing.assert_close(layer.read(query, found), information * gate)
+    torch.testing.assert_close(layer.project_output(query, found), information * gate)
 
 
 def test_the_sentinel_is_one_more_place_to_look():
     """Lu et al. 2017, equations 6 to 12, one image and one query at a time."""
     layer, memory = AdaptiveAttention(5, query_dim=8, memory_dim=6), a_memory()
     query, sentinel = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
-    context, weights = layer.look(query, layer.keys(memory), memory, sentinel)
+    context, weights = layer.attend(query, layer.keys(memory), memory, sentinel)
     for b in range(2):
         values = layer.value(memory.slots[b, MASK[b]]).relu()
         for q in range(3):
@@ -102,7 +100,9 @@ def hidden_of(name: str, tokens: list[int]):
 
 def attend(decoder, query: Tensor, memory: Memory) -> Tensor:
     one = memory.take(torch.tensor([1]))
-    return decoder.attention(query.view(1, 1, -1), decoder.attention.keys(one), one)[0][0, 0]
+    return decoder.cell.attention(query.view(1, 1, -1), decoder.cell.attention.keys(one), one)[0][
+        0, 0
+    ]
 
 
 def test_updown_is_equations_1_to_7_of_its_paper():
@@ -111,11 +111,11 @@ def test_updown_is_equations_1_to_7_of_its_paper():
     h1 = c1 = h2 = c2 = torch.zeros(16)
     for t, token in enumerate(tokens):
         word = decoder.words.weight[token]
-        first = decoder.top_down
-        gates = first.word(word) + decoder.image(memory.pooled[1])
+        first = decoder.cell.top_down
+        gates = first.word(word) + decoder.cell.image(memory.pooled[1])
         h1, c1 = lstm(gates + first.recurrent.weight @ torch.cat([h2, h1]), c1)
         context = attend(decoder, h1, memory)
-        second = decoder.language
+        second = decoder.cell.language
         gates = second.word(h1) + second.recurrent.weight @ torch.cat([context, h2])
         h2, c2 = lstm(gates, c2)
         torch.testing.assert_close(found[t], h2, atol=1e-5, rtol=1e-5)
@@ -128,9 +128,12 @@ def test_att2in_lets_the_context_into_the_cell_alone():
     h = c = torch.zeros(16)
     for t, token in enumerate(tokens):
         context = attend(decoder, h, memory)
-        sums = decoder.word(decoder.words.weight[token].relu()) + decoder.recurrent.weight @ h
+        sums = (
+            decoder.cell.word(decoder.words.weight[token].relu())
+            + decoder.cell.recurrent.weight @ h
+        )
         i, f, o, first, second = sums.chunk(5)
-        from_context = decoder.context(context).chunk(2)
+        from_context = decoder.cell.context(context).chunk(2)
         new = torch.maximum(first + from_context[0], second + from_context[1])
         c = f.sigmoid() * c + i.sigmoid() * new
         h = o.sigmoid() * c.tanh()
@@ -141,12 +144,13 @@ def test_aoa_scores_words_by_the_context_alone():
     """Huang et al. 2019, section 3.2.2, on the refined memory."""
     tokens = [1, 4, 5, 6]
     decoder, memory, found = hidden_of("aoa", tokens)
-    refined = decoder.refine(memory)
+    refined = decoder.cell.refine(memory)
     h = c = context = torch.zeros(16)
     for t, token in enumerate(tokens):
         seen = torch.cat([context + refined.pooled[1], h])
         gates = (
-            decoder.cell.word(decoder.words.weight[token]) + decoder.cell.recurrent.weight @ seen
+            decoder.cell.lstm.word(decoder.words.weight[token])
+            + decoder.cell.lstm.recurrent.weight @ seen
         )
         h, c = lstm(gates, c)
         context = attend(decoder, h, refined)
@@ -158,13 +162,19 @@ def test_adaptive_scores_words_by_context_and_state():
     tokens = [1, 4, 5, 6]
     decoder, memory, found = hidden_of("adaptive", tokens)
     one, h, c = memory.take(torch.tensor([1])), torch.zeros(16), torch.zeros(16)
-    keys = decoder.attention.keys(one)
+    keys = decoder.cell.attention.keys(one)
     for t, token in enumerate(tokens):
-        seen = decoder.from_image(decoder.image(memory.pooled[1]).relu())
-        sums = decoder.word(decoder.words.weight[token]) + seen + decoder.recurrent.weight @ h
+        seen = decoder.cell.from_image(decoder.cell.image(memory.pooled[1]).relu())
+        sums = (
+            decoder.cell.word(decoder.words.weight[token])
+            + seen
+            + decoder.cell.recurrent.weight @ h
+        )
         h, c = lstm(sums[:64], c)
         sentinel = sums[64:].sigmoid() * c.tanh()
-        context, _ = decoder.attention.look(h.view(1, 1, -1), keys, one, sentinel.view(1, 1, -1))
+        context, _ = decoder.cell.attention.attend(
+            h.view(1, 1, -1), keys, one, sentinel.view(1, 1, -1)
+        )
         torch.testing.assert_close(found[t], context[0, 0] + h, atol=1e-5, rtol=1e-5)
 
 
@@ -209,5 +219,5 @@ def test_what_does_not_fit_is_said():
         tiny_preset("updown", "model/attention=none")
     with pytest.raises(UserError, match="heads=3"):
         MultiHeadAttention(3, query_dim=8, memory_dim=6)
-    assert isinstance(tiny_preset("show_tell").decoder.recurrence, nn.Module)
+    assert isinstance(tiny_preset("show_tell").decoder.cell, nn.Module)
     assert NoAttention(query_dim=1, memory_dim=1).doubly_stochastic == 0

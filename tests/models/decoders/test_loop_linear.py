@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from captionlab.models import kernels
-from captionlab.models.kernels import LoopLinear, additive_scores
+from captionlab.models.attention import additive_scores as module
+from captionlab.models.attention.additive_scores import additive_scores
+from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
 
 
 def _plain(query, keys, score):
@@ -23,7 +24,7 @@ def test_additive_scores_do_not_depend_on_the_chunks(monkeypatch):
     inputs = [torch.rand(7, 2, 16), torch.rand(7, 5, 16), torch.randn(16)]
     results = []
     for chunk in (1 << 21, 1, 300):
-        monkeypatch.setitem(kernels._CHUNK, "cpu", chunk)
+        monkeypatch.setitem(module._CHUNK, "cpu", chunk)
         leaves = [value.clone().requires_grad_(True) for value in inputs]
         scores = additive_scores(*leaves)
         scores.square().sum().backward()

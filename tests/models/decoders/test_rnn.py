@@ -3,13 +3,10 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.attention.base import (
-    AdditiveAttention,
-    DotAttention,
-    GatedAdditiveAttention,
-    NoAttention,
-)
-from captionlab.models.decoders.recurrent.rnn_decoder import RNNDecoder
+from captionlab.models.attention.additive import AdditiveAttention, GatedAdditiveAttention
+from captionlab.models.attention.base import NoAttention
+from captionlab.models.attention.dot import DotAttention
+from captionlab.models.decoders.recurrent.rnn import rnn_decoder
 
 KINDS = [NoAttention, AdditiveAttention, GatedAdditiveAttention, DotAttention]
 PAD = 0
@@ -17,7 +14,7 @@ PAD = 0
 
 def _decoder(kind=AdditiveAttention, cell="lstm", *, hidden=12, memory_dim=6, **options):
     torch.manual_seed(0)
-    decoder = RNNDecoder(
+    decoder = rnn_decoder(
         cell,
         hidden=hidden,
         embedding=10,
@@ -103,7 +100,7 @@ def test_gradients_equal_those_of_single_steps(kind, cell, attend):
 )
 def test_cells_equal_torchs(cell, torchs):
     decoder = _decoder(cell=cell)
-    ours, theirs = decoder.recurrence.cell, torchs(16, 12).double()
+    ours, theirs = decoder.cell.bottom, torchs(16, 12).double()
     words, context = torch.randn(2, 10).double(), torch.randn(1, 2, 6).double()
     state = tuple(torch.randn(1, 2, 12).double() for _ in range(1 + (cell == "lstm")))
     with torch.no_grad():
@@ -115,7 +112,7 @@ def test_cells_equal_torchs(cell, torchs):
         theirs.bias_hh.copy_(ours.recurrent.bias if cell == "gru" else theirs.bias_hh * 0)
     before = tuple(part[0] for part in state)
     expected = theirs(torch.cat([words, context[0]], 1), before if len(before) > 1 else before[0])
-    result = ours.loop(words, [2])(0, context, state)
+    result = ours.precompute(words, [2])(0, context, state)
     expected = expected if isinstance(expected, tuple) else (expected,)
     torch.testing.assert_close(tuple(part[0] for part in result), expected)
 
@@ -123,8 +120,8 @@ def test_cells_equal_torchs(cell, torchs):
 def test_show_and_tell_reads_the_image_first():
     decoder, (memory, tokens) = _decoder(NoAttention, layers=2), _batch()
     words = decoder.words(tokens[0])
-    image = decoder.recurrence.image(memory.pooled[:1])[:, None].expand(4, 1, -1)
-    expected, *_ = decoder.recurrence.layers.rnn(torch.cat([image, words], 1))
+    image = decoder.cell.image(memory.pooled[:1])[:, None].expand(4, 1, -1)
+    expected, *_ = decoder.cell.layers.rnn(torch.cat([image, words], 1))
     hidden, weights, *_ = decoder(memory, tokens)
     real = tokens[0] != PAD
     torch.testing.assert_close(hidden[0][real], expected[:, 1:][real])
@@ -137,8 +134,9 @@ def test_select_moves_beams_and_leaves_the_image():
     moved = state.select(torch.tensor([[3, 3], [0, 1], [2, 0]]))
     assert moved.keys is state.keys
     assert moved.memory is memory
-    for name in ("hidden", "cell", "weights"):
-        before, after = getattr(state, name), getattr(moved, name)
+    pairs = [*zip(state.recurrent, moved.recurrent, strict=True), (state.weights, moved.weights)]
+    assert len(pairs) == 3
+    for before, after in pairs:
         assert torch.equal(after[0], before[0, [3, 3]])
         assert torch.equal(after[2], before[2, [2, 0]])
 
@@ -193,7 +191,7 @@ def test_parts_that_do_not_fit_are_refused(options, message):
     sizes = {"hidden": 12, "embedding": 10, "vocabulary_size": 20, "pad_id": PAD, "memory_dim": 6}
     attention = AdditiveAttention(query_dim=12, memory_dim=6)
     with pytest.raises(UserError, match=message):
-        RNNDecoder(**{"attention": attention, **sizes, **options})
+        rnn_decoder(**{"attention": attention, **sizes, **options})
 
 
 @pytest.mark.parametrize("kind", [NoAttention, AdditiveAttention])

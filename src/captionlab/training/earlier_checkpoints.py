@@ -1,0 +1,53 @@
+"""Runs of earlier versions go on: names of weights, and the order in which an optimizer knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from captionlab.core.renamed import renamed_weight
+from captionlab.inference.checkpoints import FORMAT, KEY, OPTIMIZERS, WEIGHTS_PREFIX
+
+
+def update_checkpoint(checkpoint: dict[str, Any], module: nn.Module) -> None:
+    """Give the weights of an earlier version's checkpoint this version's names, in place.
+
+    An optimizer's state has no names: it counts the parameters in the order of the module that
+    they belonged to, and is brought into the order of ``module``.
+    """
+    entry = checkpoint.get(KEY, {})
+    if entry.get("format", FORMAT) >= FORMAT:
+        return
+    decoder = entry["config"]["model"]["decoder"].get("_target_")
+    names = {
+        name: WEIGHTS_PREFIX + renamed_weight(name.removeprefix(WEIGHTS_PREFIX), decoder)
+        if name.startswith(WEIGHTS_PREFIX)
+        else name
+        for name in checkpoint["state_dict"]
+    }
+    checkpoint["state_dict"] = {
+        names[name]: value for name, value in checkpoint["state_dict"].items()
+    }
+    if any(old != new for old, new in names.items()):
+        for state in checkpoint.get(OPTIMIZERS, []):
+            _reorder(state, list(names.values()), module)
+
+
+def _reorder(optimizer: dict[str, Any], earlier: list[str], module: nn.Module) -> None:
+    """Bring an optimizer's groups, in the order of ``earlier`` names, into the module's own."""
+    parameters: Mapping[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    place = {id(parameter): index for index, parameter in enumerate(module.parameters())}
+    trained = dict.fromkeys(
+        place[id(parameters[name])]
+        for name in earlier
+        if name in parameters and parameters[name].requires_grad
+    )
+    remaining = list(trained)
+    encoder = {place[id(p)] for n, p in parameters.items() if n.startswith("captioner.encoder.")}
+    for index, group in enumerate(optimizer["param_groups"]):
+        # the encoder's parameters are the second group (CaptioningModule.configure_optimizers)
+        own = [number for number in remaining if (number in encoder) == (index == 1)]
+        ids = dict(zip(own, group["params"], strict=True))
+        group["params"] = [ids[number] for number in sorted(ids)]

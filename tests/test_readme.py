@@ -120,7 +120,7 @@ def test_an_own_discriminator_is_learned_and_listened_to(modules, how: dict):
     captioner = tiny_captioner(vocabulary=9).train()
     loss, diagnostics = objective(captioner, batch(32))
     loss.backward()
-    objective.step()
+    objective.on_before_optimizer_step()
     assert diagnostics["lambda"] > 0
     assert objective.adversary.gradient_norm > 0
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())

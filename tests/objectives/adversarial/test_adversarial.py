@@ -125,7 +125,7 @@ def test_the_discriminator_learns_while_the_captioner_trains(loss):
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        training.step()
+        training.on_before_optimizer_step()
         accuracies.append(float(diagnostics["d_accuracy"]))
         likelihoods.append(float(diagnostics["nll"]))
     assert max(accuracies) > 0.8
@@ -140,7 +140,7 @@ def test_the_discriminators_weights_are_nobody_elses():
     embedded = torch.randn(6, 4, 3, 16, requires_grad=True)
     real = torch.ones(6, 4, 3, dtype=torch.bool)
     memory = captioner.encode(batch().images).each(torch.Tensor.detach)
-    training.step()
+    training.on_before_optimizer_step()
     with training.adversary.judging() as network:
         network(memory, embedded, real).scores.sum().backward()
     assert embedded.grad.abs().sum() > 0
@@ -169,12 +169,12 @@ def test_during_the_warm_up_and_while_it_knows_nothing_it_is_not_listened_to():
     shares = []
     for _ in range(3):
         shares.append(float(training(captioner, batch())[1]["lambda"]))
-        training.step()
+        training.on_before_optimizer_step()
     assert shares[:2] == [0.0, 0.0]
     deaf = objective(warm_up_steps=0, least_accuracy=1.0)
     assert float(deaf(captioner, batch())[1]["lambda"]) == 0.0
     ramp = objective(ramp_epochs=4.0, temperature=2.0, final_temperature=1.0, anneal_epochs=2.0)
-    ramp.at(1.0)
+    ramp.on_train_batch_start(1.0)
     assert (ramp.share, ramp.temperature) == (0.25, 1.5)
 
 
@@ -183,7 +183,7 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
     first = objective()
     for _ in range(3):
         first(captioner, batch())
-        first.step()
+        first.on_before_optimizer_step()
     state = copy.deepcopy(first.get_extra_state())
     again = objective()
     again.set_extra_state(state)
@@ -192,7 +192,7 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
         torch.manual_seed(7)
         for _ in range(2):
             _, diagnostics = training(captioner, batch())
-            training.step()
+            training.on_before_optimizer_step()
         losses.append({k: float(v) for k, v in diagnostics.items()})
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert again.adversary.steps == 5
@@ -284,7 +284,7 @@ def test_values_that_cannot_be_are_said():
     few = {"a": [[5, 2]] * 4, "b": [[6, 2]] * 2}
     text = TrainingText(few, decode=str, tokenize=str.split)
     with pytest.raises(UserError, match=r"image 'b' has 2: say objective\.num_samples=2"):
-        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
+        objective(discriminator=sets, reward=Reward(cider=1.0)).on_fit_start(text, {})
     text = TrainingText(few, str, str.split, captions_per_image=2)
     with pytest.raises(UserError, match=r"say data\.captions_per_image=4"):
-        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
+        objective(discriminator=sets, reward=Reward(cider=1.0)).on_fit_start(text, {})

@@ -135,12 +135,12 @@ def test_the_moving_average_follows_and_is_kept():
 def test_a_start_that_does_not_fit_is_found_out():
     captioner = tiny_captioner(vocabulary=9).eval()
     objective = SelfCritical(reward=Counting(), check_steps=2, max_length=4)
-    objective.begin_check({"cider": 90.0})
+    objective.on_stage_start({"cider": 90.0})
     objective(captioner, batch())
     with pytest.raises(UserError, match=r"mean cider is .* the starting model's val/cider was 90"):
         objective(captioner, batch())
     fits = SelfCritical(reward=Counting(), check_steps=1, max_length=4)
-    fits.begin_check({"cider": 0.5})
+    fits.on_stage_start({"cider": 0.5})
     fits(captioner, batch())
 
 

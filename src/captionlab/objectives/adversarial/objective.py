@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
@@ -19,7 +20,7 @@ from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversarial.adversary import Adversary, Build, Loss
 from captionlab.objectives.adversarial.gumbel import straight_through
-from captionlab.objectives.base import Batch, joined, mean_nll, rank_weight
+from captionlab.objectives.base import Batch, Objective, joined, mean_nll, rank_weight
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from captionlab.objectives.policy_gradient.rollouts import values
 from captionlab.objectives.policy_gradient.self_critical import (
@@ -36,7 +37,7 @@ Estimator = Literal["policy", "gumbel"]
 Signal = Literal["log_odds", "probability"]
 
 
-class Adversarial(nn.Module):
+class Adversarial(Objective):
     """Captions that a discriminator takes for a person's, by policy gradient or Gumbel-softmax.
 
     ``num_samples`` captions an image are drawn at ``sample_temperature``: sharper than the model is,
@@ -65,7 +66,8 @@ class Adversarial(nn.Module):
     """
 
     name = "adversarial"
-    needs_start = True
+    requires_pretrained = True
+    needs_training_text = True
 
     def __init__(
         self,
@@ -152,9 +154,9 @@ class Adversarial(nn.Module):
         self.adversary: Adversary | None = None
         self._waiting: dict[str, Any] | None = None
         self.variety = Variety()
-        self.at(0.0)
+        self.on_train_batch_start(0.0)
 
-    def at(self, epoch: float) -> None:
+    def on_train_batch_start(self, epoch: float) -> None:
         """Set lambda and the temperature from the epochs done so far."""
         ramp = min(1.0, epoch / self.ramp_epochs) if self.ramp_epochs else 1.0
         self.share = self.adversarial * ramp
@@ -162,34 +164,40 @@ class Adversarial(nn.Module):
         done = min(1.0, epoch / epochs) if epochs else 1.0
         self.temperature = first + (last - first) * done
 
-    def prepare(self, text: TrainingText, scores: Mapping[str, float]) -> None:
+    def on_fit_start(
+        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
+    ) -> None:
         """Count the training references.
 
         Raises:
             UserError: if a score of the reward cannot be had, or sets of captions are judged and an
                 image has too few.
         """
-        self.reward.prepare(text)
+        assert training_text is not None  # needs_training_text
+        self.reward.prepare(training_text)
         if not getattr(getattr(self._build, "func", self._build), "sets", False):
             return
         wanted = self.sampling.num_samples
         sets = (
             f"objective/discriminator=set compares sets of objective.num_samples={wanted} captions"
         )
-        if text.captions_per_image is not None and text.captions_per_image < wanted:
+        if (
+            training_text.captions_per_image is not None
+            and training_text.captions_per_image < wanted
+        ):
             raise UserError(
-                f"{sets}, and a batch has data.captions_per_image={text.captions_per_image} of an "
+                f"{sets}, and a batch has data.captions_per_image={training_text.captions_per_image} of an "
                 f"image: say data.captions_per_image={wanted}"
             )
-        for image, captions in text.references.items():
+        for image, captions in training_text.references.items():
             if len(captions) < wanted:
                 raise UserError(
                     f"{sets}, and image {image!r} has {len(captions)}: say "
                     f"objective.num_samples={max(2, len(captions))}, or objective/discriminator=cnn"
                 )
 
-    def to_keep(self) -> dict[str, Any]:
-        """Return the arrays that belong into the run folder: what the metric's part is weighed by."""
+    def run_artifacts(self) -> dict[str, np.ndarray]:
+        """Return the document frequencies that the metric's part is weighed by."""
         return self.reward.document_frequencies()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -243,7 +251,7 @@ class Adversarial(nn.Module):
         }
         return loss + self.likelihood * nll, diagnostics
 
-    def step(self) -> None:
+    def on_before_optimizer_step(self) -> None:
         """Let the discriminator take its step: called whenever the captioner takes one."""
         if self.adversary is not None:
             self.adversary.step()

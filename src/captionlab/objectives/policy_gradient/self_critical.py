@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.models.state import State
-from captionlab.objectives.base import Batch, averaged, mean_nll, rank_weight
+from captionlab.objectives.base import Batch, Objective, averaged, mean_nll, rank_weight
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText, listed
 
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
@@ -30,7 +31,7 @@ LEAST, MOST = 0.2, 5.0
 NEVER = -1e9  # the logit of what cannot be drawn
 
 
-class SelfCritical(nn.Module):
+class SelfCritical(Objective):
     """Policy gradient on a sequence's reward (Rennie et al. 2017, equations 8 to 10).
 
     For each image ``num_samples`` captions are drawn, all from one encoded memory, and
@@ -50,7 +51,8 @@ class SelfCritical(nn.Module):
     """
 
     name = "self_critical"
-    needs_start = True
+    requires_pretrained = True
+    needs_training_text = True
     average: Tensor
 
     def __init__(
@@ -92,21 +94,24 @@ class SelfCritical(nn.Module):
         self.check = StartCheck(check_steps)
         self.register_buffer("average", torch.tensor(math.nan))
 
-    def prepare(self, text: TrainingText, scores: Mapping[str, float]) -> None:
+    def on_fit_start(
+        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
+    ) -> None:
         """Count the training references, and remember the starting model's validation scores.
 
         Raises:
             UserError: if a score of the reward cannot be had.
         """
-        self.reward.prepare(text)
-        self.begin_check(scores)
+        assert training_text is not None  # needs_training_text
+        self.reward.prepare(training_text)
+        self.on_stage_start(start_scores)
 
-    def begin_check(self, scores: Mapping[str, float]) -> None:
+    def on_stage_start(self, start_scores: Mapping[str, float]) -> None:
         """Compare the next rewards with these validation scores."""
-        self.check.begin(self.reward, scores)
+        self.check.begin(self.reward, start_scores)
 
-    def to_keep(self) -> dict[str, Any]:
-        """Return the arrays that belong into the run folder: what the rewards are weighed by."""
+    def run_artifacts(self) -> dict[str, np.ndarray]:
+        """Return the document frequencies that the rewards are weighed by."""
         return self.reward.document_frequencies()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

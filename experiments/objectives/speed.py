@@ -40,7 +40,7 @@ def measure(path: Path) -> list[float]:
     """Return the median and the quartiles of a step of the run that wrote this checkpoint."""
     stored = read_checkpoint(path)
     config = dict(stored.config)
-    if config["objective"]["_target_"].endswith("Adversarial"):
+    if "warm_up_steps" in config["objective"]:
         config["objective"] = {**config["objective"], "warm_up_steps": 0}
     data = build_data(config["data"])
     data.tokenizer = stored.tokenizer

@@ -19,6 +19,7 @@ from captionlab.objectives.base import (
     teacher_forced,
 )
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
+from captionlab.objectives.schedules import LinearSchedule
 
 # nats beyond the free bits from which on a dimension of the latent counts as active
 ACTIVE = 0.01
@@ -48,13 +49,13 @@ class Variational(Objective):
             )
         if not free_bits >= 0:
             raise UserError(f"objective.free_bits={free_bits} must be 0 (none) or more.")
-        self.anneal_epochs = anneal_epochs
+        self.schedule = LinearSchedule(0.0, 1.0, anneal_epochs)
         self.free_bits = free_bits
         self.on_train_batch_start(0.0)
 
     def on_train_batch_start(self, epoch: float) -> None:
         """Set the factor of the KL from the epochs done so far."""
-        self.factor = min(1.0, epoch / self.anneal_epochs) if self.anneal_epochs else 1.0
+        self.factor = self.schedule(epoch)
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll``, ``kl`` (nats a caption) and ``active_units``.

@@ -83,8 +83,8 @@ class Steps:
     def __init__(self, config: dict[str, Any], data: Any, captioner: torch.nn.Module) -> None:
         self.captioner = copy.deepcopy(captioner)
         module = build_module(config, data, self.captioner, {})
-        self.objective: Any = module.objective
-        getattr(self.objective, "prepare", lambda *_: None)(training_text(data), {})
+        self.objective = module.objective
+        self.objective.on_fit_start(training_text(data), {})
         self.optimizer = torch.optim.AdamW(self.captioner.parameters(), lr=2e-3)
 
     def __call__(self, batch: CaptionBatch) -> float:
@@ -94,7 +94,7 @@ class Steps:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        getattr(self.objective, "step", lambda: None)()
+        self.objective.on_before_optimizer_step()
         if batch.tokens.is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - start

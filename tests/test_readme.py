@@ -15,7 +15,7 @@ from captionlab.config.check import RUNTIME_ARGUMENTS, check
 from captionlab.config.compose import config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
-from captionlab.objectives.adversarial.objective import Adversarial
+from captionlab.objectives.adversarial.build import build_gan
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from tests_support import tiny_captioner, tiny_config
 
@@ -110,7 +110,7 @@ def test_an_own_discriminator_is_learned_and_listened_to(modules, how: dict):
     reward = Reward(cider=1.0)
     text = {i: [[5, 6, 2], [7, 2]] for i in range(2)}
     reward.prepare(TrainingText(text, decode=str, tokenize=str.split))
-    objective = Adversarial(
+    objective = build_gan(
         discriminator=partial(BagDiscriminator, **config),
         reward=reward,
         warm_up_steps=0,
@@ -120,9 +120,9 @@ def test_an_own_discriminator_is_learned_and_listened_to(modules, how: dict):
     captioner = tiny_captioner(vocabulary=9).train()
     loss, diagnostics = objective(captioner, batch(32))
     loss.backward()
-    objective.step()
+    objective.on_before_optimizer_step()
     assert diagnostics["lambda"] > 0
-    assert objective.adversary.gradient_norm > 0
+    assert objective.trainer.gradient_norm > 0
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())
 
 

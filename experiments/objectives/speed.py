@@ -18,7 +18,6 @@ from pathlib import Path
 
 from captionlab.build import build_data
 from captionlab.inference.checkpoints import captioner_of, read_checkpoint
-from captionlab.objectives.base import Prepared, Stepping, Timed
 from captionlab.training.build import build_module, training_text
 
 STEPS = 12
@@ -41,7 +40,7 @@ def measure(path: Path) -> list[float]:
     """Return the median and the quartiles of a step of the run that wrote this checkpoint."""
     stored = read_checkpoint(path)
     config = dict(stored.config)
-    if config["objective"]["_target_"].endswith("Adversarial"):
+    if "warm_up_steps" in config["objective"]:
         config["objective"] = {**config["objective"], "warm_up_steps": 0}
     data = build_data(config["data"])
     data.tokenizer = stored.tokenizer
@@ -49,19 +48,16 @@ def measure(path: Path) -> list[float]:
     captioner = captioner_of(stored).train()
     module = build_module(config, data, captioner, {})
     objective = module.objective
-    if isinstance(objective, Prepared):
-        objective.prepare(training_text(data), {})
-    if isinstance(objective, Timed):
-        objective.at(1.0)
-    optimizer = module._optimizer([p for p in captioner.parameters() if p.requires_grad])
+    objective.on_fit_start(training_text(data), {})
+    objective.on_train_batch_start(1.0)
+    optimizer = module.new_optimizer([p for p in captioner.parameters() if p.requires_grad])
     times = []
     for batch in islice(data.train_dataloader(), STEPS + 1):
         start = time.perf_counter()
         optimizer.zero_grad()
         objective(captioner, batch)[0].backward()
         optimizer.step()
-        if isinstance(objective, Stepping):
-            objective.step()
+        objective.on_before_optimizer_step()
         times.append(time.perf_counter() - start)
     low, middle, high = statistics.quantiles(times[1:], n=4)  # the first one builds things
     return [middle, low, high]

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captionlab.inference.checkpoints import captioner_of, read_checkpoint
+from captionlab.objectives.base import Objective
 from captionlab.objectives.likelihood.variational import Variational
 from commands_support import SMALL, run_train
 
 
-class Counting(nn.Module):
+class Counting(Objective):
     """The variational objective with a memory: how many steps it has seen."""
 
     name = "counting"
@@ -24,8 +25,8 @@ class Counting(nn.Module):
         self.inner = Variational(anneal_epochs=anneal_epochs, free_bits=free_bits)
         self.register_buffer("steps", torch.tensor(0))
 
-    def at(self, epoch: float) -> None:
-        self.inner.at(epoch)
+    def on_train_batch_start(self, epoch: float) -> None:
+        self.inner.on_train_batch_start(epoch)
 
     def forward(self, captioner, batch):
         self.steps += 1

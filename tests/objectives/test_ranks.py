@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from captionlab.decoding.generated import Generated
-from captionlab.objectives.adversarial import objective as module
+from captionlab.objectives.adversarial import gumbel_gan
+from captionlab.objectives.adversarial.build import build_gan
 from captionlab.objectives.adversarial.discriminators import CNNDiscriminator
-from captionlab.objectives.adversarial.objective import Adversarial
 from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
 from captionlab.objectives.likelihood.hard_attention import HardAttentionLoss
 from captionlab.objectives.likelihood.scheduled_sampling import ScheduledSampling
@@ -81,7 +81,7 @@ def objective_of(kind: str, part: slice) -> Any:
         found.sampling = Drawn(part)
         return found
     if kind == "adversarial":
-        found = Adversarial(
+        found = build_gan(
             reward=Counting(),
             discriminator=partial(CNNDiscriminator, embedding=8, hidden=8, dropout=0.0),
             estimator="gumbel",
@@ -92,7 +92,7 @@ def objective_of(kind: str, part: slice) -> Any:
         )
         found.least_accuracy = -1.0  # listened to at once
         found.sampling = Drawn(part)
-        module.straight_through = without_noise
+        gumbel_gan.straight_through = without_noise
         return found
     return {
         "cross_entropy": partial(CrossEntropy, label_smoothing=0.1),

@@ -46,8 +46,7 @@ from captionlab.inference.checkpoints import (
     without_downloads,
 )
 from captionlab.metrics.references import PreparedReferences
-from captionlab.objectives.base import Objective, Prepared, Rewarding
-from captionlab.objectives.staged import Staged
+from captionlab.objectives.base import Objective
 from captionlab.runs.run_folder import set_scores_aside
 from captionlab.sweeps.jobs import ELSEWHERE
 from captionlab.text.tokenizers import tokenizer_from_dict
@@ -129,7 +128,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         module = build_module(config, data, captioner, carried)
         require_monitors(trainer, module, config)
         require_optimizer(module)
-        require_switch(module.objective, config["trainer"])
+        epochs = config["trainer"]["max_epochs"]
+        if epochs and epochs > 0:
+            module.objective.require_epochs(epochs)
         module.start_scores = {} if start is None else start.scores
         counted = prepare(module.objective, data, start, found.get("references"))
         lead.tell({"tokenizer": data.tokenizer.to_dict(), "references": counted})
@@ -141,9 +142,9 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
             set_scores_aside(output, start.epochs, log.info)
         write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(written)))
         write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-        kept = module.objective.to_keep() if isinstance(module.objective, Rewarding) else {}
-        if kept:
-            write_arrays(output / FREQUENCIES, kept)
+        artifacts = module.objective.run_artifacts()
+        if artifacts:
+            write_arrays(output / FREQUENCIES, artifacts)
         introduce(config, data, module, trainer)
     if keep_last_as_best(trainer):
         log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
@@ -156,43 +157,27 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     return None if score is None else float(score)
 
 
-def require_switch(objective: Objective, trainer: Mapping[str, Any]) -> None:
-    """Refuse a staged objective whose second stage would never begin.
-
-    Raises:
-        UserError: if the run ends before it.
-    """
-    epochs = trainer["max_epochs"]
-    if isinstance(objective, Staged) and epochs and 0 < epochs <= objective.switch_epoch:
-        raise UserError(
-            f"objective.switch_epoch={objective.switch_epoch}: the second objective would never "
-            f"begin in trainer.max_epochs={epochs}; raise these, or switch earlier"
-        )
-
-
 def prepare(
     objective: Objective,
     data: CaptionDataModule,
     start: Checkpoint | None,
     counted: PreparedReferences | None,
 ) -> PreparedReferences | None:
-    """Give an objective that rewards captions the training captions; return them counted.
+    """Prepare an objective for the run; return the training captions counted, where it needs them.
 
     ``counted``: by rank 0, where this is another one.
 
     Raises:
         UserError: if it has nothing to start from, or a reward cannot be had.
     """
-    if not isinstance(objective, Prepared):
-        return None
-    if start is None and isinstance(objective, Rewarding) and objective.needs_start:
+    if start is None and objective.requires_pretrained:
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"
         )
-    text = training_text(data, counted)
-    objective.prepare(text, {} if start is None else start.scores)
-    return text.prepared if isinstance(objective, Rewarding) else None
+    text = training_text(data, counted) if objective.needs_training_text else None
+    objective.on_fit_start(text, {} if start is None else start.scores)
+    return None if text is None else text.prepared
 
 
 def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:

@@ -1,4 +1,4 @@
-"""What every training objective shares: its protocol, the one-token shift and the plain likelihood.
+"""What every training objective shares: its base class, the one-token shift and the plain likelihood.
 
 B images, K captions an image, T tokens, M real tokens of a batch, H hidden width, N memory slots.
 """
@@ -6,17 +6,23 @@ B images, K captions an image, T tokens, M real tokens of a batch, H hidden widt
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner, Decoded
+
+if TYPE_CHECKING:
+    from captionlab.objectives.policy_gradient.rewards import TrainingText
 
 
 class Batch(Protocol):
@@ -29,20 +35,100 @@ class Batch(Protocol):
     references: list[list[str]]
 
 
-class Objective(Protocol):
-    """Pairs a captioner with a loss.
+class StageStart(NamedTuple):
+    """What an objective asks of its trainer before an epoch in which it begins anew.
 
-    ``name`` prefixes the diagnostics on the dashboard (``train/<name>/...``). An objective with a
-    state of its own (a moving average) is an ``nn.Module`` that keeps it in buffers, so that a
-    resumed run goes on with it. One that changes with time has a method ``at(epoch)``, called
-    before each step with the epochs done so far, a float.
+    The optimizer forgets its averages. ``from_best_weights``: the captioner goes back to the best
+    checkpoint, where there is one. ``learning_rate``: of the first parameter group, the others in
+    proportion; None leaves the rates as they are.
     """
 
-    name: str
+    from_best_weights: bool
+    learning_rate: float | None
 
-    def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+
+class Objective(nn.Module, ABC):
+    """The base of all objectives: pairs a captioner with a loss.
+
+    A subclass needs ``name``, which prefixes its diagnostics on the dashboard
+    (``train/<name>/...``), and ``forward``. What a resumed run must know (a moving average) belongs
+    into buffers or into the extra state of ``nn.Module``. The hooks do nothing; they are called, and
+    named, as Lightning calls those of a module.
+    """
+
+    requires_pretrained: bool = False  # random weights cannot be trained with it
+    needs_training_text: bool = (
+        False  # `on_fit_start` reads the training captions, which takes time
+    )
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What its diagnostics are logged under."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that its diagnostics are logged under in the course of a run."""
+        return (self.name,)
+
+    @property
+    def pauses_schedule(self) -> bool:
+        """Whether the learning rate is the objective's own now, so that its schedule stands still."""
+        return False
+
+    @abstractmethod
+    def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss (a scalar) and named diagnostics (detached scalars)."""
-        ...
+
+    def require_epochs(self, max_epochs: int) -> None:
+        """Raise UserError where a run of so many epochs ends before the objective is through."""
+
+    def on_fit_start(
+        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
+    ) -> None:
+        """Prepare for a run, before any file is written.
+
+        Args:
+            training_text: the training captions, None unless ``needs_training_text``.
+            start_scores: validation scores of the model that the run starts from, if any.
+        """
+
+    def on_stage_start(self, start_scores: Mapping[str, float]) -> None:
+        """Begin after another objective, from a model with these validation scores, if any."""
+
+    def run_artifacts(self) -> dict[str, np.ndarray]:
+        """Return arrays that belong into the run folder, once ``on_fit_start`` was called."""
+        return {}
+
+    def on_train_epoch_start(
+        self, epoch: int, val_scores: Mapping[str, float]
+    ) -> StageStart | None:
+        """Return what must happen before this epoch, None for nothing.
+
+        Args:
+            val_scores: of the last validation, if there was any.
+        """
+        return None
+
+    def on_train_batch_start(self, epoch: float) -> None:
+        """Set the time: epochs done so far, with the part of the present one."""
+
+    def on_before_optimizer_step(self) -> None:
+        """Step the weights of the objective's own, along what was gathered since the last step."""
+
+
+def require_objective(value: object) -> Objective:
+    """Return the value if it is an objective.
+
+    Raises:
+        UserError: if it does not derive from ``Objective``.
+    """
+    if isinstance(value, Objective):
+        return value
+    raise UserError(
+        f"objective: {type(value).__qualname__} is no captionlab.objectives.Objective; derive it "
+        "from that class, with the loss in forward(captioner, batch)"
+    )
 
 
 def with_tags(
@@ -59,45 +145,6 @@ def with_tags(
     loss, diagnostics = objective(captioner, replace(batch, images=memory))
     tags = captioner.tags.loss(memory, batch.tokens)
     return loss + captioner.tags.weight * tags, {**diagnostics, "tags": tags.detach()}
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """An objective that changes as training goes on."""
-
-    def at(self, epoch: float) -> None:
-        """Set the time: epochs done so far, with the part of the present one."""
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """An objective that must know the training captions before it begins."""
-
-    def prepare(self, text: Any, scores: Mapping[str, float]) -> None:
-        """Read a ``rewards.TrainingText`` and the starting model's validation scores, if any."""
-
-
-@runtime_checkable
-class Rewarding(Prepared, Protocol):
-    """A prepared objective that makes likelier what a captioner says, where it is good.
-
-    ``needs_start``: random weights say nothing good, so a checkpoint must come first.
-    """
-
-    @property
-    def needs_start(self) -> bool:
-        """Whether training cannot begin with random weights."""
-
-    def to_keep(self) -> dict[str, Any]:
-        """Return the arrays that belong into the run folder: what rewards are weighed by."""
-
-
-@runtime_checkable
-class Stepping(Protocol):
-    """An objective with weights of its own, which change when the captioner's do."""
-
-    def step(self) -> None:
-        """Take a step along what was gathered since the last one."""
 
 
 class Shifted(NamedTuple):

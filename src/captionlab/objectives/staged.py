@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, Prepared, Rewarding, Stepping, Timed
+from captionlab.objectives.base import Batch, Objective, StageStart, require_objective
 from captionlab.objectives.policy_gradient.rewards import TrainingText
 
 
-class Staged(nn.Module):
+class Staged(Objective):
     """``first`` for ``switch_epoch`` epochs, and ``then`` from the best weights so far.
 
     ``learning_rate`` is that of the second stage, constant (None: the schedule goes on); its
@@ -38,67 +37,78 @@ class Staged(nn.Module):
             )
         if learning_rate is not None and not learning_rate > 0:
             raise UserError(f"objective.learning_rate={learning_rate} must be positive, or null")
-        self.first: Any = first
-        self.then: Any = then
+        self.first = require_objective(first)
+        self.then = require_objective(then)
         self.switch_epoch = switch_epoch
         self.learning_rate = learning_rate
-        self.at(0.0)
+        self.requires_pretrained = first.requires_pretrained
+        self.needs_training_text = first.needs_training_text or then.needs_training_text
+        self.on_train_batch_start(0.0)
 
     @property
     def name(self) -> str:
         """The name of the objective that trains now."""
-        return self.now.name
+        return self.current.name
 
     @property
-    def now(self) -> Any:
+    def names(self) -> tuple[str, ...]:
+        """The names of both objectives."""
+        return (*self.first.names, *self.then.names)
+
+    @property
+    def current(self) -> Objective:
         """The objective that trains now."""
-        return self.then if self.second else self.first
+        return self.then if self.in_second_stage else self.first
 
     @property
-    def needs_start(self) -> bool:
-        """Whether the first objective cannot begin with random weights."""
-        return isinstance(self.first, Rewarding) and self.first.needs_start
+    def pauses_schedule(self) -> bool:
+        """Whether the second stage has begun, with a rate of its own."""
+        own_rate = self.in_second_stage and self.learning_rate is not None
+        return own_rate or self.current.pauses_schedule
 
-    def at(self, epoch: float) -> None:
-        """Set the time: epochs done so far, with the part of the present one."""
-        self.second = epoch >= self.switch_epoch
-        if isinstance(self.now, Timed):
-            self.now.at(epoch - self.switch_epoch if self.second else epoch)
+    def require_epochs(self, max_epochs: int) -> None:
+        """Raise UserError where the second stage would never begin."""
+        if max_epochs <= self.switch_epoch:
+            raise UserError(
+                f"objective.switch_epoch={self.switch_epoch}: the second objective would never "
+                f"begin in trainer.max_epochs={max_epochs}; raise these, or switch earlier"
+            )
+        self.first.require_epochs(self.switch_epoch)
+        self.then.require_epochs(max_epochs - self.switch_epoch)
 
-    def prepare(self, text: TrainingText, scores: Mapping[str, float]) -> None:
-        """Prepare the objectives that want it."""
-        for objective in (self.first, self.then):
-            if isinstance(objective, Prepared):
-                objective.prepare(text, scores)
+    def on_fit_start(
+        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
+    ) -> None:
+        """Prepare both objectives."""
+        self.first.on_fit_start(training_text, start_scores)
+        self.then.on_fit_start(training_text, start_scores)
 
-    def begin_check(self, scores: Mapping[str, float]) -> None:
-        """Tell the second objective the validation scores that it starts from."""
-        if hasattr(self.then, "begin_check"):
-            self.then.begin_check(scores)
+    def run_artifacts(self) -> dict[str, np.ndarray]:
+        """Return what both objectives leave in the run folder."""
+        return {**self.first.run_artifacts(), **self.then.run_artifacts()}
 
-    def to_keep(self) -> dict[str, Any]:
-        """Return what the objectives leave in the run folder."""
-        parts = [part.to_keep() for part in (self.first, self.then) if isinstance(part, Rewarding)]
-        return {name: array for part in parts for name, array in part.items()}
+    def on_train_epoch_start(
+        self, epoch: int, val_scores: Mapping[str, float]
+    ) -> StageStart | None:
+        """Return how the second stage starts, where this is its first epoch."""
+        if epoch < self.switch_epoch:
+            return self.first.on_train_epoch_start(epoch, val_scores)
+        if epoch > self.switch_epoch:
+            return self.then.on_train_epoch_start(epoch - self.switch_epoch, val_scores)
+        self.then.on_stage_start(val_scores)
+        return StageStart(from_best_weights=True, learning_rate=self.learning_rate)
 
-    def step(self) -> None:
-        """Let the objective that trains now take a step of its own, if it takes any."""
-        if isinstance(self.now, Stepping):
-            self.now.step()
+    def on_train_batch_start(self, epoch: float) -> None:
+        """Set the time, which begins anew for the second objective."""
+        self.in_second_stage = epoch >= self.switch_epoch
+        self.current.on_train_batch_start(
+            epoch - self.switch_epoch if self.in_second_stage else epoch
+        )
+
+    def on_before_optimizer_step(self) -> None:
+        """Let the objective that trains now step weights of its own, if it has any."""
+        self.current.on_before_optimizer_step()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return loss and diagnostics of the objective that trains now."""
-        return self.now(captioner, batch)
-
-
-def restart(optimizer: torch.optim.Optimizer, learning_rate: float | None) -> None:
-    """Forget what an optimizer has averaged, and give it a rate.
-
-    Groups keep the proportion of their rates.
-    """
-    optimizer.state.clear()
-    if learning_rate is None:
-        return
-    main = optimizer.param_groups[0]["lr"]
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * (group["lr"] / main if main else 1.0)
+        return self.current(captioner, batch)

@@ -34,8 +34,13 @@ from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.split_scorer import Scores
 from captionlab.models.captioner import Captioner
 from captionlab.models.tags import mean_average_precision
-from captionlab.objectives.base import Objective, Stepping, Timed, caption_nll, with_tags
-from captionlab.objectives.staged import Staged, restart
+from captionlab.objectives.base import (
+    Objective,
+    StageStart,
+    caption_nll,
+    require_objective,
+    with_tags,
+)
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.training.earlier_checkpoints import update_checkpoint
 from captionlab.training.schedules import Schedule
@@ -76,7 +81,7 @@ class CaptioningModule(pl.LightningModule):
         self.captioner = captioner
         self.others = torch.nn.ModuleList(others)
         self.samples = samples
-        self.objective = objective
+        self.objective = require_objective(objective)
         self.decoding = decoding
         self.tokenizer = tokenizer
         self.metrics = metrics
@@ -108,8 +113,8 @@ class CaptioningModule(pl.LightningModule):
 
     def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
         """Return the objective's loss and log its diagnostics."""
-        if isinstance(self.objective, Timed):
-            self.objective.at(self.current_epoch + batch_idx / self.trainer.num_training_batches)
+        done = batch_idx / self.trainer.num_training_batches
+        self.objective.on_train_batch_start(self.current_epoch + done)
         loss, diagnostics = with_tags(self.objective, self.captioner, batch)
         self._recent.append((self.global_step, loss.detach(), batch.image_ids))
         # looking at the value waits for a GPU, so not at every step
@@ -142,35 +147,35 @@ class CaptioningModule(pl.LightningModule):
                 raise UserError(self._spoiled)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the gradient's norm, before it is clipped; an objective that learns steps too."""
+        """Log the gradient's norm, before it is clipped; weights of the objective's own step too."""
         gradients = [p.grad for p in self.captioner.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self.log("train/gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
-        if isinstance(self.objective, Stepping):
-            self.objective.step()
+        self.objective.on_before_optimizer_step()
 
     def on_train_start(self) -> None:
         """Start the clock: of an interrupted epoch no beginning is announced."""
         self._began = time.monotonic()
 
     def on_train_epoch_start(self) -> None:
-        """Begin the second stage of a staged objective, from the best weights so far."""
+        """Start the clock, and a new stage where the objective begins one with this epoch."""
         self._began = time.monotonic()
-        staged = self.objective
-        if not isinstance(staged, Staged) or self.current_epoch != staged.switch_epoch:
-            return
+        scores = self.results.get("val", {})
+        stage = self.objective.on_train_epoch_start(self.current_epoch, scores)
+        if stage is not None:
+            self._start_stage(stage)
+
+    def _start_stage(self, stage: StageStart) -> None:
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if best and Path(best).exists():
+        if stage.from_best_weights and best and Path(best).exists():
             load_weights(self.captioner, read_checkpoint(best))
-        restart(self.optimizers(use_pl_optimizer=False), staged.learning_rate)  # type: ignore[arg-type]
-        staged.begin_check(self.results.get("val", {}))
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        reset_optimizer(optimizer, stage.learning_rate)  # type: ignore[arg-type]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Move the schedule on, unless a second stage has a rate of its own."""
-        staged = self.objective
-        if isinstance(staged, Staged) and staged.second and staged.learning_rate is not None:
-            return
-        super().lr_scheduler_step(scheduler, metric)
+        """Move the schedule on, unless the objective has a rate of its own now."""
+        if not self.objective.pauses_schedule:
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rate that the epoch ended with, and its seconds, validation included."""
@@ -354,6 +359,19 @@ class CaptioningModule(pl.LightningModule):
         states = checkpoint.get(RANDOM) or [{}]
         rank = self.trainer.global_rank
         set_random_state(states[rank if rank < len(states) else 0])
+
+
+def reset_optimizer(optimizer: Optimizer, learning_rate: float | None) -> None:
+    """Forget what an optimizer has averaged, and give its first group a learning rate.
+
+    The other groups keep the proportion of their rates; None leaves all rates as they are.
+    """
+    optimizer.state.clear()
+    if learning_rate is None:
+        return
+    main = optimizer.param_groups[0]["lr"]
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * (group["lr"] / main if main else 1.0)
 
 
 def random_state() -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from captionlab.core.errors import UserError, did_you_mean
-from captionlab.objectives.staged import Staged
 from captionlab.training.callbacks.validation import Collapse
 from captionlab.training.module import CaptioningModule
 
@@ -32,7 +31,7 @@ def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: dict
     """
     validates = is_validated(trainer)
     names = module.logged_names(validates=validates)
-    prefixes = tuple(f"train/{name}/" for name in _objective_names(module.objective))
+    prefixes = tuple(f"train/{name}/" for name in module.objective.names)
     waited: set[str] = set()
     for key, name in _monitored(trainer, config):
         if name not in names and not name.startswith(prefixes):
@@ -89,11 +88,6 @@ def _kept_as_last(trainer: pl.Trainer, config: dict[str, Any]) -> set[str]:
         for name, node in (config["callbacks"] or {}).items()
         if isinstance(node, dict) and str(node.get("_target_")).endswith("ModelCheckpoint")
     }
-
-
-def _objective_names(objective: Any) -> list[str]:
-    both = (objective.first, objective.then) if isinstance(objective, Staged) else (objective,)
-    return [one.name for one in both]
 
 
 def _reason(name: str, names: set[str], module: CaptioningModule, validates: bool) -> str:

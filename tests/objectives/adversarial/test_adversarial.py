@@ -12,15 +12,19 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.objectives.adversarial.adversary import Adversary
+from captionlab.objectives.adversarial.build import build_gan
+from captionlab.objectives.adversarial.discriminator_trainer import (
+    DiscriminatorTrainer,
+    MaskedTokens,
+)
 from captionlab.objectives.adversarial.discriminators import (
     CNNDiscriminator,
     Discriminator,
-    Judged,
+    DiscriminatorOutput,
     MatchingDiscriminator,
     SetDiscriminator,
 )
-from captionlab.objectives.adversarial.objective import Adversarial
+from captionlab.objectives.adversarial.objective import AdversarialObjective
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from tests_support import tiny_captioner
 
@@ -35,7 +39,7 @@ class Nothing(Reward):
         return {"reward": np.zeros(len(captions))}
 
 
-def objective(**more) -> Adversarial:
+def objective(**more) -> AdversarialObjective:
     settings = {
         "discriminator": partial(CNNDiscriminator, embedding=16, hidden=16),
         "reward": Nothing(),
@@ -47,7 +51,7 @@ def objective(**more) -> Adversarial:
         "discriminator_lr": 5e-3,
         "discriminator_limit": 0.8,
     }
-    return Adversarial(**{**settings, **more})
+    return build_gan(**{**settings, **more})
 
 
 def batch(images: int = 6, captions: int = 4) -> SimpleNamespace:
@@ -74,11 +78,11 @@ class LikesFive(Discriminator):
         five = torch.nn.functional.one_hot(torch.tensor(5), 9).float()
         self.words.weight.data.copy_(five[:, None])
 
-    def read(self, embedded, real):
-        return embedded.sum((-1, -2)).div(real.sum(-1).clamp_min(1)).unsqueeze(-1)
+    def encode(self, embedded, mask):
+        return embedded.sum((-1, -2)).div(mask.sum(-1).clamp_min(1)).unsqueeze(-1)
 
-    def match(self, memory, read, real):
-        return Judged(read.squeeze(-1), read)
+    def match(self, memory, encoded, mask):
+        return DiscriminatorOutput(encoded.squeeze(-1), encoded)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +100,10 @@ def test_the_captioner_comes_to_say_what_the_judge_likes(how, monkeypatch):
     captioner = tiny_captioner(vocabulary=9).train()
     training = objective(warm_up_steps=0, least_accuracy=0.0, sample_temperature=1.0, **how)
     training(captioner, batch())  # builds the discriminator
-    training.adversary.network = LikesFive()
+    training.trainer.network = LikesFive()
     known = {"d_accuracy": torch.tensor(0.9)}
-    monkeypatch.setattr(training.adversary, "learn", lambda *_: known)
-    monkeypatch.setattr(training.adversary, "agree", lambda: None)
+    monkeypatch.setattr(training.trainer, "accumulate", lambda *_: known)
+    monkeypatch.setattr(training.trainer, "broadcast_weights", lambda: None)
     optimizer = torch.optim.Adam(captioner.parameters(), lr=3e-3)
     judged = []
     for _ in range(40):
@@ -125,7 +129,7 @@ def test_the_discriminator_learns_while_the_captioner_trains(loss):
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        training.step()
+        training.on_before_optimizer_step()
         accuracies.append(float(diagnostics["d_accuracy"]))
         likelihoods.append(float(diagnostics["nll"]))
     assert max(accuracies) > 0.8
@@ -140,12 +144,12 @@ def test_the_discriminators_weights_are_nobody_elses():
     embedded = torch.randn(6, 4, 3, 16, requires_grad=True)
     real = torch.ones(6, 4, 3, dtype=torch.bool)
     memory = captioner.encode(batch().images).each(torch.Tensor.detach)
-    training.step()
-    with training.adversary.judging() as network:
+    training.on_before_optimizer_step()
+    with training.trainer.frozen() as network:
         network(memory, embedded, real).scores.sum().backward()
     assert embedded.grad.abs().sum() > 0
-    assert all(p.grad is None for p in training.adversary.network.parameters())
-    assert all(p.requires_grad for p in training.adversary.network.parameters())
+    assert all(p.grad is None for p in training.trainer.network.parameters())
+    assert all(p.requires_grad for p in training.trainer.network.parameters())
 
 
 def test_a_discriminator_that_is_too_good_waits():
@@ -154,12 +158,14 @@ def test_a_discriminator_that_is_too_good_waits():
     pooled = torch.randn(3, 4)
     memory = Memory(pooled[:, None], pooled, torch.ones(3, 1, dtype=torch.bool))
     ids = torch.randint(4, 9, (3, 2, 4))
-    captions = (ids, torch.ones_like(ids).bool())
+    captions = MaskedTokens(ids, torch.ones_like(ids).bool())
     for limit, learns in ((1.1, True), (0.3, False)):
-        adversary = Adversary(copy.deepcopy(network), learning_rate=0.1, loss="bce", limit=limit)
-        adversary.learn(memory, captions, captions)
-        adversary.step()
-        before, after = network.state_dict(), adversary.network.state_dict()
+        trainer = DiscriminatorTrainer(
+            copy.deepcopy(network), learning_rate=0.1, loss="bce", accuracy_limit=limit
+        )
+        trainer.accumulate(memory, captions, captions)
+        trainer.step()
+        before, after = network.state_dict(), trainer.network.state_dict()
         assert any(not torch.equal(before[k], after[k]) for k in before) == learns
 
 
@@ -169,13 +175,19 @@ def test_during_the_warm_up_and_while_it_knows_nothing_it_is_not_listened_to():
     shares = []
     for _ in range(3):
         shares.append(float(training(captioner, batch())[1]["lambda"]))
-        training.step()
+        training.on_before_optimizer_step()
     assert shares[:2] == [0.0, 0.0]
     deaf = objective(warm_up_steps=0, least_accuracy=1.0)
     assert float(deaf(captioner, batch())[1]["lambda"]) == 0.0
-    ramp = objective(ramp_epochs=4.0, temperature=2.0, final_temperature=1.0, anneal_epochs=2.0)
-    ramp.at(1.0)
-    assert (ramp.share, ramp.temperature) == (0.25, 1.5)
+    ramp = objective(
+        estimator="gumbel",
+        ramp_epochs=4.0,
+        temperature=2.0,
+        final_temperature=1.0,
+        anneal_epochs=2.0,
+    )
+    ramp.on_train_batch_start(1.0)
+    assert (ramp.weight, ramp.temperature) == (0.25, 1.5)
 
 
 def test_a_resumed_run_goes_on_with_the_same_discriminator():
@@ -183,7 +195,7 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
     first = objective()
     for _ in range(3):
         first(captioner, batch())
-        first.step()
+        first.on_before_optimizer_step()
     state = copy.deepcopy(first.get_extra_state())
     again = objective()
     again.set_extra_state(state)
@@ -192,10 +204,10 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
         torch.manual_seed(7)
         for _ in range(2):
             _, diagnostics = training(captioner, batch())
-            training.step()
+            training.on_before_optimizer_step()
         losses.append({k: float(v) for k, v in diagnostics.items()})
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
-    assert again.adversary.steps == 5
+    assert again.trainer.steps == 5
 
 
 def test_half_batches_that_are_gathered_are_one_batch():
@@ -208,46 +220,48 @@ def test_half_batches_that_are_gathered_are_one_batch():
     real = torch.ones(4, 2, 4, dtype=torch.bool)
 
     def halves(part: slice):
-        return seen.each(lambda t: t[part]), *((c[part], real[part]) for c in captions)
+        return seen.each(lambda t: t[part]), *(MaskedTokens(c[part], real[part]) for c in captions)
 
     weights = []
     for parts in ([slice(0, 4)], [slice(0, 2), slice(2, 4)]):
-        adversary = Adversary(copy.deepcopy(network), learning_rate=0.1, loss="bce", limit=1.1)
+        trainer = DiscriminatorTrainer(
+            copy.deepcopy(network), learning_rate=0.1, loss="bce", accuracy_limit=1.1
+        )
         for part in parts:
-            adversary.learn(*halves(part))
-        adversary.step()
-        assert adversary.steps == 1
-        weights.append(adversary.network.state_dict())
+            trainer.accumulate(*halves(part))
+        trainer.step()
+        assert trainer.steps == 1
+        weights.append(trainer.network.state_dict())
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value)
 
 
 def test_the_gradient_penalty_is_least_where_the_slope_is_one():
     """Equation 3 of Gulrajani et al. for a judge whose slope is known everywhere."""
-    adversary = Adversary(
+    trainer = DiscriminatorTrainer(
         MatchingDiscriminator(embedding=3, hidden=3, vocabulary_size=9, memory_dim=4),
         learning_rate=0.1,
         loss="wgan",
-        limit=1.1,
+        accuracy_limit=1.1,
     )
     pooled = torch.randn(2, 4)
     seen = Memory(pooled[:, None], pooled, torch.ones(2, 1, dtype=torch.bool))
-    short = (torch.randint(4, 9, (2, 2, 2)), torch.ones(2, 2, 2, dtype=torch.bool))
-    long = (torch.randint(4, 9, (2, 2, 3)), torch.ones(2, 2, 3, dtype=torch.bool))
+    short = MaskedTokens(torch.randint(4, 9, (2, 2, 2)), torch.ones(2, 2, 2, dtype=torch.bool))
+    long = MaskedTokens(torch.randint(4, 9, (2, 2, 3)), torch.ones(2, 2, 3, dtype=torch.bool))
     for slope in (1.0, 3.0):
         direction = torch.zeros(3, 3)
         direction[1, 2] = slope
 
         class Sloped(torch.nn.Module):
-            sets = False
-            embed = adversary.network.embed
+            scores_sets = False
+            embed = trainer.network.embed
 
             def forward(self, memory, embedded, real, direction=direction):
-                return Judged((embedded * direction).sum((-1, -2)), embedded)
+                return DiscriminatorOutput((embedded * direction).sum((-1, -2)), embedded)
 
-        adversary.network = Sloped()
-        adversary.network.embed = lambda ids, real: torch.randn(*ids.shape, 3)
-        penalty = adversary._penalty(seen, short, long)
+        trainer.network = Sloped()
+        trainer.network.embed = lambda ids, real: torch.randn(*ids.shape, 3)
+        penalty = trainer._gradient_penalty(seen, short, long)
         assert float(penalty) == pytest.approx((slope - 1) ** 2, abs=1e-5)
 
 
@@ -284,7 +298,7 @@ def test_values_that_cannot_be_are_said():
     few = {"a": [[5, 2]] * 4, "b": [[6, 2]] * 2}
     text = TrainingText(few, decode=str, tokenize=str.split)
     with pytest.raises(UserError, match=r"image 'b' has 2: say objective\.num_samples=2"):
-        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
+        objective(discriminator=sets, reward=Reward(cider=1.0)).on_fit_start(text, {})
     text = TrainingText(few, str, str.split, captions_per_image=2)
     with pytest.raises(UserError, match=r"say data\.captions_per_image=4"):
-        objective(discriminator=sets, reward=Reward(cider=1.0)).prepare(text, {})
+        objective(discriminator=sets, reward=Reward(cider=1.0)).on_fit_start(text, {})

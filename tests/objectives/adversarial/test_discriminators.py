@@ -112,7 +112,7 @@ def test_one_hot_words_are_words_and_what_follows_the_end_is_nothing(kind):
 def test_what_a_caption_adds_to_its_set_is_the_set_with_it_and_without():
     network, seen = build(SetDiscriminator).eval(), memory()
     ids, real = captions(4, 11)
-    found = network.without(seen, network.read(network.embed(ids, real), real), real)
+    found = network.leave_one_out(seen, network.encode(network.embed(ids, real), real), real)
     for k in range(3):
         rest = [j for j in range(3) if j != k]
         without = score(network, seen, ids[:, rest], real[:, rest])
@@ -129,12 +129,12 @@ def test_captions_that_stand_in_for_others_are_judged_in_their_place(kind):
     new, _ = captions(4, 11, seed=5)
     new = torch.cat([new, new.flip(1)], 1)  # two for each of the three
     read, fresh = (
-        network.read(
+        network.encode(
             network.embed(part, torch.ones_like(part).bool()), torch.ones_like(part).bool()
         )
         for part in (ids, new)
     )
-    found = network.instead(seen, read, fresh, 2)
+    found = network.replace_each(seen, read, fresh, 2)
     there = torch.ones(8, 3, 5, dtype=torch.bool)
     for place in range(6):
         changed = ids.clone()

@@ -34,7 +34,7 @@ def test_sampled_inputs_change_the_loss_and_its_targets_stay_gold():
     captioner, example = tiny_captioner().eval(), batch()
     objective = ScheduledSampling(max_probability=1.0, increase=1.0, every=1)
     plain, _ = objective(captioner, example)
-    objective.at(1.0)
+    objective.on_train_batch_start(1.0)
     drawn, said = objective(captioner, example)
     assert said["probability"] == 1
     assert drawn.item() != pytest.approx(plain.item(), abs=1e-5)
@@ -63,7 +63,7 @@ def test_draws_follow_the_distribution_and_are_never_padding():
 )
 def test_the_probability_follows_its_schedule(options, epoch, expected):
     objective = ScheduledSampling(**options)
-    objective.at(epoch)
+    objective.on_train_batch_start(epoch)
     assert objective.probability == pytest.approx(expected, abs=1e-4)
 
 

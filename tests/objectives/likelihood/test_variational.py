@@ -25,7 +25,7 @@ def test_annealing_grows_from_nothing_to_one():
     captioner, example = tiny_captioner(*LATENT).eval(), batch()
     objective, losses = Variational(anneal_epochs=4.0, free_bits=0.0), []
     for epoch in (0.0, 2.0, 4.0, 9.0):
-        objective.at(epoch)
+        objective.on_train_batch_start(epoch)
         losses.append(objective(captioner, example)[0].item())
     plain = CrossEntropy()(captioner, example)[0].item()
     assert losses[0] == pytest.approx(plain, abs=1e-6)

@@ -12,7 +12,7 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captionlab.core.errors import UserError
-from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText, listed
+from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText, token_lists
 
 EOS = 2
 
@@ -136,10 +136,10 @@ def test_document_frequencies_are_those_of_pycocoevalcap():
     assert kept["images"] == len(texts)
 
 
-def test_captions_are_listed_up_to_their_length():
+def test_captions_are_token_lists_up_to_their_length():
     tokens = torch.tensor([[[5, 2, 0], [5, 6, 7]], [[2, 0, 0], [0, 0, 0]]])
     lengths = torch.tensor([[2, 3], [1, 0]])
-    assert listed(tokens, lengths) == [[5, 2], [5, 6, 7], [2], []]
+    assert token_lists(tokens, lengths) == [[5, 2], [5, 6, 7], [2], []]
 
 
 def test_what_cannot_be_rewarded_is_said():

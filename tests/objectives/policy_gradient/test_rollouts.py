@@ -6,8 +6,12 @@ import pytest
 import torch
 
 from captionlab.decoding.sampling import Sampling
-from captionlab.objectives.policy_gradient.rollouts import completed, values
-from captionlab.objectives.policy_gradient.self_critical import Fixed, special_ids, without_dropout
+from captionlab.objectives.policy_gradient.policy import (
+    DeterministicStepModel,
+    special_ids,
+    without_dropout,
+)
+from captionlab.objectives.policy_gradient.rollouts import complete_prefixes, rollout_values
 from tests_support import tiny_captioner
 
 
@@ -20,14 +24,20 @@ def sampled():
         memory = captioner.encode(images)
     sampling = Sampling(num_samples=4, max_length=6)
     special = special_ids(captioner)
-    return captioner, memory, sampling, special, sampling(Fixed(captioner), memory, **special)
+    return (
+        captioner,
+        memory,
+        sampling,
+        special,
+        sampling(DeterministicStepModel(captioner), memory, **special),
+    )
 
 
 def test_completions_begin_as_their_caption_does_and_end_properly(sampled):
     captioner, memory, sampling, special, drawn = sampled
     seen = 0
     for step, captions in enumerate(
-        completed(Fixed(captioner), memory, drawn, sampling, 3, special), 1
+        complete_prefixes(DeterministicStepModel(captioner), memory, drawn, sampling, 3, special), 1
     ):
         assert captions.tokens.shape[:2] == (3, 12)
         assert captions.tokens.shape[2] <= sampling.max_length
@@ -49,21 +59,21 @@ def test_a_word_is_worth_what_the_captions_that_begin_so_are_worth(sampled):
     """Against the exact value: all ends of a beginning, weighed by the model's probabilities."""
     captioner, memory, _, special, _ = sampled
     short = Sampling(num_samples=4, max_length=3)
-    model = Fixed(captioner)
+    model = DeterministicStepModel(captioner)
     with torch.no_grad():
         drawn = short(model, memory, **special)
 
         def fives(captions):
             return (captions.tokens == 5).float().sum(-1)
 
-        found = values(
+        found = rollout_values(
             model,
             memory,
             drawn,
             sampling=short,
             completions=400,
-            judge=fives,
-            whole=fives(drawn),
+            score=fives,
+            final_scores=fives(drawn),
             special=special,
         )
         # two words are there: one more follows, which is 5 with the model's probability
@@ -82,12 +92,12 @@ def test_a_word_is_worth_what_the_captions_that_begin_so_are_worth(sampled):
 
 def test_the_decoder_takes_one_step_a_word_of_the_beginning(sampled, monkeypatch):
     captioner, memory, sampling, special, drawn = sampled
-    model = Fixed(captioner)
+    model = DeterministicStepModel(captioner)
     widths = []
     step = model.step
     monkeypatch.setattr(
         model, "step", lambda ids, state: widths.append(ids.shape[1]) or step(ids, state)
     )
     with torch.no_grad(), without_dropout(captioner.decoder):
-        list(completed(model, memory, drawn, sampling, 2, special))
+        list(complete_prefixes(model, memory, drawn, sampling, 2, special))
     assert widths.count(4) == drawn.tokens.shape[-1] - 1

@@ -9,12 +9,12 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.decoding.sampling import Sampling
-from captionlab.objectives.policy_gradient.self_critical import (
-    Fixed,
-    SelfCritical,
+from captionlab.objectives.policy_gradient.policy import (
+    DeterministicStepModel,
     sequence_log_probs,
     without_dropout,
 )
+from captionlab.objectives.policy_gradient.self_critical import SelfCritical
 from tests_support import PRESETS, Counting, tiny_captioner, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0, "banned_ids": (3,)}
@@ -42,7 +42,7 @@ def test_log_probabilities_are_those_of_the_sampling_policy(name, temperature):
         memory = captioner.encode(batch().images)
     with without_dropout(captioner.decoder):
         drawn = Sampling(num_samples=3, max_length=6, seed=3, temperature=temperature)(
-            Fixed(captioner), memory, **IDS
+            DeterministicStepModel(captioner), memory, **IDS
         )
         found, lengths = sequence_log_probs(captioner, memory, drawn, temperature)
         expected = stepped(captioner, memory, drawn, temperature)
@@ -135,12 +135,12 @@ def test_the_moving_average_follows_and_is_kept():
 def test_a_start_that_does_not_fit_is_found_out():
     captioner = tiny_captioner(vocabulary=9).eval()
     objective = SelfCritical(reward=Counting(), check_steps=2, max_length=4)
-    objective.begin_check({"cider": 90.0})
+    objective.on_stage_start({"cider": 90.0})
     objective(captioner, batch())
     with pytest.raises(UserError, match=r"mean cider is .* the starting model's val/cider was 90"):
         objective(captioner, batch())
     fits = SelfCritical(reward=Counting(), check_steps=1, max_length=4)
-    fits.begin_check({"cider": 0.5})
+    fits.on_stage_start({"cider": 0.5})
     fits(captioner, batch())
 
 

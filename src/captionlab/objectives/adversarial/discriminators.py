@@ -1,10 +1,10 @@
-"""Who tells a person's caption from a machine's: given the image, three ways.
+"""Discriminators, which tell real captions of an image from generated ones: three of them.
 
 Legend: B images, K captions an image, T tokens, M real tokens of all captions, D memory width,
-V vocabulary, E embedding width, H hidden width, F features, R what is read of a caption.
+V vocabulary, E embedding width, H hidden width, F features, R width of an encoded caption.
 
-A discriminator is called with a memory, embedded captions (B,K,T,E) and ``real`` (B,K,T), True on
-words and end. It returns scores (B,K), high for captions it takes for a person's, and what they are
+A discriminator is called with a memory, embedded captions (B,K,T,E) and their ``mask`` (B,K,T), True
+on words and end. It returns scores (B,K), high for captions it takes for mask, and what they are
 made of: F features a caption. It embeds ids, or, for a gradient through the words, distributions
 over them.
 """
@@ -24,7 +24,7 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """Scores (B,K), and the features (B,K,F) that they are made of."""
 
     scores: Tensor
@@ -38,8 +38,7 @@ class Discriminator(nn.Module, ABC):
     layer (Miyato et al. 2018).
     """
 
-    # whether the captions of an image are judged together
-    sets = False
+    scores_sets = False  # whether the captions of an image are scored together
 
     def __init__(
         self,
@@ -68,41 +67,43 @@ class Discriminator(nn.Module, ABC):
         return spectral_norm(layer) if self.spectral else layer
 
     @abstractmethod
-    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
-        """Return what is known of captions (B,K,R) before an image is looked at."""
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """Return encoded captions (B,K,R), before an image is looked at."""
 
     @abstractmethod
-    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
-        """Judge captions that were read, as those of these images."""
+    def match(self, memory: Memory, encoded: Tensor, mask: Tensor) -> DiscriminatorOutput:
+        """Return scores and features of encoded captions, as those of these images."""
 
-    def without(self, memory: Memory, read: Tensor, real: Tensor) -> Tensor | None:
+    def leave_one_out(self, memory: Memory, encoded: Tensor, mask: Tensor) -> Tensor | None:
         """Return the score (B,K) of an image's captions without each one of them.
 
-        None where every caption is judged by itself.
+        None where every caption is scored by itself.
         """
         return None
 
-    def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
-        """Return scores (B,KC) of captions that stand in for those of an image, C for each of K.
+    def replace_each(
+        self, memory: Memory, encoded: Tensor, replacements: Tensor, completions: int
+    ) -> Tensor:
+        """Return scores (B,KC) of captions that replace those of an image, C for each of K.
 
-        ``read`` (B,K,R) and ``new`` (B,KC,R) are captions that were read, all of them there.
+        ``encoded`` (B,K,R) and ``replacements`` (B,KC,R) are encoded captions, none of them absent.
         """
-        there = torch.ones(*new.shape[:2], 1, dtype=torch.bool, device=new.device)
-        return self.match(memory, new, there).scores
+        mask = torch.ones(*replacements.shape[:2], 1, dtype=torch.bool, device=encoded.device)
+        return self.match(memory, replacements, mask).scores
 
-    def forward(self, memory: Memory, embedded: Tensor, real: Tensor) -> Judged:
-        """Judge embedded captions."""
-        return self.match(memory, self.read(embedded, real), real)
+    def forward(self, memory: Memory, embedded: Tensor, mask: Tensor) -> DiscriminatorOutput:
+        """Return scores and features of embedded captions."""
+        return self.match(memory, self.encode(embedded, mask), mask)
 
-    def embed(self, ids: Tensor, real: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return embedded words (B,K,T,E) of ids (B,K,T), zero where there is no word."""
-        return self.words(ids) * real.unsqueeze(-1)
+        return self.words(ids) * mask.unsqueeze(-1)
 
-    def embed_soft(self, words: Tensor, real: Tensor) -> Tensor:
-        """Return the same of distributions over words (M,V) in the places of ``real`` (B,K,T)."""
+    def embed_soft(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Return the same of distributions over words (M,V) in the places of ``mask`` (B,K,T)."""
         embedded = words @ self.words.weight
-        placed = embedded.new_zeros(*real.shape, embedded.shape[-1])
-        return placed.masked_scatter(real.unsqueeze(-1), embedded)
+        placed = embedded.new_zeros(*mask.shape, embedded.shape[-1])
+        return placed.masked_scatter(mask.unsqueeze(-1), embedded)
 
 
 class MatchingDiscriminator(Discriminator):
@@ -133,15 +134,15 @@ class MatchingDiscriminator(Discriminator):
         self.reader = nn.GRU(embedding, hidden, batch_first=True)
         self.caption = self.linear(hidden, hidden)
 
-    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return g(caption) (B,K,H)."""
-        return self.caption(last_state(self.reader, self.dropout(embedded), real))
+        return self.caption(last_state(self.reader, self.dropout(embedded), mask))
 
-    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+    def match(self, memory: Memory, encoded: Tensor, mask: Tensor) -> DiscriminatorOutput:
         """Return scores (B,K) and features (B,K,H)."""
         image = self.image(memory.pooled.float()).unsqueeze(1)
-        features = image * read
-        return Judged(features.sum(-1) / image.shape[-1] ** 0.5, features)
+        features = image * encoded
+        return DiscriminatorOutput(features.sum(-1) / image.shape[-1] ** 0.5, features)
 
 
 class CNNDiscriminator(Discriminator):
@@ -175,29 +176,29 @@ class CNNDiscriminator(Discriminator):
         self.join = self.linear(hidden * (len(self.windows) + 1), hidden)
         self.score = self.linear(hidden, 1)
 
-    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return each filter's largest answer (B,K,R)."""
         words = self.dropout(embedded).flatten(0, 1).transpose(1, 2)  # (BK,E,T)
         words = F.pad(words, (0, max(0, max(self.windows) - words.shape[-1])))
         found = [layer(words).relu().amax(-1) for layer in self.convolutions]
-        return torch.cat(found, -1).view(*real.shape[:2], -1)
+        return torch.cat(found, -1).view(*mask.shape[:2], -1)
 
-    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+    def match(self, memory: Memory, encoded: Tensor, mask: Tensor) -> DiscriminatorOutput:
         """Return scores (B,K) and features (B,K,H)."""
-        image = self.image(memory.pooled.float()).relu().unsqueeze(1).expand(*real.shape[:2], -1)
-        features = F.leaky_relu(self.join(torch.cat([read, image], -1)), 0.2)
-        return Judged(self.score(features).squeeze(-1), features)
+        image = self.image(memory.pooled.float()).relu().unsqueeze(1).expand(*mask.shape[:2], -1)
+        features = F.leaky_relu(self.join(torch.cat([encoded, image], -1)), 0.2)
+        return DiscriminatorOutput(self.score(features).squeeze(-1), features)
 
 
 class SetDiscriminator(Discriminator):
-    """Judges the captions of an image together: captions that are alike are a machine's.
+    """Scores the captions of an image together: captions that are alike are generated ones.
 
     Shetty et al. 2017, section 3.2: each caption is compared with the others of its image by
     ``kernels`` learned distances (minibatch discrimination, Salimans et al. 2016), and with the
     image. Every caption of a set gets the set's score.
     """
 
-    sets = True
+    scores_sets = True
 
     def __init__(
         self,
@@ -226,65 +227,70 @@ class SetDiscriminator(Discriminator):
         self.near = self.linear(kernels, hidden)
         self.score = self.linear(hidden, 1)
 
-    def read(self, embedded: Tensor, real: Tensor) -> Tensor:
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return the reader's last states (B,K,H)."""
-        return last_state(self.reader, self.dropout(embedded), real)
+        return last_state(self.reader, self.dropout(embedded), mask)
 
-    def match(self, memory: Memory, read: Tensor, real: Tensor) -> Judged:
+    def match(self, memory: Memory, encoded: Tensor, mask: Tensor) -> DiscriminatorOutput:
         """Return scores (B,K), the same for all captions of an image, and features (B,K,H)."""
-        there = real.any(-1)  # (B,K)
-        near = self._nearness(read, there).sum(2)
-        count = there.sum(-1).view(-1, 1, 1)
-        own = self._own(memory, read)
-        scores, features = self._judge(own, near / (count - 1).clamp_min(1), there)
-        return Judged(scores.unsqueeze(1).expand_as(there), features)
+        present = mask.any(-1)  # (B,K)
+        similarity = self._similarity(encoded, present).sum(2)
+        count = present.sum(-1).view(-1, 1, 1)
+        matched = self._match_each(memory, encoded)
+        scores, features = self._score_sets(matched, similarity / (count - 1).clamp_min(1), present)
+        return DiscriminatorOutput(scores.unsqueeze(1).expand_as(present), features)
 
-    def without(self, memory: Memory, read: Tensor, real: Tensor) -> Tensor:
-        """Return the score (B,K) of each image's set of captions, were one of them not there."""
-        there = real.any(-1)
-        near = self._nearness(read, there)
-        count = there.sum(-1).view(-1, 1, 1, 1)
-        # [b, k, j]: caption j of image b, were caption k not there
-        left = (near.sum(2).unsqueeze(1) - near) / (count - 2).clamp_min(1)
-        itself = torch.eye(there.shape[1], dtype=torch.bool, device=there.device)
-        own = self._own(memory, read).unsqueeze(1)
-        return self._judge(own, left, there.unsqueeze(1) & ~itself)[0]
+    def leave_one_out(self, memory: Memory, encoded: Tensor, mask: Tensor) -> Tensor:
+        """Return the score (B,K) of each image's set of captions without each one of them."""
+        present = mask.any(-1)
+        similarity = self._similarity(encoded, present)
+        count = present.sum(-1).view(-1, 1, 1, 1)
+        # [b, k, j]: caption j of image b, without caption k
+        remaining = (similarity.sum(2).unsqueeze(1) - similarity) / (count - 2).clamp_min(1)
+        diagonal = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+        matched = self._match_each(memory, encoded).unsqueeze(1)
+        return self._score_sets(matched, remaining, present.unsqueeze(1) & ~diagonal)[0]
 
-    def _nearness(self, read: Tensor, there: Tensor) -> Tensor:
+    def _similarity(self, encoded: Tensor, present: Tensor) -> Tensor:
         """Return how alike the captions of an image are by each kernel (B,K,K,kernels)."""
-        places = self.compare(read).unflatten(-1, (self.kernels, -1))
-        apart = (places.unsqueeze(1) - places.unsqueeze(2)).abs().sum(-1)
+        projected = self.compare(encoded).unflatten(-1, (self.kernels, -1))
+        distances = (projected.unsqueeze(1) - projected.unsqueeze(2)).abs().sum(-1)
         # a caption is no neighbor of its own, and an absent one nobody's
-        itself = torch.eye(there.shape[1], dtype=torch.bool, device=there.device)
-        alone = itself | ~there.unsqueeze(1) | ~there.unsqueeze(2)
-        return (-apart).exp().masked_fill(alone.unsqueeze(-1), 0.0)
+        diagonal = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+        excluded = diagonal | ~present.unsqueeze(1) | ~present.unsqueeze(2)
+        return (-distances).exp().masked_fill(excluded.unsqueeze(-1), 0.0)
 
-    def _own(self, memory: Memory, read: Tensor) -> Tensor:
+    def _match_each(self, memory: Memory, encoded: Tensor) -> Tensor:
         """Return what each caption and its image say by themselves (B,K,H)."""
         image = self.image(memory.pooled.float()).unsqueeze(1)
-        return self.join(torch.cat([read, image * read], -1))
+        return self.join(torch.cat([encoded, image * encoded], -1))
 
-    def _judge(self, own: Tensor, near: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean score of these captions, and their features."""
-        features = F.leaky_relu(own + self.near(near), 0.2)
-        scores = self.score(features).squeeze(-1) * captions
-        return scores.sum(-1) / captions.sum(-1).clamp_min(1), features
+    def _score_sets(
+        self, matched: Tensor, similarity: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean score of the captions that are present, and their features."""
+        features = F.leaky_relu(matched + self.near(similarity), 0.2)
+        scores = self.score(features).squeeze(-1) * present
+        return scores.sum(-1) / present.sum(-1).clamp_min(1), features
 
-    def instead(self, memory: Memory, read: Tensor, new: Tensor, completions: int) -> Tensor:
+    def replace_each(
+        self, memory: Memory, encoded: Tensor, replacements: Tensor, completions: int
+    ) -> Tensor:
         """Return the scores of the sets (B,KC) in which one caption is replaced."""
-        images, count = read.shape[:2]
-        place = torch.eye(count, dtype=torch.bool, device=read.device)
+        images, count = encoded.shape[:2]
+        place = torch.eye(count, dtype=torch.bool, device=encoded.device)
         place = place.repeat_interleave(completions, 0).unsqueeze(-1)  # (KC,K,1)
-        sets = torch.where(place, new.unsqueeze(2), read.unsqueeze(1)).flatten(0, 1)
-        owner = torch.arange(images, device=read.device).repeat_interleave(count * completions)
-        there = torch.ones(*sets.shape[:2], 1, dtype=torch.bool, device=read.device)
-        return self.match(memory.take(owner), sets, there).scores[:, 0].view(images, -1)
+        sets = torch.where(place, replacements.unsqueeze(2), encoded.unsqueeze(1)).flatten(0, 1)
+        owner = torch.arange(images, device=encoded.device)
+        owner = owner.repeat_interleave(count * completions)
+        mask = torch.ones(*sets.shape[:2], 1, dtype=torch.bool, device=encoded.device)
+        return self.match(memory.take(owner), sets, mask).scores[:, 0].view(images, -1)
 
 
-def last_state(reader: nn.GRU, words: Tensor, real: Tensor) -> Tensor:
+def last_state(reader: nn.GRU, words: Tensor, mask: Tensor) -> Tensor:
     """Return the state (B,K,H) after the last real word of each caption, zero for none."""
     hidden, _ = reader(words.flatten(0, 1))
-    lengths = real.sum(-1).flatten()
+    lengths = mask.sum(-1).flatten()
     rows = torch.arange(len(hidden), device=hidden.device)
     last = hidden[rows, (lengths - 1).clamp_min(0)] * (lengths > 0).unsqueeze(-1)
-    return last.view(*real.shape[:2], -1)
+    return last.view(*mask.shape[:2], -1)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, rank_weight, teacher_forced
+from captionlab.objectives.base import Batch, Objective, rank_weight, teacher_forced
 
 
-class CrossEntropy:
+class CrossEntropy(Objective):
     """Token cross-entropy with label smoothing, and the attention's doubly stochastic penalty.
 
     The mean runs over real tokens; padding is never computed. Label smoothing: Szegedy et al. 2016,
@@ -24,14 +24,15 @@ class CrossEntropy:
 
     name = "cross_entropy"
 
-    def __init__(self, *, label_smoothing: float = 0.0):
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        super().__init__()
         if not 0 <= label_smoothing < 1:
             raise UserError(
                 f"objective.label_smoothing={label_smoothing} is not in [0, 1): 0 is off, 0.1 is usual."
             )
         self.label_smoothing = label_smoothing
 
-    def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll`` (unsmoothed) and ``attention_penalty`` beside it."""
         memory = captioner.encode(batch.images)
         logits, targets, weights, real, _ = teacher_forced(captioner, memory, batch)

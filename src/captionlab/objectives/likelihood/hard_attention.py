@@ -9,15 +9,15 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, joined, rank_weight, teacher_forced
+from captionlab.objectives.base import Batch, Objective, joined, rank_weight, teacher_forced
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 
 
-class HardAttentionLoss(nn.Module):
+class HardAttentionLoss(Objective):
     """Show, Attend and Tell (Xu et al. 2015), section 4.1, for attention that draws its slots.
 
     The loss of a caption y with drawn slots s is
@@ -38,7 +38,7 @@ class HardAttentionLoss(nn.Module):
 
     def __init__(
         self, *, reinforce: float = 1.0, entropy: float = 0.002, baseline_decay: float = 0.9
-    ):
+    ) -> None:
         super().__init__()
         if not (reinforce >= 0 and entropy >= 0):
             raise UserError(

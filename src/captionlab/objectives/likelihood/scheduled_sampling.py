@@ -14,13 +14,13 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, rank_weight, shift
+from captionlab.objectives.base import Batch, Objective, rank_weight, shift
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 
 Decay = Literal["linear", "exponential", "inverse_sigmoid"]
 
 
-class ScheduledSampling:
+class ScheduledSampling(Objective):
     """Cross-entropy whose inputs are drawn from the model itself with a growing probability.
 
     Bengio et al. 2015. With i epochs since ``start_epoch`` that probability is, by ``decay``,
@@ -44,7 +44,8 @@ class ScheduledSampling:
         every: int = 5,
         k: float = 0.95,
         max_probability: float = 0.25,
-    ):
+    ) -> None:
+        super().__init__()
         if decay not in get_args(Decay):
             hint = did_you_mean(str(decay), get_args(Decay))
             raise UserError(f"objective.decay={decay!r}: there is no such decay; {hint}")
@@ -66,9 +67,9 @@ class ScheduledSampling:
         self.every = every
         self.k = k
         self.max_probability = max_probability
-        self.at(0.0)
+        self.on_train_batch_start(0.0)
 
-    def at(self, epoch: float) -> None:
+    def on_train_batch_start(self, epoch: float) -> None:
         """Set the probability of reading a drawn word from the epochs done so far."""
         since = epoch - self.start_epoch
         if since < 0:
@@ -83,7 +84,7 @@ class ScheduledSampling:
             drawn = 1 / (1 + self.k * math.exp(-since / self.k))
         self.probability = min(self.max_probability, drawn)
 
-    def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll`` and ``probability`` beside it."""
         inputs, targets, real = shift(batch.tokens, batch.lengths)
         inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)

@@ -10,14 +10,22 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, averaged, joined, rank_weight, teacher_forced
+from captionlab.objectives.base import (
+    Batch,
+    Objective,
+    averaged,
+    joined,
+    rank_weight,
+    teacher_forced,
+)
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
+from captionlab.objectives.schedules import LinearSchedule
 
 # nats beyond the free bits from which on a dimension of the latent counts as active
 ACTIVE = 0.01
 
 
-class Variational:
+class Variational(Objective):
     """Likelihood of captions given a latent drawn from its posterior, and that posterior's price.
 
     The bound of a caption is its negative log-likelihood plus KL(posterior | prior) (Sohn et al.
@@ -33,22 +41,23 @@ class Variational:
 
     name = "variational"
 
-    def __init__(self, *, anneal_epochs: float = 5.0, free_bits: float = 0.05):
+    def __init__(self, *, anneal_epochs: float = 5.0, free_bits: float = 0.05) -> None:
+        super().__init__()
         if not anneal_epochs >= 0:
             raise UserError(
                 f"objective.anneal_epochs={anneal_epochs} must be 0 (no annealing) or more."
             )
         if not free_bits >= 0:
             raise UserError(f"objective.free_bits={free_bits} must be 0 (none) or more.")
-        self.anneal_epochs = anneal_epochs
+        self.schedule = LinearSchedule(0.0, 1.0, anneal_epochs)
         self.free_bits = free_bits
-        self.at(0.0)
+        self.on_train_batch_start(0.0)
 
-    def at(self, epoch: float) -> None:
+    def on_train_batch_start(self, epoch: float) -> None:
         """Set the factor of the KL from the epochs done so far."""
-        self.factor = min(1.0, epoch / self.anneal_epochs) if self.anneal_epochs else 1.0
+        self.factor = self.schedule(epoch)
 
-    def __call__(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll``, ``kl`` (nats a caption) and ``active_units``.
 
         ``active_units`` counts the latent's dimensions whose mean KL is above their free bits by

@@ -11,13 +11,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
+from captionlab.decoding.generated import Generated
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences
+from captionlab.objectives.base import Batch
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,9 @@ class Reward:
         prepared = self.text.prepared
         rows = prepared.rows(image_ids)
         candidates = prepared.tokenized_candidates(rows, [_words(ids).split() for ids in captions])
-        found = {name: self._score(name, image_ids, captions, candidates) for name in self.weights}
-        total = sum(self.weights[name] * scores for name, scores in found.items())
-        return {**found, "reward": np.asarray(total)}
+        scores = {name: self._score(name, image_ids, captions, candidates) for name in self.weights}
+        total = sum(self.weights[name] * score for name, score in scores.items())
+        return {**scores, "reward": np.asarray(total)}
 
     def document_frequencies(self) -> dict[str, np.ndarray]:
         """Return in how many images' references each n-gram stands, as CIDEr-D weighs it.
@@ -144,13 +147,13 @@ class Reward:
         """
         prepared = self.text.prepared
         words = np.array([int(word) for word in prepared.vocabulary], dtype=np.int32)
-        found: dict[str, np.ndarray] = {"images": np.array(len(prepared))}
+        frequencies: dict[str, np.ndarray] = {"images": np.array(len(prepared))}
         grams = np.zeros((1, 0), dtype=np.int32)
         for n, index in enumerate(prepared.orders, 1):
             prefix, last = np.divmod(index.keys, max(len(words), 1))
             grams = np.column_stack([grams[prefix], words[last]])
-            found |= {f"grams_{n}": grams, f"counts_{n}": index.document_frequency}
-        return found
+            frequencies |= {f"grams_{n}": grams, f"counts_{n}": index.document_frequency}
+        return frequencies
 
     def _score(
         self,
@@ -175,15 +178,27 @@ class Reward:
     def _meteor_scores(self, image_ids: Sequence[ImageId], texts: Sequence[str]) -> np.ndarray:
         assert self._meteor is not None  # prepare made it
         words = [" ".join(self.text.tokenize(text)) for text in texts]
-        found = self._meteor.score(words, [self.text.words[i] for i in image_ids])
-        if found is None:
+        scores = self._meteor.score(words, [self.text.words[i] for i in image_ids])
+        if scores is None:
             raise UserError(
                 "objective.reward.meteor: METEOR's process ended; the message above says why"
             )
-        return np.asarray(found[1])
+        return np.asarray(scores[1])
 
 
-def listed(tokens: Tensor, lengths: Tensor) -> list[list[int]]:
+def score_samples(reward: Reward, batch: Batch, captions: Generated) -> dict[str, Tensor]:
+    """Return each score (B,K) of captions of a batch's images, on the captions' device."""
+    width = captions.tokens.shape[1]
+    ids = [image_id for image_id in batch.image_ids for _ in range(width)]
+    scores = reward(ids, token_lists(captions.tokens, captions.lengths))
+    device = captions.tokens.device
+    return {
+        name: torch.as_tensor(values, dtype=torch.float32, device=device).view(-1, width)
+        for name, values in scores.items()
+    }
+
+
+def token_lists(tokens: Tensor, lengths: Tensor) -> list[list[int]]:
     """Return captions (B,K,T) as lists of ids, image by image, without what follows their end."""
     rows = tokens.flatten(0, 1).tolist()
     return [row[:length] for row, length in zip(rows, lengths.flatten().tolist(), strict=True)]

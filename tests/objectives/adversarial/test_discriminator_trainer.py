@@ -8,7 +8,10 @@ from pathlib import Path
 import torch
 
 from captionlab.core.memory import Memory
-from captionlab.objectives.adversarial.adversary import Adversary
+from captionlab.objectives.adversarial.discriminator_trainer import (
+    DiscriminatorTrainer,
+    MaskedTokens,
+)
 from captionlab.objectives.adversarial.discriminators import CNNDiscriminator
 from ranks_support import run_ranks
 
@@ -26,29 +29,35 @@ def data() -> tuple[Memory, torch.Tensor, torch.Tensor]:
     return Memory(pooled[:, None], pooled, torch.ones(4, 1, dtype=torch.bool)), ids[0], ids[1]
 
 
-def learn(adversary: Adversary, part: slice) -> None:
-    memory, persons, machines = data()
-    real = torch.ones_like(persons, dtype=torch.bool)
-    missing = real.clone()
+def learn(trainer: DiscriminatorTrainer, part: slice) -> None:
+    memory, real, generated = data()
+    present = torch.ones_like(real, dtype=torch.bool)
+    missing = present.clone()
     missing[0, 1] = False  # one caption less: the ranks have not as many
-    real, missing = real[part], missing[part]
+    present, missing = present[part], missing[part]
     for _ in range(3):
-        adversary.learn(
-            memory.each(lambda t: t[part]), (persons[part], missing), (machines[part], real)
+        trainer.accumulate(
+            memory.each(lambda t: t[part]),
+            MaskedTokens(real[part], missing),
+            MaskedTokens(generated[part], present),
         )
-        adversary.step()
+        trainer.step()
 
 
 def work(rank: int, folder: Path) -> None:
-    adversary = Adversary(network(seed=rank), learning_rate=0.1, loss="bce", limit=1.1)
-    adversary.agree()
-    learn(adversary, slice(2 * rank, 2 * rank + 2))
-    torch.save(adversary.network.state_dict(), folder / f"{rank}.pt")
+    trainer = DiscriminatorTrainer(
+        network(seed=rank), learning_rate=0.1, loss="bce", accuracy_limit=1.1
+    )
+    trainer.broadcast_weights()
+    learn(trainer, slice(2 * rank, 2 * rank + 2))
+    torch.save(trainer.network.state_dict(), folder / f"{rank}.pt")
 
 
 def test_two_ranks_learn_what_one_learns_of_the_whole_batch(tmp_path: Path):
     run_ranks(work, tmp_path)
-    alone = Adversary(copy.deepcopy(network(0)), learning_rate=0.1, loss="bce", limit=1.1)
+    alone = DiscriminatorTrainer(
+        copy.deepcopy(network(0)), learning_rate=0.1, loss="bce", accuracy_limit=1.1
+    )
     learn(alone, slice(0, 4))
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for name, value in alone.network.state_dict().items():

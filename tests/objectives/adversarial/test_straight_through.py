@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from captionlab.objectives.adversarial.gumbel import straight_through
+from captionlab.objectives.adversarial.straight_through import straight_through
 
 
 def test_words_are_hard_forward_and_soft_backward():

@@ -15,7 +15,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-.PHONY: help demo train test test-all lint format bench clean
+.PHONY: help demo train test test-all lint format bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -52,8 +52,11 @@ format: $(READY) ## rewrite the code in the project's style
 bench: $(READY) ## time every benchmarks/*.py
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/python "$$file"; done
 
+docs: $(READY) ## build the documentation into site/; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict --quiet
+
 clean: ## remove caches and build leftovers; runs/ and .venv stay
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
 	find . \( -name .git -o -name .venv -o -name runs \) -prune -o \
 	  \( -name __pycache__ -o -name '*.egg-info' -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 

@@ -53,10 +53,11 @@ class CaptionDataModule(pl.LightningDataModule):
     Args:
         name: what tables and run folders call the data.
         source: reads the records. tokenizer: called with the training captions, fits a tokenizer.
-        image_size, fit: how images reach the encoder. captions_per_image: K of a training batch.
+        image_size: pixels a side that the encoder reads. fit: how an image gets there.
+        captions_per_image: K of a training batch.
         batch_size: images of a batch, all processes together.
         max_length: longest training caption in tokens.
-        missing_images, broken_images: "error" or "skip".
+        missing_images: "error" or "skip". broken_images: the same.
         augment: changes training images; null for none.
         extra: pairs of another source for the training split alone; null for none.
         cache_images: keep prepared images in memory; null decides by their size (1 GiB at most).

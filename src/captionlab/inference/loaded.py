@@ -32,8 +32,11 @@ class LoadedCaptioner:
     """A trained captioner that takes photos: ``load_captioner("best.ckpt")("photo.jpg")``.
 
     Attributes:
-        captioner, tokenizer, decoding, config: its parts. others: captioners of the same
-        vocabulary and image size that write together with it (an ensemble).
+        captioner: the network, in evaluation mode.
+        tokenizer: token ids to text.
+        decoding: the method that generates.
+        config: what the captioner was trained with.
+        others: captioners of the same vocabulary and image size that write with it (an ensemble).
     """
 
     def __init__(

@@ -1,6 +1,10 @@
-"""The README's examples work as they are printed."""
+"""The examples of README and docs work as they are printed, and the pages can be built."""
 
+import importlib.util
+import os
 import re
+import shlex
+import subprocess
 import sys
 import types
 from functools import partial
@@ -10,17 +14,30 @@ import pytest
 import torch
 import yaml
 
+import captionlab
 from captionlab.build import Sizes, build_captioner
+from captionlab.cli.main import parser
 from captionlab.config.check import RUNTIME_ARGUMENTS, check
-from captionlab.config.compose import config_dir
+from captionlab.config.compose import compose, config_dir
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
 from captionlab.objectives.adversarial.build import build_gan
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from tests_support import tiny_captioner, tiny_config
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
+BLOCKS = [
+    block
+    for text in TEXTS.values()
+    for block in re.findall(r"```(python|yaml)\n(.*?)```", text, re.DOTALL)
+]
+COMMANDS = [
+    (page, line.strip())
+    for page, text in TEXTS.items()
+    for line in re.findall(r"^    ((?:python train\.py|captionlab) .*)$", text, re.MULTILINE)
+]
 
 
 def module_of(code: str) -> str:
@@ -36,7 +53,7 @@ def modules():
         module = types.ModuleType(module_of(code))
         sys.modules[module.__name__] = module
         names.append(module.__name__)
-        exec(compile(code, str(README), "exec"), vars(module))
+        exec(compile(code, module.__name__, "exec"), vars(module))
         parent, _, leaf = module.__name__.rpartition(".")
         setattr(sys.modules[parent], leaf, module)
     yield
@@ -138,7 +155,7 @@ def test_own_data_are_read(modules, tmp_path: Path):
 
 
 def test_every_choice_in_the_table_exists():
-    text = README.read_text(encoding="utf-8")
+    text = TEXTS["docs/guides/compose.md"]
     for group, choices in re.findall(r"^\| `([a-z/]+)` \| (.*) \|$", text, re.MULTILINE):
         named = {path.stem for path in (config_dir() / group).glob("*.yaml")}
         for choice in re.findall(r"`([a-z0-9_]+)`", choices):
@@ -146,6 +163,74 @@ def test_every_choice_in_the_table_exists():
 
 
 def test_the_shown_default_is_the_default():
-    assert "`tiny` (default)" in README.read_text(encoding="utf-8")
+    assert "`tiny` (default)" in TEXTS["docs/guides/compose.md"]
     assert tiny_config()["model"]["name"] == "tiny"
     assert tiny_captioner() is not None
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_every_command_is_understood(page: str, command: str):
+    words = [word for word in shlex.split(command, comments=True) if word != "..."]
+    if words[0] == "captionlab":
+        parser().parse_args(words[1:])
+        return
+    overrides = [word for word in words[2:] if not word.startswith("-")]
+    if any(word.startswith("-") and word != "-m" for word in words[2:]):
+        return  # --help, --cfg: of Hydra
+    if "-m" in words:
+        overrides = [re.sub(r"^([^=]+=[^,]+),.*", r"\1", word) for word in overrides]
+        overrides = [word for word in overrides if not word.startswith(("hydra", "sweep="))]
+    shown = {match for _, text in BLOCKS for match in re.findall(r"^# conf/(\S+)\.yaml", text)}
+    if any(word.replace("=", "/", 1) in shown for word in overrides):
+        return  # a choice that the page itself makes, which other tests build
+    compose(overrides)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for page, text in TEXTS.items():
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            if not link.startswith("http"):
+                assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
+
+
+def test_every_term_of_the_glossary_is_a_name_in_the_code():
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    terms = re.findall(r"^\| `([^`]+)` \|", TEXTS["docs/glossary.md"], re.MULTILINE)
+    assert len(terms) > 10
+    for term in terms:
+        assert re.search(rf"\b{re.escape(term)}\b", sources), term
+
+
+def test_every_module_of_the_api_pages_exists_and_every_page_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
+    for page, text in TEXTS.items():
+        assert page == "README.md" or page.removeprefix("docs/") in menu, page
+        for module in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
+            assert importlib.util.find_spec(module) is not None, module
+
+
+def test_public_files_are_readable():
+    for path in (ROOT / ".github").rglob("*.yml"):
+        assert isinstance(yaml.safe_load(path.read_text("utf-8")), dict), path
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text("utf-8"))
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            assert "run" not in step or step["run"].removeprefix("make ") in targets
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == captionlab.__version__
+
+
+@pytest.mark.slow
+def test_the_pages_are_built_without_a_warning(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "reference" / "models.html").exists()

@@ -20,7 +20,7 @@ from captionlab.config.resolve import resolve, with_references
 from captionlab.core.errors import UserError
 
 # every data set, and what is needed to see all references of the data
-DATA = sorted(path.stem for path in (config_dir() / "data").glob("*.yaml") if path.stem != "base")
+DATA = sorted({path.stem for path in (config_dir() / "data").glob("*.yaml")} - {"base", "files"})
 EXTRAS = sorted(path.stem for path in (config_dir() / "data" / "extra").glob("*.yaml"))
 VALUES = {"data.root": "elsewhere", "data.language": "zh", "data.source.language": "zh"}
 

@@ -14,7 +14,7 @@ TRAIN = "annotations/captions_train2014.json"
 
 
 def test_official_files_give_train_and_val(tmp_path: Path):
-    source = CocoOfficial(root=str(coco_2014(tmp_path)))
+    source = CocoOfficial(root=str(coco_2014(tmp_path)), year=2014)
     assert (source.language, source.splits) == ("en", ("train", "val"))
     record = source.records("val")[0]
     assert (record.image_id, record.captions) == (4, CAPTIONS)
@@ -41,39 +41,39 @@ def test_half_an_annotation_file_gives_its_position(tmp_path: Path):
     file = coco_2014(tmp_path) / TRAIN
     write_text(file, file.read_text()[:300])
     with pytest.raises(UserError, match=r"captions_train2014.json is cut in half.*line 1, column"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_instances_are_no_captions(tmp_path: Path):
     change(coco_2014(tmp_path), annotations=[{"id": 1, "image_id": 1, "bbox": [], "area": 2}])
     with pytest.raises(UserError, match=r"no caption file: its annotations carry area, bbox, id"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_an_image_id_that_stands_twice_is_refused(tmp_path: Path):
     images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
     change(coco_2014(tmp_path), images=images)
     with pytest.raises(UserError, match=r"image id 1 stands twice \(a.jpg, b.jpg\)"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_a_caption_of_an_unknown_image_is_refused(tmp_path: Path):
     change(coco_2014(tmp_path), annotations=[{"id": 1, "image_id": 99, "caption": "A dog"}])
     with pytest.raises(UserError, match=r"annotations\[0\] belongs to image 99, which is none of"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_images_without_captions_are_counted(tmp_path: Path):
     change(coco_2014(tmp_path), annotations=[{"id": 1, "image_id": 1, "caption": "A dog"}])
     with pytest.raises(UserError, match="lists 2 of 3 images without a caption: COCO_train2014_0"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"info": {}, "licenses": []}, {"images": []}])
 def test_any_other_json_is_refused(tmp_path: Path, value: object):
     write_text(coco_2014(tmp_path) / TRAIN, json.dumps(value))
     with pytest.raises(UserError, match=r"captions_train2014.json is no .*caption file"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_no_image_folder_names_it_and_the_layout(tmp_path: Path):
@@ -83,7 +83,7 @@ def test_no_image_folder_names_it_and_the_layout(tmp_path: Path):
     with pytest.raises(
         UserError, match=r"no image folder \(train2014.*my_train2014.*ROOT/train2014/"
     ):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def karpathy_coco(root: Path) -> dict:
@@ -99,7 +99,7 @@ KARPATHY_SPLITS = ("train", "restval", "val", "test")
 def test_karpathys_restval_joins_train(tmp_path: Path):
     karpathy_coco(tmp_path)
     write_images(tmp_path / "val2014", [])
-    source = Karpathy(root=str(tmp_path))
+    source = Karpathy(root=str(tmp_path), dataset="coco")
     assert source.splits == ("train", "val", "test")
     assert [r.image_id for r in source.records("train")] == [100, 101]
     assert source.records("val")[0].captions == CAPTIONS
@@ -109,7 +109,7 @@ def test_karpathys_restval_joins_train(tmp_path: Path):
 def test_restval_can_stay_apart(tmp_path: Path):
     karpathy_coco(tmp_path)
     write_images(tmp_path / "val2014", [])
-    source = Karpathy(root=str(tmp_path), restval_in_train=False)
+    source = Karpathy(root=str(tmp_path), dataset="coco", restval_in_train=False)
     assert source.splits == ("train", "val", "test", "restval")
     assert len(source.records("train")) == len(source.records("restval")) == 1
 
@@ -136,13 +136,13 @@ def test_an_image_that_stands_twice_in_a_split_file_is_refused(tmp_path: Path):
     write_text(tmp_path / "dataset_coco.json", json.dumps(data))
     write_images(tmp_path / "val2014", [])
     with pytest.raises(UserError, match=r"images\[1\] and images\[3\] are both 101"):
-        Karpathy(root=str(tmp_path))
+        Karpathy(root=str(tmp_path), dataset="coco")
 
 
 def test_an_official_file_is_no_split_file(tmp_path: Path):
     write_text(tmp_path / "dataset_coco.json", json.dumps(coco_json([1])))
     with pytest.raises(UserError, match="is an official COCO file: use data=coco2014"):
-        Karpathy(root=str(tmp_path))
+        Karpathy(root=str(tmp_path), dataset="coco")
 
 
 def test_a_split_file_without_sentences_is_refused(tmp_path: Path):
@@ -150,7 +150,7 @@ def test_a_split_file_without_sentences_is_refused(tmp_path: Path):
     del data["images"][2]["sentences"]
     write_text(tmp_path / "dataset_coco.json", json.dumps(data))
     with pytest.raises(UserError, match=r"images\[2\] has no 'sentences'"):
-        Karpathy(root=str(tmp_path))
+        Karpathy(root=str(tmp_path), dataset="coco")
 
 
 def test_an_empty_folder_gets_the_whole_layout(tmp_path: Path):
@@ -170,7 +170,7 @@ def test_coco_fields_of_another_type_are_refused(tmp_path: Path, field: str, val
     change(coco_2014(tmp_path), **data)
     place = rf"captions_train2014.json: {table}\[1\]: '{field}' (must be text, not|holds half)"
     with pytest.raises(UserError, match=place):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 1.5, True, [1], {"id": 1}])
@@ -182,14 +182,14 @@ def test_coco_ids_of_another_type_are_refused(
     data[table][0][field] = value
     change(coco_2014(tmp_path), **data)
     with pytest.raises(UserError, match=rf"{table}\[0\]: '{field}' must be a whole number or text"):
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
 
 
 def test_an_id_in_train_and_val_is_a_leak(tmp_path: Path):
     data = coco_json([4, 9])
     change(coco_2014(tmp_path), **data)
     with pytest.raises(UserError) as error:
-        CocoOfficial(root=str(tmp_path))
+        CocoOfficial(root=str(tmp_path), year=2014)
     sentence = str(error.value)
     assert "image id 4 stands in two splits, 'train' (" in sentence
     assert "captions_train2014.json: images[0]) and 'val' (" in sentence
@@ -201,7 +201,7 @@ def karpathy(root: Path, **changed: object) -> Karpathy:
     data["images"][1] |= changed
     write_text(root / "dataset_coco.json", json.dumps(data))
     (root / "train2014").mkdir()
-    return Karpathy(root=str(root))
+    return Karpathy(root=str(root), dataset="coco")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class CocoOfficial(Reader):
         self,
         *,
         root: str | None = None,
-        year: int = 2014,
+        year: int,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:

@@ -139,7 +139,7 @@ class Flickr30kPublished(_FlickrReader):
         self,
         *,
         root: str | None = None,
-        captions: str = "results_20130124.token",
+        captions: str,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:

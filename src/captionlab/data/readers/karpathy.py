@@ -51,7 +51,7 @@ class Karpathy(Reader):
         self,
         *,
         root: str | None = None,
-        dataset: str = "coco",
+        dataset: str,
         restval_in_train: bool = True,
         encoding: str = "utf-8",
         language: str = "en",

@@ -60,7 +60,7 @@ class Shapes:
         *,
         language: str = "en",
         seed: int = 0,
-        train_size: int = 10000,
+        train_size: int = 20000,
         val_size: int = 500,
         test_size: int = 500,
         image_size: int = 64,

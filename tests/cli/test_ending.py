@@ -15,9 +15,9 @@ from tests_support import HANG
 LEAVE = """
 import atexit, contextlib, os, sys, time
 import torch, torch.distributed as dist
-from captionlab.cli.ending import ending_with_its_status
+from captionlab.cli.ending import exit_with_own_status
 rank, folder, status = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-end = ending_with_its_status() if "with" in sys.argv else contextlib.nullcontext()
+end = exit_with_own_status() if "with" in sys.argv else contextlib.nullcontext()
 with end:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     import torch.distributed.nn.functional  # keeps the group

@@ -11,21 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from captionlab.cli import main as cli
-from captionlab.cli.hydra_main import answers
+from captionlab.cli.hydra_main import explained_errors
 from captionlab.cli.streams import Lasting, has_reader, prepare_streams
 from tests_support import HANG
 
 ODD = "狗 …─é \udcff"
 TALK = """
 import sys
-from captionlab.cli.hydra_main import answers
-from captionlab.cli.streams import has_reader, require_said
-with answers(False):
+from captionlab.cli.hydra_main import explained_errors
+from captionlab.cli.streams import has_reader, require_written
+with explained_errors(False):
     for _ in range(10_000):
         print("some words", flush=True)
     open("results", "w").write(str(has_reader()))
     print("so many words", file=sys.stderr)
-    require_said()
+    require_written()
 """
 BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"])
 
@@ -55,7 +55,7 @@ def test_every_encoding_takes_every_character(monkeypatch, encoding: str):
     written = streams_of(monkeypatch, encoding)
     table = Table(title=ODD)
     table.add_row("狗" * 300)
-    with answers(False):
+    with explained_errors(False):
         print(ODD)
         print(ODD, file=sys.stderr)
         Console(width=20).print(table)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from captionlab.config.check import check
 from captionlab.config.compose import compose, config_dir
 from captionlab.config.resolve import resolve
-from captionlab.sweeps.search import Range
+from captionlab.sweeps.space import Range
 
 CONF = config_dir()
 WANDB_SWEEP = CONF / "sweep" / "wandb.yaml"  # read by W&B, not by Hydra

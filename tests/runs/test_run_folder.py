@@ -11,14 +11,14 @@ import pytest
 from commands_support import SMALL, run_train
 
 from captionlab.core.errors import UserError
-from captionlab.runs.run_folder import LOCK, claimed, holds_run, is_first_process, new_folder
+from captionlab.runs.run_folder import LOCK, claim_run_folder, holds_run, is_first_process, new_folder
 
 RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK", "LOCAL_RANK")
 CLAIM = """
 import sys
 from pathlib import Path
-from captionlab.runs.run_folder import claimed
-with claimed(Path(sys.argv[1]), named=False, resumes=None, job=False) as folder:
+from captionlab.runs.run_folder import claim_run_folder
+with claim_run_folder(Path(sys.argv[1]), is_chosen=False, resumes=None, is_job=False) as folder:
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").write_text(sys.argv[2])
     print(folder.name, flush=True)
@@ -34,7 +34,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def claim(folder: Path, **how):
-    return claimed(folder, **{"named": False, "resumes": None, "job": False, **how})
+    return claim_run_folder(folder, **{"is_chosen": False, "resumes": None, "is_job": False, **how})
 
 
 def leave_run(folder: Path) -> Path:
@@ -73,11 +73,11 @@ def test_a_run_at_work_keeps_its_folder_though_it_has_written_nothing(tmp_path: 
         assert folder.name == "run-2"
     with (
         pytest.raises(UserError, match="at work"),
-        claim(tmp_path / "run", named=True),
+        claim(tmp_path / "run", is_chosen=True),
     ):
         pass
     other.communicate()
-    with claim(tmp_path / "run", named=True) as folder:
+    with claim(tmp_path / "run", is_chosen=True) as folder:
         assert folder.name == "run"
 
 
@@ -85,7 +85,7 @@ def test_a_named_folder_that_holds_a_run_is_refused_with_the_way_on(tmp_path: Pa
     last = leave_run(tmp_path / "run")
     with (
         pytest.raises(UserError, match=rf"holds another run.*ckpt={last}"),
-        claim(tmp_path / "run", named=True),
+        claim(tmp_path / "run", is_chosen=True),
     ):
         pass
     assert last.read_text() == "weights"
@@ -94,19 +94,19 @@ def test_a_named_folder_that_holds_a_run_is_refused_with_the_way_on(tmp_path: Pa
 
 def test_a_run_resumes_in_its_own_folder_and_in_no_others(tmp_path: Path):
     last = leave_run(tmp_path / "run")
-    with claim(tmp_path / "run", named=True, resumes=last) as folder:
+    with claim(tmp_path / "run", is_chosen=True, resumes=last) as folder:
         assert folder == tmp_path / "run"
     other = leave_run(tmp_path / "other")
     with (
         pytest.raises(UserError, match="lies elsewhere"),
-        claim(tmp_path / "run", named=True, resumes=other),
+        claim(tmp_path / "run", is_chosen=True, resumes=other),
     ):
         pass
 
 
 def test_a_job_of_a_sweep_begins_again_where_it_was_cut_off(tmp_path: Path):
     leave_run(tmp_path / "0")
-    with claim(tmp_path / "0", job=True) as folder:
+    with claim(tmp_path / "0", is_job=True) as folder:
         assert folder == tmp_path / "0"
 
 
@@ -116,7 +116,7 @@ def test_an_empty_folder_is_removed_and_one_of_the_users_is_not(tmp_path: Path):
     assert list((tmp_path / "runs").iterdir()) == []
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with claim(tmp_path / "mine", named=True) as folder:
+    with claim(tmp_path / "mine", is_chosen=True) as folder:
         assert not holds_run(folder)
     assert (tmp_path / "mine" / "notes.txt").exists()
 
@@ -140,7 +140,7 @@ def test_only_the_first_process_of_a_run_claims(monkeypatch, tmp_path, variables
     assert is_first_process() == first
     monkeypatch.setenv("CAPTIONLAB_RUN_FOLDER", str(tmp_path / "run-2"))
     used: list[str] = []
-    with claim(tmp_path / "run", use=used.append) as folder:
+    with claim(tmp_path / "run", on_change=used.append) as folder:
         assert folder.name == ("run" if first else "run-2")
     assert used == ([] if first else [str(tmp_path / "run-2")])
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
 from captionlab.core.errors import UserError
-from captionlab.sweeps import launch as module
+from captionlab.sweeps import devices, processes
+from captionlab.sweeps.jobs import FinishedJob, Job, read_finished
 from captionlab.sweeps.launch import launch
 from commands_support import SMALL, run_train
 from tests_support import HANG
@@ -24,7 +25,10 @@ JOB = """
 import json, os, pathlib, sys, time
 folder = pathlib.Path(sys.argv[-1].partition("=")[2])
 folder.mkdir(parents=True, exist_ok=True)
-said = {"began": time.time(), "arguments": sys.argv[1:], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+job = [a for a in sys.argv[1:] if a.startswith("job.")]
+arguments = [a for a in sys.argv[1:] if a not in job]
+said = {"began": time.time(), "arguments": arguments, "job": job}
+said["gpus"] = os.environ.get("CUDA_VISIBLE_DEVICES")
 if "meet=1" in sys.argv:  # wait for another job that runs at the same time
     (folder.parent / f"here-{folder.name}").touch()
     while len(list(folder.parent.glob("here-*"))) < 2:
@@ -34,7 +38,7 @@ if "fail=1" in sys.argv:
 (folder / "overrides.yaml").write_text(json.dumps(sys.argv[1:-1]))
 (folder / "results.json").write_text("{}")
 (folder / "said.json").write_text(json.dumps({**said, "ended": time.time()}))
-pathlib.Path(os.environ["CAPTIONLAB_SCORE_FILE"]).write_text(json.dumps({"score": len(sys.argv)}))
+(folder / "score.json").write_text(json.dumps({"score": len(arguments) + 1}))
 """
 
 
@@ -91,7 +95,7 @@ def test_what_a_job_says_is_read_whatever_the_terminals_encoding(
 
 
 def test_gpus_are_dealt_to_jobs_and_none_to_two_at_once(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "visible_gpus", lambda: ["4", "5", "6", "7", "8"])
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["4", "5", "6", "7", "8"])
     sweep(*([f"a={n}", "meet=1"] for n in range(5)), devices=2)
     runs = [said(tmp_path, n) for n in range(5)]
     assert {run["gpus"] for run in runs} == {"4,5", "6,7"}
@@ -102,7 +106,7 @@ def test_gpus_are_dealt_to_jobs_and_none_to_two_at_once(sweep, tmp_path, monkeyp
 
 
 def test_a_machine_with_too_few_gpus_is_told_before_any_job(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "visible_gpus", lambda: ["0"])
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["0"])
     with pytest.raises(UserError, match=r"trainer\.devices=4: this machine has 1 GPU"):
         sweep(["a=1"], devices=4)
     assert not (tmp_path / "sweep").exists()
@@ -124,6 +128,15 @@ def test_a_sweep_goes_on_where_it_stopped(sweep, tmp_path, capsys):
     assert f"ckpt={last}" in arguments
     assert "init_from=x" not in arguments
     assert "job 1 of 2  a=1: finished before" in capsys.readouterr().out
+
+
+def test_title_and_sweep_of_a_job_are_configuration_and_no_settings_of_it(sweep, tmp_path):
+    sweep(["a=1", "b=${c}"])
+    score = f"job.score_file={tmp_path}/sweep/0/score.json"
+    assert said(tmp_path, 0)["job"] == ['job.title="a=1 b={c}"', "job.sweep=sweep", score]
+    # as an earlier version left it
+    (tmp_path / "sweep/0/overrides.yaml").write_text("[a=1, 'b=${c}']")
+    assert sweep(["a=1", "b=${c}"])[0].return_value == 3 + 1
 
 
 def test_another_sweep_in_the_same_folder_is_refused(sweep, tmp_path):
@@ -155,13 +168,12 @@ def test_two_runs_at_a_time_from_the_command_line(tmp_path: Path):
     assert (tmp_path / "sweep/2/results.json").exists()
 
 
-def test_jobs_that_share_the_sweeps_process_are_kept_too(tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setenv("CAPTIONLAB_SWEEP_NAME", "")
-    monkeypatch.setenv("CAPTIONLAB_JOB_TITLE", "")
+def test_jobs_that_share_the_sweeps_process_are_kept_too(tmp_path: Path, capsys):
     small = [o for o in SMALL if "max_epochs" not in o] + ["trainer.max_epochs=1", "seed=1,2"]
     run_train(tmp_path, "-m", *small, "hydra.sweep.dir=sweep")
-    assert os.environ["CAPTIONLAB_SWEEP_NAME"] == "sweep"
-    assert os.environ["CAPTIONLAB_JOB_TITLE"] == "seed=2"
+    job = yaml.safe_load((tmp_path / "sweep/1/config.yaml").read_text())["job"]
+    assert job["sweep"] == "sweep"
+    assert job["title"] == "seed=2"
     scores = [json.loads((tmp_path / f"sweep/{n}/score.json").read_text()) for n in (0, 1)]
     results = [(tmp_path / f"sweep/{n}/results.json").read_text() for n in (0, 1)]
     assert scores[0]["score"] != scores[1]["score"]
@@ -213,17 +225,17 @@ def test_a_job_that_is_told_to_leave_too_late_is_finished(tmp_path: Path, monkey
     script = tmp_path / "train.py"
     script.write_text(JOB + "time.sleep(30)\n")  # what is left to do is nothing that counts
     monkeypatch.setattr(sys, "argv", [str(script)])
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.05)
-    job = module.Job(0, ["a=1"], tmp_path / "0", 1, "a=1")
-    outcome = module.run(
-        job, module.Devices([[]], None), 1, lambda: (tmp_path / "0/score.json").exists()
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.05)
+    job = Job(0, ["a=1"], tmp_path / "0", 1, "a=1")
+    outcome = processes.run_job(
+        job, devices.DevicePool([[]], None), 1, lambda: (tmp_path / "0/score.json").exists()
     )
     assert (outcome.score, outcome.pruned) == (3, False)
 
 
 def test_a_job_that_is_not_to_be_tested_is_finished_without_results(tmp_path: Path):
     (tmp_path / "score.json").write_text('{"score": 0.5}')
-    assert module.finished(tmp_path) is None
-    for test, found in (("true", None), ("false", {"score": 0.5})):
+    assert read_finished(tmp_path) is None
+    for test, found in (("true", None), ("false", FinishedJob(0.5))):
         (tmp_path / "config.yaml").write_text(f"test: {test}\n")
-        assert module.finished(tmp_path) == found
+        assert read_finished(tmp_path) == found

@@ -9,9 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from captionlab.core.errors import UserError
-from captionlab.sweeps import launch
-from captionlab.sweeps.jobs import finished
-from captionlab.sweeps.search import Range, Search
+from captionlab.sweeps import processes
+from captionlab.sweeps.jobs import read_finished
+from captionlab.sweeps.search import OptunaSearch
+from captionlab.sweeps.space import Range
 from commands_support import SMALL, run_train
 
 optuna = pytest.importorskip("optuna")
@@ -33,7 +34,7 @@ for epoch in range(4):
         time.sleep(float(values["patience"]))
 (folder / "overrides.yaml").write_text(json.dumps(sys.argv[1:-1]))
 (folder / "results.json").write_text("{}")
-pathlib.Path(os.environ["CAPTIONLAB_SCORE_FILE"]).write_text(json.dumps({"score": score + 0.03}))
+pathlib.Path(values["job.score_file"]).write_text(json.dumps({"score": score + 0.03}))
 """
 SETTINGS = {
     "space": {"x": {"low": 0.0, "high": 10.0}},
@@ -52,16 +53,16 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     script = tmp_path / "train.py"
     script.write_text(JOB)
     monkeypatch.setattr(sys, "argv", [str(script)])
-    monkeypatch.setattr(launch, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.05)
 
-    def composed(number: int, overrides: list[str]):
+    def compose(number: int, overrides: list[str]):
         where = {"sweep": {"dir": str(tmp_path / "sweep"), "subdir": str(number)}}
         callbacks = {"best": {"monitor": "val/cider"}}
         return OmegaConf.create({"hydra": where, "trainer": {"devices": 1}, "callbacks": callbacks})
 
-    def make(patience: float = 0.0, **changed) -> Search:
+    def make(patience: float = 0.0, **changed) -> OptunaSearch:
         shared = [f"patience={patience}"]
-        return Search(**{**SETTINGS, **changed}, shared=shared, compose=composed)
+        return OptunaSearch(**{**SETTINGS, **changed}, shared=shared, compose=compose)
 
     return make
 
@@ -106,7 +107,7 @@ def test_poor_trials_end_early(search, tmp_path, capsys):
     pruned = [t for t in found.study.trials if t.state.name == "PRUNED"]
     assert pruned
     assert all(abs(t.params["x"] - 3) > 2 for t in pruned)
-    assert all(finished(tmp_path / f"sweep/{t.number}") is None for t in pruned)
+    assert all(read_finished(tmp_path / f"sweep/{t.number}") is None for t in pruned)
     assert capsys.readouterr().out.count("below the median") == len(pruned)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @contextmanager
-def ending_with_its_status() -> Iterator[None]:
+def exit_with_own_status() -> Iterator[None]:
     """Let the program end at the end of the block, with the status that it has there.
 
     Where the block left a process group, the interpreter is not taken apart: gloo's threads live as

@@ -1,7 +1,7 @@
 """The way in: Hydra over conf/, one sentence and status 2 for wrong input, no heavy import.
 
 ``python -m captionlab.cli.hydra_main`` is what ``captionlab train`` runs; ``train.py`` is the same
-door in a checkout.
+in a checkout.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from captionlab.cli.ending import ending_with_its_status
-from captionlab.cli.streams import prepare_streams, require_said
+from captionlab.cli.ending import exit_with_own_status
+from captionlab.cli.streams import prepare_streams, require_written
 from captionlab.config.compose import config_dir, explain, groups
 from captionlab.config.override_syntax import as_readable_arguments, override_text
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing, require_folder_place
-from captionlab.runs.run_folder import claimed, new_folder
-from captionlab.sweeps.jobs import SCORE, SCORE_FILE, finished, interrupted, require_same
+from captionlab.runs.run_folder import claim_run_folder, new_folder
+from captionlab.sweeps.jobs import (
+    FinishedJob,
+    job_settings,
+    last_checkpoint,
+    read_finished,
+    require_same,
+    without_job_settings,
+)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 FOLDER_KEYS = ("hydra.run.dir=", "output_dir=")  # by which a user names a run's folder
 CHOSEN_FOLDERS = (*FOLDER_KEYS, "hydra.sweep.dir=")
 # whose jobs are processes of their own
-OWN = {
+PROCESS_LAUNCHERS = {
     "hydra_plugins.captionlab_launcher.process.ProcessLauncher",
     "hydra_plugins.captionlab_launcher.optuna.TpeSweeper",
 }
@@ -51,7 +58,7 @@ def debugging() -> bool:
 
 
 @contextmanager
-def answers(debug: bool) -> Iterator[None]:
+def explained_errors(debug: bool) -> Iterator[None]:
     """Turn wrong input into one sentence on stderr and exit status 2, unless debugging.
 
     Every process of ours comes through here, whoever started it; what it prints can end none.
@@ -71,30 +78,13 @@ def answers(debug: bool) -> Iterator[None]:
 
 def hydra_main(task: Task) -> Callable[[], None]:
     """Return a main function that composes conf/train.yaml and hands it to ``task(config, overrides)``."""
+    debug = False
 
     def job(config: DictConfig) -> Any:
-        if not debug:
-            os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
-        run = HydraConfig.get()
-        overrides = list(run.overrides.task)
-        with answers(debug), run_folder(config, run) as folder:
-            if run.mode == RunMode.MULTIRUN:
-                refuse_wrong_mix(config, run)
-                done = begin(config, folder, overrides)
-                if done is not None:
-                    return done["score"]
-            elif run.runtime.choices.get("sweep") and SCORE not in os.environ:
-                raise UserError(
-                    f"sweep={run.runtime.choices['sweep']} chooses settings of many runs: say "
-                    "python train.py -m sweep=..., or leave it out for one run"
-                )
-            score = task(config, overrides)
-            leave(score, folder if run.mode == RunMode.MULTIRUN else None)
-            return score
+        return run_job(task, config, debug)
 
     # Hydra looks at these two to find out where it was started
     job.__module__, job.__name__ = "captionlab.cli.hydra_main", "train"
-    debug = False
 
     def main() -> None:
         nonlocal debug
@@ -104,16 +94,38 @@ def hydra_main(task: Task) -> Callable[[], None]:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
-        with ending_with_its_status(), answers(debug):
+        with exit_with_own_status(), explained_errors(debug):
             sys.argv[1:] = as_readable_arguments(sys.argv[1:], groups())
-            for one in sys.argv[1:]:
-                require_folder(one)
+            for argument in sys.argv[1:]:
+                require_folder(argument)
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
                 job
             )()
-            require_said()
+            require_written()
 
     return main
+
+
+def run_job(task: Task, config: DictConfig, debug: bool) -> Any:
+    """Return what ``task`` gives for a composed configuration: a run alone, or a job of a multirun."""
+    if not debug:
+        os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
+    run = HydraConfig.get()
+    overrides = without_job_settings(run.overrides.task)
+    with explained_errors(debug), run_folder(config, run) as folder:
+        if run.mode == RunMode.MULTIRUN:
+            refuse_wrong_mix(config, run)
+            finished = begin(config, folder, overrides)
+            if finished is not None:
+                return finished.score
+        elif run.runtime.choices.get("sweep") and config.job.score_file is None:
+            raise UserError(
+                f"sweep={run.runtime.choices['sweep']} chooses settings of many runs: say "
+                "python train.py -m sweep=..., or leave it out for one run"
+            )
+        score = task(config, overrides)
+        leave_score(score, config.job.score_file)
+        return score
 
 
 def require_folder(argument: str) -> None:
@@ -127,36 +139,33 @@ def require_folder(argument: str) -> None:
         require_folder_place(argument.removeprefix(key).strip("'\""), key)
 
 
-def begin(config: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float | None] | None:
+def begin(config: DictConfig, folder: Path, overrides: list[str]) -> FinishedJob | None:
     """Begin a job of a sweep in a process that is not its own, or let it go on where it stopped.
 
-    Returns what it left, its ``score``, where it was finished before.
+    Returns what it left, where it was finished before.
 
     Raises:
         UserError: if the folder holds a run of other overrides.
     """
-    from captionlab.training.loggers.dashboards import JOB_TITLE, SWEEP_NAME
-
     typed = [one for one in sys.argv[1:] if "=" in one and not one.startswith("-")]
     parsed = OverridesParser.create().parse_overrides(typed)
     swept = {one.key_or_group for one in parsed if one.is_sweep_override()}
     title = " ".join([o for o in overrides if o.partition("=")[0] in swept] or overrides)
-    os.environ[SWEEP_NAME], os.environ[JOB_TITLE] = folder.parent.name, title
+    OmegaConf.update(config, "job", job_settings(folder, title))
     require_same(folder, overrides)
-    done = finished(folder)
-    if done is not None:
+    finished = read_finished(folder)
+    if finished is not None:
         print(f"{title}: finished before", flush=True)
-    elif (last := interrupted(folder)) is not None:
+    elif (last := last_checkpoint(folder)) is not None:
         print(f"{title}: goes on", flush=True)
         config.ckpt, config.init_from = str(last), None
-    return done
+    return finished
 
 
-def leave(score: float | None, folder: Path | None) -> None:
+def leave_score(score: float | None, path: str | None) -> None:
     """Write what a job of a sweep returns where the sweep looks for it; its first process alone."""
-    path = os.environ.get(SCORE) or (folder and folder / SCORE_FILE)
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    if path and int(next((rank for rank in ranks if rank), "0")) == 0:
+    if path is not None and int(next((rank for rank in ranks if rank), "0")) == 0:
         with replacing(Path(path)) as temporary:
             temporary.write_text(json.dumps({"score": score}))
 
@@ -164,12 +173,12 @@ def leave(score: float | None, folder: Path | None) -> None:
 def run_folder(config: DictConfig, run: Any) -> AbstractContextManager[Path]:
     """Claim the folder of a run, and write its name into the configuration."""
     chosen = (*run.overrides.hydra, *run.overrides.task)
-    return claimed(
+    return claim_run_folder(
         Path(config.output_dir),
-        named=any(one.lstrip("+").startswith(FOLDER_KEYS) for one in chosen),
+        is_chosen=any(one.lstrip("+").startswith(FOLDER_KEYS) for one in chosen),
         resumes=Path(str(config.ckpt)) if config.get("ckpt") else None,
-        job=run.mode == RunMode.MULTIRUN or SCORE in os.environ,
-        use=partial(OmegaConf.update, config, "output_dir"),
+        is_job=run.mode == RunMode.MULTIRUN or config.job.score_file is not None,
+        on_change=partial(OmegaConf.update, config, "output_dir"),
     )
 
 
@@ -184,7 +193,7 @@ def refuse_wrong_mix(config: DictConfig, hydra_config: Any) -> None:
     """
     devices, nodes = config.trainer.devices, config.trainer.num_nodes
     launcher, sweeper = hydra_config.launcher, hydra_config.sweeper
-    if {launcher._target_, sweeper._target_} & OWN:
+    if {launcher._target_, sweeper._target_} & PROCESS_LAUNCHERS:
         return
     if launcher._target_.endswith("SlurmLauncher"):
         tasks = (launcher.tasks_per_node, launcher.nodes)
@@ -221,7 +230,7 @@ class CheckMix(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Look at what all jobs share; what only some have is looked at when they begin."""
-        with answers(False):
+        with explained_errors(False):
             refuse_wrong_mix(config, config.hydra)
             claim_sweep(config.hydra)
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from captionlab import __version__
-from captionlab.cli.ending import ending_with_its_status
-from captionlab.cli.hydra_main import answers, debugging
-from captionlab.cli.streams import prepare_streams, require_said
+from captionlab.cli.ending import exit_with_own_status
+from captionlab.cli.hydra_main import debugging, explained_errors
+from captionlab.cli.streams import prepare_streams, require_written
 
 # what argparse adds commands to, a class of its own without a public name
 Commands = Any
@@ -27,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         door = [sys.executable, "-m", "captionlab.cli.hydra_main", *arguments[1:]]
         os.execv(sys.executable, door)  # noqa: S606 - this very Python
     known = parser().parse_args(arguments)
-    with ending_with_its_status():
-        with answers(debug):
+    with exit_with_own_status():
+        with explained_errors(debug):
             status = run(known)
-            require_said()
+            require_written()
         sys.exit(status)
 
 

@@ -67,7 +67,7 @@ def has_reader() -> bool:
     return not (isinstance(raw, Lasting) and raw.left)
 
 
-def require_said() -> None:
+def require_written() -> None:
     """Check that stdout took everything, or was left by its reader on purpose.
 
     Raises:

@@ -48,7 +48,7 @@ from captionlab.inference.checkpoints import (
 from captionlab.metrics.references import PreparedReferences
 from captionlab.objectives.base import Objective
 from captionlab.runs.run_folder import set_scores_aside
-from captionlab.sweeps.jobs import ELSEWHERE
+from captionlab.sweeps.jobs import WEIGHTS_OVERRIDES
 from captionlab.text.tokenizers import tokenizer_from_dict
 from captionlab.training.build import (
     build_callbacks,
@@ -351,7 +351,7 @@ def fit(
         UserError: if data vanish or the run folder cannot be written any more, with that command.
     """
     last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
-    kept = [o for o in overrides if not o.startswith(ELSEWHERE)]
+    kept = [o for o in overrides if not o.startswith(WEIGHTS_OVERRIDES)]
     command = shlex.join(["python", "train.py", *kept, override_text("ckpt", str(last))])
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)

@@ -184,7 +184,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = rename_targets(read_yaml(path))
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no settings")
-    config.pop("logger", None)  # where a run was logged, by which name, is no setting of it
+    # where a run was logged, and which sweep it belongs to, are no settings of it
+    config.pop("logger", None)
+    config.pop("job", None)
     return resolve_references(config, str(path))
 
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from captionlab.core.errors import UserError
 from captionlab.config.override_syntax import override_text
@@ -19,9 +19,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-TAKEN = "CAPTIONLAB_RUN_FOLDER"  # by which the processes that a run starts know its folder
+FOLDER_VARIABLE = "CAPTIONLAB_RUN_FOLDER"  # by which the processes that a run starts know its folder
 # what an evaluation of the test split leaves
-SCORED = ("results.json", "captions.json", "references.json", "statistics.npz")
+SCORE_FILES = ("results.json", "captions.json", "references.json", "statistics.npz")
 # what these variables hold, where they are set, is 0 for the first process of a run alone
 _RANKS = ("SLURM_PROCID", "NODE_RANK", "GROUP_RANK", "LOCAL_RANK")
 
@@ -34,52 +34,65 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def claimed(
+def claim_run_folder(
     folder: Path,
     *,
-    named: bool,
+    is_chosen: bool,
     resumes: Path | None,
-    job: bool,
-    use: Callable[[str], None] = lambda folder: None,
+    is_job: bool,
+    on_change: Callable[[str], None] = lambda folder: None,
 ) -> Iterator[Path]:
     """Hold a run's folder while it runs, and give the one that was free; an empty one is removed.
 
     Args:
-        folder: as configured. named: the user chose it; else a taken one gets a suffix, -2 and so on.
+        folder: as configured.
+        is_chosen: the user named it; else one in use gets a suffix, -2 and so on.
         resumes: the checkpoint that the run goes on from, whose folder may hold its results.
-        job: a job of a sweep, which has made sure that the folder is its own.
-        use: called with the folder where it is another one than ``folder``.
+        is_job: a job of a sweep, which has made sure that the folder is its own.
+        on_change: called with the folder where it is another one than ``folder``.
 
     Raises:
         UserError: if the folder that the user chose holds another run, or one is at work there.
     """
     if not is_first_process():
-        place = Path(os.environ.get(TAKEN, folder))
+        place = Path(os.environ.get(FOLDER_VARIABLE, folder))
         if place != folder:
-            use(str(place))
+            on_change(str(place))
         yield place
         return
-    number = 1
-    place = folder
-    while (lock := _take(place, job or _is_inside(resumes, place))) is None:
-        if named or job:
-            raise UserError(_taken(folder, resumes))
-        number += 1
-        place = folder.with_name(f"{folder.name}-{number}")
+    place, lock = _lock_free_folder(folder, is_chosen, resumes, is_job)
     if place != folder:
-        use(str(place))
-    os.environ[TAKEN] = str(place)
+        on_change(str(place))
+    os.environ[FOLDER_VARIABLE] = str(place)
     try:
         yield place
     finally:
-        os.environ.pop(TAKEN, None)
-        # unlinked while it is held: whoever has opened it meanwhile looks whether it is still there
-        with suppress(OSError):
-            (place / LOCK).unlink()
-        lock.close()
-        for empty in (place, folder) if named else (place, folder, folder.parent):
+        os.environ.pop(FOLDER_VARIABLE, None)
+        _release(lock, place)
+        for empty in (place, folder) if is_chosen else (place, folder, folder.parent):
             with suppress(OSError):
                 empty.rmdir()
+
+
+def _lock_free_folder(
+    folder: Path, is_chosen: bool, resumes: Path | None, is_job: bool
+) -> tuple[Path, IO[str]]:
+    """Return ``folder``, or else -2, -3 and so on, with its held lock."""
+    number = 1
+    place = folder
+    while (lock := _lock(place, is_job or _is_inside(resumes, place))) is None:
+        if is_chosen or is_job:
+            raise UserError(_in_use(folder, resumes))
+        number += 1
+        place = folder.with_name(f"{folder.name}-{number}")
+    return place, lock
+
+
+def _release(lock: IO[str], folder: Path) -> None:
+    # unlinked while it is held: whoever has opened it meanwhile looks whether it is still there
+    with suppress(OSError):
+        (folder / LOCK).unlink()
+    lock.close()
 
 
 def new_folder(folder: Path) -> Path:
@@ -101,12 +114,12 @@ def _is_inside(checkpoint: Path | None, folder: Path) -> bool:
 
 def holds_run(folder: Path) -> bool:
     """Return whether a run has left something there that another one must not write over."""
-    return any((folder / name).exists() for name in SCORED) or any(
+    return any((folder / name).exists() for name in SCORE_FILES) or any(
         (folder / "checkpoints").glob("*.ckpt")
     )
 
 
-def _take(folder: Path, may_hold_run: bool) -> IO[Any] | None:
+def _lock(folder: Path, may_hold_run: bool) -> IO[str] | None:
     """Return the held lock of a folder; None if another run is at work there, or was."""
     while True:
         try:
@@ -114,7 +127,7 @@ def _take(folder: Path, may_hold_run: bool) -> IO[Any] | None:
             lock = (folder / LOCK).open("a+")
         except FileNotFoundError:
             continue  # the run that was there removed its empty folder in between
-        if not _locked(lock):
+        if not _try_lock(lock):
             lock.close()
             return None
         if not _is_current(lock, folder / LOCK):
@@ -122,14 +135,15 @@ def _take(folder: Path, may_hold_run: bool) -> IO[Any] | None:
             continue
         if may_hold_run or not holds_run(folder):
             return lock
-        with suppress(OSError):
-            (folder / LOCK).unlink()
-        lock.close()
+        _release(lock, folder)
         return None
 
 
-def _locked(lock: IO[Any]) -> bool:
-    """Lock a file for this process, without waiting; a process that dies lets go of it."""
+def _try_lock(lock: IO[str]) -> bool:
+    """Lock a file for this process, without waiting, and return whether that worked.
+
+    A process that dies lets go of its lock.
+    """
     if fcntl is None:
         return True
     try:
@@ -141,13 +155,13 @@ def _locked(lock: IO[Any]) -> bool:
     return True
 
 
-def _is_current(lock: IO[Any], path: Path) -> bool:
+def _is_current(lock: IO[str], path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(lock.fileno()), path.stat())
     return False
 
 
-def _taken(folder: Path, resumes: Path | None) -> str:
+def _in_use(folder: Path, resumes: Path | None) -> str:
     last = folder / "checkpoints" / "last.ckpt"
     if not holds_run(folder):
         return f"{folder} is the folder of a run that is at work: choose another hydra.run.dir"
@@ -166,7 +180,7 @@ def set_scores_aside(folder: Path, epochs: int, log: Callable[..., None]) -> Non
 
     They are of fewer epochs than the run will have, and would be taken for its own.
     """
-    old = [folder / name for name in SCORED if (folder / name).exists()]
+    old = [folder / name for name in SCORE_FILES if (folder / name).exists()]
     if not old:
         return
     aside = folder / f"scores-after-epoch-{epochs}"

@@ -9,16 +9,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from captionlab.core.errors import UserError, did_you_mean
-from captionlab.sweeps.jobs import require_same
-from captionlab.sweeps.launch import Devices, Job, Outcome, folder_of, run, wanted
+from captionlab.core.errors import UserError
+from captionlab.sweeps.devices import DevicePool, num_devices
+from captionlab.sweeps.jobs import Job, require_same
+from captionlab.sweeps.launch import job_folder
+from captionlab.sweeps.processes import Outcome, run_job
+from captionlab.sweeps.space import params_as_overrides, read_space
 from captionlab.training.loggers.table import read_table
 
-PARTS = ("low", "high", "log", "step")
 DEFAULT_MONITOR = "val/cider"
 
 
-class Search:
+class OptunaSearch:
     """Maximizes what runs return (the best validation score of their checkpoint callback).
 
     Args:
@@ -51,74 +53,60 @@ class Search:
     ) -> None:
         if trials < 1:
             raise UserError(f"hydra.sweeper.trials={trials} must be at least 1")
-        if not space:
-            raise UserError(
-                "hydra.sweeper.space is empty: say sweep=attn_lstm or another of conf/sweep, or "
-                "'+hydra.sweeper.space.optimizer\\.lr={low: 1e-4, high: 1e-2, log: true}'"
-            )
-        self.space = {key: Range.read(key, value) for key, value in space.items()}
-        for one in shared:
-            key = one.partition("=")[0].lstrip("+~")
-            if key in self.space:
-                raise UserError(
-                    f"{one} is given, and hydra.sweeper.space searches over {key}: leave one out"
-                )
+        self.space = read_space(space, shared)
         self.trials, self.at_a_time, self.shared, self.compose = trials, at_a_time, shared, compose
         optuna = _optuna()
         first = compose(0, self.shared)
-        folder = folder_of(first).parent
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = job_folder(first).parent
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.monitor = _monitor(first)
-        pruner = (
-            optuna.pruners.MedianPruner(prune_after_trials, prune_after_epochs)
-            if prune
-            else optuna.pruners.NopPruner()
-        )
+        pruners = optuna.pruners
         self.study = optuna.create_study(
             study_name="captionlab",
-            storage=storage or f"sqlite:///{folder / 'study.db'}",
-            pruner=pruner,
+            storage=storage or f"sqlite:///{self.folder / 'study.db'}",
+            pruner=pruners.MedianPruner(prune_after_trials, prune_after_epochs)
+            if prune
+            else pruners.NopPruner(),
             direction="maximize",
             load_if_exists=True,
         )
         # a search that goes on must not draw its first points again
-        drawn = seed + len(self.study.trials)
-        self.study.sampler = optuna.samplers.TPESampler(seed=drawn, constant_liar=True)
-        self.folder = folder
+        sampler_seed = seed + len(self.study.trials)
+        self.study.sampler = optuna.samplers.TPESampler(seed=sampler_seed, constant_liar=True)
 
     def run(self) -> None:
         """Run the trials that are missing, and say which was best."""
         states = _optuna().trial.TrialState
         # a trial that was under way when an earlier call ended goes on in its folder
-        begun = [t for t in self.study.trials if t.state == states.RUNNING]
-        done = len(self.study.trials) - len(begun)
+        interrupted = [t for t in self.study.trials if t.state == states.RUNNING]
+        done = len(self.study.trials) - len(interrupted)
         missing = max(0, self.trials - len(self.study.trials))
-        # what a trial tries does not change how many GPUs it wants; a finished search wants none
-        alike = [self._job(len(self.study.trials), {})] * max(1, len(begun) + missing)
-        devices = Devices.of_machine(alike, self.at_a_time)
+        # what a trial tries does not change how many GPUs it asks for; a finished search needs none
+        jobs = [self._job(len(self.study.trials), {})] * max(1, len(interrupted) + missing)
+        devices = DevicePool.of_machine(jobs, self.at_a_time)
         print(f"{done} of {self.trials} trials are finished; study in {self.folder}", flush=True)
         with ThreadPoolExecutor(devices.count) as pool:
-            waiting = [pool.submit(self._again, t, devices) for t in begun]
-            waiting += [pool.submit(self._next, devices) for _ in range(missing)]
-            for one in waiting:
-                one.result()
+            futures = [pool.submit(self._resume_trial, t, devices) for t in interrupted]
+            futures += [pool.submit(self._new_trial, devices) for _ in range(missing)]
+            for future in futures:
+                future.result()
         complete = [t for t in self.study.trials if t.state == states.COMPLETE]
         if not complete:
             raise UserError(f"no trial is finished: {self.folder} has a log of each")
         best = self.study.best_trial
-        print(f"best       {best.value:.4f}: {' '.join(overrides_of(best.params))}")
+        print(f"best       {best.value:.4f}: {' '.join(params_as_overrides(best.params))}")
         print(f"look at    captionlab compare {self.folder}", flush=True)
 
-    def _next(self, devices: Devices) -> None:
+    def _new_trial(self, devices: DevicePool) -> None:
         trial = self.study.ask()
-        for key, part in self.space.items():
-            part.suggest(trial, key)
-        self._try(trial, devices)
+        for key, values in self.space.items():
+            values.suggest(trial, key)
+        self._run_trial(trial, devices)
 
-    def _again(self, frozen: Any, devices: Devices) -> None:
-        self._try(_optuna().trial.Trial(self.study, frozen._trial_id), devices)
+    def _resume_trial(self, frozen: Any, devices: DevicePool) -> None:
+        self._run_trial(_optuna().trial.Trial(self.study, frozen._trial_id), devices)
 
-    def _try(self, trial: Any, devices: Devices) -> None:
+    def _run_trial(self, trial: Any, devices: DevicePool) -> None:
         states = _optuna().trial.TrialState
         # the study is a file: what it names becomes overrides of a run
         if foreign := sorted(set(trial.params) - set(self.space)):
@@ -128,18 +116,18 @@ class Search:
             )
         job = self._job(trial.number, trial.params)
         require_same(job.folder, job.overrides)
-        told: set[int] = set()
+        reported: set[int] = set()
 
-        def is_poor() -> bool:
+        def should_prune() -> bool:
             """Report what the run has validated since; return whether it should end."""
             for epoch, row in read_table(job.folder / "metrics.csv").items():
-                if self.monitor in row and epoch not in told:
-                    told.add(epoch)
+                if self.monitor in row and epoch not in reported:
+                    reported.add(epoch)
                     trial.report(float(row[self.monitor]), epoch)
-            return bool(told) and trial.should_prune()
+            return bool(reported) and trial.should_prune()
 
-        outcome: Outcome = run(job, devices, self.trials, is_poor)
-        is_poor()  # what was validated last: the other trials are compared with it
+        outcome: Outcome = run_job(job, devices, self.trials, should_prune)
+        should_prune()  # what was validated last: the other trials are compared with it
         if outcome.pruned:
             self.study.tell(trial, state=states.PRUNED)
         elif outcome.score is None or not math.isfinite(outcome.score):
@@ -148,57 +136,10 @@ class Search:
             self.study.tell(trial, outcome.score)
 
     def _job(self, number: int, params: Mapping[str, Any]) -> Job:
-        own = overrides_of(params)
-        overrides = [*self.shared, *own]
+        chosen = params_as_overrides(params)
+        overrides = [*self.shared, *chosen]
         config = self.compose(number, overrides)
-        return Job(number, overrides, folder_of(config), wanted(config), " ".join(own))
-
-
-class Range:
-    """The values that a setting may take."""
-
-    def __init__(self, choices: list[Any] | None, bounds: Mapping[str, Any]) -> None:
-        self.choices, self.bounds = choices, bounds
-
-    @classmethod
-    def read(cls, key: str, value: Any) -> Range:
-        """Return the range that a configuration describes.
-
-        Raises:
-            UserError: if it describes none.
-        """
-        where = f"hydra.sweeper.space: {key}={value!r}"
-        if isinstance(value, list) and len(value) > 1:
-            return cls(value, {})
-        if not isinstance(value, Mapping) or not {"low", "high"} <= value.keys():
-            raise UserError(f"{where} is neither a list of choices nor {{low: ..., high: ...}}")
-        for name in value:
-            if name not in PARTS:
-                raise UserError(
-                    f"{where}: {name} is no part of a range; {did_you_mean(name, PARTS)}"
-                )
-        if not value["low"] < value["high"]:
-            raise UserError(f"{where}: low must be below high")
-        if value.get("log") and not value["low"] > 0:
-            raise UserError(f"{where}: a logarithmic range needs a low above 0")
-        return cls(None, value)
-
-    def suggest(self, trial: Any, key: str) -> Any:
-        """Let a trial choose a value."""
-        if self.choices is not None:
-            return trial.suggest_categorical(key, self.choices)
-        low, high = self.bounds["low"], self.bounds["high"]
-        more = {name: self.bounds[name] for name in ("log", "step") if self.bounds.get(name)}
-        whole = all(isinstance(n, int) for n in (low, high, more.get("step", 1)))
-        return (trial.suggest_int if whole else trial.suggest_float)(key, low, high, **more)
-
-
-def overrides_of(params: Mapping[str, Any]) -> list[str]:
-    """Return the overrides of chosen values, floats with six digits: a run's name can be read."""
-    return [
-        f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in params.items()
-    ]
+        return Job(number, overrides, job_folder(config), num_devices(config), " ".join(chosen))
 
 
 def _monitor(config: DictConfig) -> str:

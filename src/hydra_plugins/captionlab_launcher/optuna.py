@@ -45,9 +45,9 @@ class TpeSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Search; ``arguments`` are the overrides that all trials share."""
-        from captionlab.sweeps.search import Search
+        from captionlab.sweeps.search import OptunaSearch
 
-        def composed(number: int, overrides: Sequence[str]) -> Any:
+        def compose(number: int, overrides: Sequence[str]) -> Any:
             assert self.hydra_context is not None
             assert self.config is not None
             loader = self.hydra_context.config_loader
@@ -56,5 +56,5 @@ class TpeSweeper(Sweeper):
             config.hydra.job.id, config.hydra.job.num = str(number), number
             return config
 
-        plain = OmegaConf.to_container(OmegaConf.create(self.settings), resolve=True)
-        Search(**plain, shared=arguments, compose=composed).run()  # type: ignore[arg-type]
+        settings = OmegaConf.to_container(OmegaConf.create(self.settings), resolve=True)
+        OptunaSearch(**settings, shared=arguments, compose=compose).run()  # type: ignore[arg-type]

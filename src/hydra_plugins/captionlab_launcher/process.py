@@ -47,7 +47,7 @@ class ProcessLauncher(Launcher):
         """Run the jobs and return what each gave."""
         from captionlab.sweeps.launch import launch
 
-        def composed(number: int, overrides: Sequence[str]) -> Any:
+        def compose(number: int, overrides: Sequence[str]) -> Any:
             config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
             config.hydra._set_flag("struct", False)
             config.hydra.job.id, config.hydra.job.num = str(number), number
@@ -55,7 +55,7 @@ class ProcessLauncher(Launcher):
 
         return launch(
             [
-                (number, list(overrides), composed(number, overrides))
+                (number, list(overrides), compose(number, overrides))
                 for number, overrides in enumerate(job_overrides, initial_job_idx)
             ],
             self.at_a_time,

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +47,8 @@ from captionlab.evaluation.attention_maps import AttentionMaps
 from captionlab.evaluation.gallery import Example
 
 logger = weights_and_biases(
-    save_dir=sys.argv[1], mode="offline", tags=["a"], name="run", images=1, checkpoint=True
+    save_dir=sys.argv[1], mode="offline", tags=["a"], name="run", images=1, checkpoint=True,
+    sweep="study", job_title="seed=2",
 )
 logger.log_hyperparams({"model": {"name": "tiny", "decoder": {"hidden": 7}}})
 for step, cider in enumerate((0.25, 0.75, 0.5)):
@@ -73,8 +73,7 @@ again.conclude(None, failed=True)
 def test_an_offline_run_holds_config_scores_and_the_table_of_captions(tmp_path: Path):
     # a process of its own: the client keeps one set of settings a process
     code = [sys.executable, "-c", OFFLINE, str(tmp_path)]
-    sweep = {**os.environ, "CAPTIONLAB_SWEEP_NAME": "study", "CAPTIONLAB_JOB_TITLE": "seed=2"}
-    subprocess.run(code, check=True, capture_output=True, timeout=HANG, env=sweep)
+    subprocess.run(code, check=True, capture_output=True, timeout=HANG)
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     wandb = Path(sys.executable).parent / "wandb"
     command = [str(wandb), "leet", "inspect", "--json", str(run)]

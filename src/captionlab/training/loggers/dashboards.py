@@ -25,8 +25,6 @@ LONGEST_PROJECT, NOT_IN_PROJECT = 128, "/\\#?%:"
 MODES = ("online", "offline", "disabled")
 # the client's variable, and what it was set to here
 DATA_DIR, OWN_DATA_DIR = "WANDB_DATA_DIR", "CAPTIONLAB_WANDB_DATA_DIR"
-# what a sweep tells its jobs
-SWEEP_NAME, JOB_TITLE = "CAPTIONLAB_SWEEP_NAME", "CAPTIONLAB_JOB_TITLE"
 
 
 class CaptionWandbLogger(WandbLogger):
@@ -48,7 +46,8 @@ class CaptionWandbLogger(WandbLogger):
     ) -> None:
         """Log settings under dotted names, one each: columns and axes of the dashboard are made of them."""
         given = vars(params) if isinstance(params, Namespace) else params
-        self.experiment.config.update(flatten(given), allow_val_change=True)
+        settings = {name: value for name, value in given.items() if name != "job"}
+        self.experiment.config.update(flatten(settings), allow_val_change=True)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -122,6 +121,8 @@ def weights_and_biases(
     project: str = "captionlab",
     name: str | None = None,
     group: str | None = None,
+    job_title: str | None = None,
+    sweep: str | None = None,
     tags: list[str] | None = None,
     job_type: str = "train",
     images: int = 32,
@@ -130,8 +131,8 @@ def weights_and_biases(
 ) -> CaptionWandbLogger:
     """Return the W&B logger of a run; nothing is written outside the run folder.
 
-    In a sweep (``hydra/launcher=process``) a run without a group joins the sweep's, and is named by
-    what its job tries. ``checkpoint``: keep the best one as an artifact (offline: with ``wandb sync``).
+    A job of a sweep is named by its ``job_title``, and without a group joins that of its ``sweep``.
+    ``checkpoint``: keep the best one as an artifact (offline: with ``wandb sync``).
 
     Raises:
         UserError: if wandb is not installed, the mode is unknown, or ``online`` cannot work here
@@ -159,11 +160,11 @@ def weights_and_biases(
         images=images,
         monitor=monitor,
         project=project,
-        name=os.environ.get(JOB_TITLE, name),
+        name=name if job_title is None else job_title,
         save_dir=save_dir,
         offline=mode == "offline",
         checkpoint=checkpoint,
-        group=group or os.environ.get(SWEEP_NAME),
+        group=group or sweep,
         tags=tags or [],
         job_type=job_type,
     )

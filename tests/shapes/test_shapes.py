@@ -15,7 +15,7 @@ from tests_support import HANG
 
 def kinds(source, split):
     scenes = (source.scene(record.image_id) for record in source.records(split))
-    return [{(thing.color, thing.shape) for thing in scene.things} for scene in scenes]
+    return [{(thing.color, thing.shape) for thing in scene.objects} for scene in scenes]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from captionlab.shapes.scene import (
     SHAPES,
     Background,
     Scene,
-    Thing,
+    SceneObject,
     sample_scene,
 )
 
@@ -19,7 +19,7 @@ GROUND = Background("plain", "light", "gray", 0.0, 0.0)
 
 
 def one(shape="circle", color="red", texture="solid", radius=0.24):
-    thing = Thing(shape, color, "large", texture, 0.5, 0.5, radius, 0.0, 0.0, 0.0)
+    thing = SceneObject(shape, color, "large", texture, 0.5, 0.5, radius, 0.0, 0.0, 0.0)
     return Scene((thing,), GROUND)
 
 

@@ -14,22 +14,22 @@ def scenes():
 
 
 def test_scenes_have_one_to_four_objects_and_mostly_few(scenes):
-    counts = [len(scene.things) for scene in scenes]
+    counts = [len(scene.objects) for scene in scenes]
     assert set(counts) == {1, 2, 3, 4}
     assert sum(count <= 3 for count in counts) / len(counts) > 0.85
 
 
 def test_objects_lie_in_the_picture_and_touch_only_when_inside(scenes):
     for scene in scenes:
-        for i, a in enumerate(scene.things):
+        for i, a in enumerate(scene.objects):
             assert a.radius <= min(a.x, a.y, 1 - a.x, 1 - a.y)
-            for b in scene.things[i + 1 :]:
+            for b in scene.objects[i + 1 :]:
                 apart = math.hypot(a.x - b.x, a.y - b.y) > a.radius + b.radius
                 assert apart or inside(b, a)
 
 
 def test_some_scenes_have_an_object_inside_another(scenes):
-    nested = [s for s in scenes if any(inside(a, b) for a in s.things for b in s.things)]
+    nested = [s for s in scenes if any(inside(a, b) for a in s.objects for b in s.objects)]
     assert 0.03 < len(nested) / len(scenes) < 0.3
 
 
@@ -42,12 +42,12 @@ def test_size_classes_are_clearly_apart_and_alike_within():
 def test_the_larger_object_is_the_one_of_the_larger_class(scenes):
     order = list(SIZES)
     for scene in scenes[:300]:
-        ranks = [order.index(thing.size) for thing in scene.things]
-        one = extreme("largest", scene.things)
+        ranks = [order.index(thing.size) for thing in scene.objects]
+        one = extreme("largest", scene.objects)
         expected = len(ranks) > 1 and ranks.count(max(ranks)) == 1
         assert (one is not None) == expected
-        for a in scene.things:
-            for b in scene.things:
+        for a in scene.objects:
+            for b in scene.objects:
                 assert larger(a, b) == (order.index(a.size) > order.index(b.size))
 
 
@@ -60,4 +60,4 @@ def test_unseen_scenes_hold_a_held_out_pair():
     rng = Random(2)
     for _ in range(200):
         scene = sample_scene(rng, unseen=True)
-        assert any((thing.color, thing.shape) in HELD_OUT for thing in scene.things)
+        assert any((thing.color, thing.shape) in HELD_OUT for thing in scene.objects)

@@ -4,13 +4,13 @@ from random import Random
 import pytest
 
 from captionlab.data.readers.shapes import captions, is_true, sample_scene
-from captionlab.shapes.scene import COLORS, SIZES, Background, Scene, Thing
+from captionlab.shapes.scene import COLORS, SIZES, Background, Scene, SceneObject
 
 DARK = Background("grainy", "dark", "blue", 0.1, 0.1)
 
 
 def thing(color, shape, x, y, size="medium", texture="solid"):
-    return Thing(shape, color, size, texture, x, y, SIZES[size][0], 0.0, 0.0, 0.0)
+    return SceneObject(shape, color, size, texture, x, y, SIZES[size][0], 0.0, 0.0, 0.0)
 
 
 # a red circle at the left, a large striped blue square at the right, a small yellow star above it
@@ -204,7 +204,7 @@ def test_a_swapped_word_makes_a_caption_false(language):
     for _ in range(1200):
         scene = sample_scene(rng)
         distinct = all(
-            len({getattr(t, a) for t in scene.things}) == len(scene.things)
+            len({getattr(t, a) for t in scene.objects}) == len(scene.objects)
             for a in ("shape", "color")
         )
         if not distinct:
@@ -224,7 +224,7 @@ def test_a_color_that_is_not_there_makes_a_caption_false(language):
     rng, swaps = Random(22), 0
     for _ in range(400):
         scene = sample_scene(rng)
-        there = {thing.color for thing in scene.things} | {scene.background.color}
+        there = {thing.color for thing in scene.objects} | {scene.background.color}
         absent = next(color for color in COLORS if color not in there)
         word = (
             absent

@@ -26,7 +26,7 @@ def chinese(message: Message, rng: Random) -> str:
 
 def _name(noun: Noun, rng: Random) -> tuple[str, str]:
     """Return attributes with their noun, and the noun alone, which rules the measure word."""
-    thing, said = noun.first, noun.said
+    thing, said = noun.first, noun.attributes
     head = WORDS.pick(rng, thing.shape if "shape" in said else "generic")
     if said == {"shape"} and len(head) == 1:
         head = WORDS.usual(thing.shape)  # 圆最大 is too short to be said
@@ -48,10 +48,10 @@ def _name(noun: Noun, rng: Random) -> tuple[str, str]:
 def _np(noun: Noun, rng: Random) -> str:
     """Return a whole noun phrase: number and measure word unless it is definite."""
     words, head = _name(noun, rng)
-    if noun.definite and len(noun.things) == 1:
+    if noun.definite and len(noun.objects) == 1:
         return words
     measure = "颗" if head in _COUNTED_AS_PIECES and rng.random() < 0.8 else "个"
-    return f"{_NUMBERS[len(noun.things)]}{measure}{words}"
+    return f"{_NUMBERS[len(noun.objects)]}{measure}{words}"
 
 
 def _series(parts: list[str], rng: Random) -> str:
@@ -156,8 +156,8 @@ def _between(message: Message, rng: Random) -> str:
 
 def _total(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
-    name = f"{_NUMBERS[len(noun.things)]}个{_name(noun, rng)[0]}"
-    if len(noun.things) == 1:
+    name = f"{_NUMBERS[len(noun.objects)]}个{_name(noun, rng)[0]}"
+    if len(noun.objects) == 1:
         return f"{WORDS.pick(rng, 'scene')}只有{name}"
     return f"{WORDS.pick(rng, 'scene')}{WORDS.pick(rng, 'have in all')}{name}"
 
@@ -166,7 +166,7 @@ def _extreme(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
     word = WORDS.pick(rng, message.value)
     thing = WORDS.pick(rng, "generic")
-    if "shape" not in noun.said:
+    if "shape" not in noun.attributes:
         return f"{word}的{thing}是{WORDS.pick(rng, noun.first.color)}的"
     if noun.definite and rng.random() < 0.5:
         return f"{_np(noun, rng)}{word if rng.random() < 0.5 else f'是{word}的{thing}'}"
@@ -181,7 +181,7 @@ def _compare(message: Message, rng: Random) -> str:
 
 def _all(noun: Noun, rng: Random) -> str:
     thing = WORDS.pick(rng, "generic")
-    count = len(noun.things)
+    count = len(noun.objects)
     return f"{_NUMBERS[count]}个{thing}" if count == 2 or rng.random() < 0.5 else f"所有{thing}"
 
 
@@ -204,7 +204,7 @@ def _same(message: Message, rng: Random) -> str:
 def _different(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
     word = {"color": "颜色", "shape": "形状"}[message.value]
-    count, thing = _NUMBERS[len(noun.things)], WORDS.pick(rng, "generic")
+    count, thing = _NUMBERS[len(noun.objects)], WORDS.pick(rng, "generic")
     choice = rng.random()
     if choice < 0.5:
         return f"{count}个{thing}{'的' if choice < 0.25 else ''}{word}不同"

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from captionlab.core.errors import UserError
-from captionlab.shapes.scene import BACKGROUNDS, COLORS, GRASS, SKY, Background, Scene, Thing
+from captionlab.shapes.scene import BACKGROUNDS, COLORS, GRASS, SKY, Background, Scene, SceneObject
 
 LEAST_SIZE = 32
 _SHADOW = 0.24
@@ -29,8 +29,8 @@ def draw(scene: Scene, size: int = 64) -> np.ndarray:
             f"the least is {LEAST_SIZE}, the usual 64"
         )
     canvas = _ground(scene.background, size)
-    for thing in scene.things:
-        _paint(canvas, thing, size)
+    for obj in scene.objects:
+        _paint(canvas, obj, size)
     np.clip(canvas, 0, 255, out=canvas)
     canvas += 0.5
     return canvas.astype(np.uint8)
@@ -80,43 +80,43 @@ def _meadow(background: Background, size: int) -> np.ndarray:
     return canvas
 
 
-def _paint(canvas: np.ndarray, thing: Thing, size: int) -> None:
+def _paint(canvas: np.ndarray, obj: SceneObject, size: int) -> None:
     """Blend one object, its outline and its soft shadow into the canvas."""
-    radius = thing.radius * size
+    radius = obj.radius * size
     reach = 1.25 * radius + 1
-    x, y = thing.x * size - 0.5, thing.y * size - 0.5
+    x, y = obj.x * size - 0.5, obj.y * size - 0.5
     left, right = max(0, math.floor(x - reach)), min(size, math.ceil(x + reach) + 1)
     top, bottom = max(0, math.floor(y - reach)), min(size, math.ceil(y + reach) + 1)
     across = (np.arange(left, right, dtype=np.float32) - x) / radius
     down = ((np.arange(top, bottom, dtype=np.float32) - y) / radius)[:, None]
-    cos, sin = math.cos(thing.angle), math.sin(thing.angle)
+    cos, sin = math.cos(obj.angle), math.sin(obj.angle)
     u, v = cos * across + sin * down, cos * down - sin * across
-    distance = _DISTANCES[thing.shape](u, v) * radius
+    distance = _DISTANCES[obj.shape](u, v) * radius
     cover = np.clip(0.5 - distance, 0, 1)[..., None]
 
     shift = max(1, round(0.022 * size))
     below = canvas[top + shift : bottom + shift, left + shift : right + shift]
     below *= 1 - _SHADOW * cover[: below.shape[0], : below.shape[1]]
 
-    base = np.array(COLORS[thing.color], np.float32) + 7 * thing.tint
-    ink = _shaded(thing, base, u, v, radius)
+    base = np.array(COLORS[obj.color], np.float32) + 7 * obj.tint
+    ink = _shaded(obj, base, u, v, radius)
     width = min(max(1.0, 0.017 * size), 0.12 * radius)
     rim = np.clip(distance + 0.5 + width, 0, 1)[..., None]
     # a black object gets a lighter rim, or it would have none
-    edge = base * (1 - _OUTLINE) if thing.color != "black" else base + 60
+    edge = base * (1 - _OUTLINE) if obj.color != "black" else base + 60
     ink = ink + (edge - ink) * rim
     patch = canvas[top:bottom, left:right]
     patch += (ink - patch) * cover
 
 
 def _shaded(
-    thing: Thing, base: np.ndarray, u: np.ndarray, v: np.ndarray, radius: float
+    obj: SceneObject, base: np.ndarray, u: np.ndarray, v: np.ndarray, radius: float
 ) -> np.ndarray:
     """Return the ink of an object, (3,) or (h, w, 3): its color, and a second one in places."""
-    if thing.texture == "solid":
+    if obj.texture == "solid":
         return base
-    second = _SECOND.get(thing.color, _WHITE)
-    share = _TEXTURES[thing.texture](u, v, thing.phase, thing.radius, radius / thing.radius)
+    second = _SECOND.get(obj.color, _WHITE)
+    share = _TEXTURES[obj.texture](u, v, obj.phase, obj.radius, radius / obj.radius)
     return base + (second - base) * share[..., None]
 
 

@@ -31,9 +31,9 @@ def _plural(noun: str) -> str:
 
 def _bare(noun: Noun, rng: Random) -> str:
     """Return adjectives and noun without an article, in the noun's number."""
-    thing, said = noun.first, noun.said
+    thing, said = noun.first, noun.attributes
     head = WORDS.pick(rng, thing.shape if "shape" in said else "generic")
-    words = [_plural(head) if len(noun.things) > 1 else head]
+    words = [_plural(head) if len(noun.objects) > 1 else head]
     after = ""
     if "color" in said:
         words.insert(0, WORDS.pick(rng, thing.color))
@@ -50,7 +50,7 @@ def _bare(noun: Noun, rng: Random) -> str:
 
 def _np(noun: Noun, rng: Random) -> str:
     """Return a whole noun phrase: article or number, adjectives, noun."""
-    words, count = _bare(noun, rng), len(noun.things)
+    words, count = _bare(noun, rng), len(noun.objects)
     if count == 1:
         return f"the {words}" if noun.definite else _article(words)
     if count == 2 and rng.random() < 0.08:
@@ -92,7 +92,7 @@ def _ground_words(ground: Ground, rng: Random) -> str:
 
 def _listing(message: Message, rng: Random) -> str:
     parts = [_np(noun, rng) for noun in message.nouns]
-    plural = len(message.nouns[0].things) > 1
+    plural = len(message.nouns[0].objects) > 1
     return _framed(_series(parts), rng, plural)
 
 
@@ -178,7 +178,7 @@ def _between(message: Message, rng: Random) -> str:
 
 def _total(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
-    count = len(noun.things)
+    count = len(noun.objects)
     name = f"{_NUMBERS[count]} {_bare(noun, rng)}"
     if count > 1 and rng.random() < 0.15:
         name = f"exactly {name}"
@@ -198,7 +198,7 @@ def _extreme(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
     word = WORDS.pick(rng, message.value)
     thing = WORDS.pick(rng, "generic")
-    if "shape" not in noun.said:
+    if "shape" not in noun.attributes:
         return f"the {word} {thing} is {WORDS.pick(rng, noun.first.color)}"
     if noun.definite and rng.random() < 0.5:
         tail = ("", f" {thing}", " of all")[rng.choices(range(3), (1, 3, 1))[0]]
@@ -212,7 +212,7 @@ def _compare(message: Message, rng: Random) -> str:
 
 
 def _all(noun: Noun, rng: Random) -> str:
-    count, thing = len(noun.things), _plural(WORDS.pick(rng, "generic"))
+    count, thing = len(noun.objects), _plural(WORDS.pick(rng, "generic"))
     if count == 2:
         return f"both {thing}"
     return f"all {_NUMBERS[count]} {thing}" if rng.random() < 0.5 else f"all {thing}"
@@ -239,7 +239,7 @@ def _same(message: Message, rng: Random) -> str:
 def _different(message: Message, rng: Random) -> str:
     noun = message.nouns[0]
     thing = _plural(WORDS.pick(rng, "generic")) if message.value == "color" else "objects"
-    name = f"{_NUMBERS[len(noun.things)]} {thing}"
+    name = f"{_NUMBERS[len(noun.objects)]} {thing}"
     word = f"{message.value}s"
     choice = rng.random()
     if choice < 0.4:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from captionlab.shapes.facts import JUDGE, RELATIONS, at, between, extreme
-from captionlab.shapes.scene import Background, Scene, Thing
+from captionlab.shapes.scene import Background, Scene, SceneObject
 
-Things = tuple[Thing, ...]
+Objects = tuple[SceneObject, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Description:
     place: str = ""
     extreme: str = ""
 
-    def fits(self, thing: Thing) -> bool:
+    def fits(self, obj: SceneObject) -> bool:
         """Return whether all but the superlative fits an object."""
         return (
-            self.shape in ("", thing.shape)
-            and self.color in ("", thing.color)
-            and self.size in ("", thing.size)
-            and self.texture in ("", thing.texture)
-            and (not self.place or at(thing, self.place, JUDGE))
+            self.shape in ("", obj.shape)
+            and self.color in ("", obj.color)
+            and self.size in ("", obj.size)
+            and self.texture in ("", obj.texture)
+            and (not self.place or at(obj, self.place, JUDGE))
         )
 
 
@@ -48,19 +48,19 @@ class Mention:
     quantity: str = "some"
     count: int = 0
 
-    def candidates(self, scene: Scene) -> list[Things]:
+    def candidates(self, scene: Scene) -> list[Objects]:
         """Return the sets of objects that the phrase may stand for, none where it fits nothing."""
-        found = tuple(thing for thing in scene.things if self.description.fits(thing))
+        fitting = tuple(obj for obj in scene.objects if self.description.fits(obj))
         if self.description.extreme:
-            one = extreme(self.description.extreme, found, JUDGE)
-            found = (one,) if one else ()
+            one = extreme(self.description.extreme, fitting, JUDGE)
+            fitting = (one,) if one else ()
         if self.quantity == "some":
-            return [(thing,) for thing in found]
+            return [(obj,) for obj in fitting]
         if self.quantity == "the":
-            return [found] if len(found) == 1 else []
+            return [fitting] if len(fitting) == 1 else []
         if self.quantity == "exactly":
-            return [found] if len(found) == self.count else []
-        return [found] if len(found) > 1 and self.count in (0, len(found)) else []
+            return [fitting] if len(fitting) == self.count else []
+        return [fitting] if len(fitting) > 1 and self.count in (0, len(fitting)) else []
 
     @property
     def disjoint(self) -> bool:
@@ -90,21 +90,21 @@ def claims_hold(claims: Sequence[Claim], scene: Scene) -> bool:
 def _matches(
     mentions: tuple[Mention, ...],
     scene: Scene,
-    chosen: dict[Mention, Things],
-    taken: frozenset[Thing],
-) -> Iterator[dict[Mention, Things]]:
+    chosen: dict[Mention, Objects],
+    taken: frozenset[SceneObject],
+) -> Iterator[dict[Mention, Objects]]:
     if not mentions:
         yield chosen
         return
     first, *rest = mentions
-    for things in first.candidates(scene):
-        if first.disjoint and not taken.isdisjoint(things):
+    for objects in first.candidates(scene):
+        if first.disjoint and not taken.isdisjoint(objects):
             continue
-        now = taken.union(things) if first.disjoint else taken
-        yield from _matches(tuple(rest), scene, {**chosen, first: things}, now)
+        now = taken.union(objects) if first.disjoint else taken
+        yield from _matches(tuple(rest), scene, {**chosen, first: objects}, now)
 
 
-def _holds(claim: Claim, chosen: dict[Mention, Things], scene: Scene) -> bool:
+def _holds(claim: Claim, chosen: dict[Mention, Objects], scene: Scene) -> bool:
     groups = [chosen[mention] for mention in claim.mentions]
     name, value = claim.name, claim.value
     if name in RELATIONS:
@@ -114,16 +114,16 @@ def _holds(claim: Claim, chosen: dict[Mention, Things], scene: Scene) -> bool:
     if name == "ground":
         return _ground_holds(value, scene.background)
     if name == "between":
-        ends = [thing for group in groups[1:] for thing in group]
+        ends = [obj for group in groups[1:] for obj in group]
         return len(ends) == 2 and all(between(a, ends[0], ends[1], JUDGE) for a in groups[0])
-    everything = [thing for group in groups for thing in group]
+    everything = [obj for group in groups for obj in group]
     if name == "is":
-        return all(claim.description.fits(thing) for thing in everything)
+        return all(claim.description.fits(obj) for obj in everything)
     if name == "extreme":
-        return everything == [extreme(value, scene.things, JUDGE)]
+        return everything == [extreme(value, scene.objects, JUDGE)]
     if name == "total":
-        return len(scene.things) == int(value)
-    values = {getattr(thing, value) for thing in everything}
+        return len(scene.objects) == int(value)
+    values = {getattr(obj, value) for obj in everything}
     if name == "same":
         return len(everything) > 1 and len(values) == 1
     if name == "different":

@@ -71,7 +71,7 @@ CONTAINERS = ("circle", "square", "diamond", "ring")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class SceneObject:
     """One drawn object; `radius` is half its extent, `angle` its tilt in radians.
 
     `tint` in [-1, 1] varies its color a little, `phase` in [0, 1) shifts and turns its texture.
@@ -107,7 +107,7 @@ class Background:
 class Scene:
     """Objects, in the order in which they are painted, before a background."""
 
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
     background: Background
 
 
@@ -141,9 +141,9 @@ def sample_scene(rng: Random, *, unseen: bool = False) -> Scene:
         background = _sample_background(rng, {color for color, _ in kinds})
         if background is None:
             continue
-        things = _arrange(rng, kinds)
-        if things is not None:
-            return Scene(things, background)
+        objects = _arrange(rng, kinds)
+        if objects is not None:
+            return Scene(objects, background)
 
 
 def _sample_kinds(rng: Random, count: int, unseen: bool) -> list[Kind]:
@@ -154,7 +154,7 @@ def _sample_kinds(rng: Random, count: int, unseen: bool) -> list[Kind]:
         if unseen and not kinds:
             kind = rng.choice(HELD_OUT_KINDS)
         elif kinds:
-            # counting and "both are red" need things that are alike
+            # counting and "both are red" need objects that are alike
             alike = rng.random()
             color, shape = rng.choice(kinds)
             if alike < 0.18:
@@ -182,7 +182,7 @@ def _sample_background(rng: Random, colors: set[str]) -> Background | None:
     return Background(pattern, tone, color, rng.random(), rng.random())
 
 
-def _arrange(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
+def _arrange(rng: Random, kinds: list[Kind]) -> tuple[SceneObject, ...] | None:
     """Return the objects at their places, None where this draw of sizes found no room."""
     if len(kinds) > 1 and rng.random() < 0.14:
         return _nested(rng, kinds)
@@ -194,12 +194,12 @@ def _arrange(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
         places = _scattered(rng, radii)
     if places is None:
         return None
-    things: list[Thing] = []
+    objects: list[SceneObject] = []
     for kind, size, radius, place in zip(kinds, sizes, radii, places, strict=True):
-        twin = next((t for t in things if (t.color, t.shape) == kind), None)
+        twin = next((t for t in objects if (t.color, t.shape) == kind), None)
         texture = twin.texture if twin and rng.random() < 0.7 else None
-        things.append(_thing(rng, kind, size, radius, place, texture))
-    return tuple(things)
+        objects.append(_object(rng, kind, size, radius, place, texture))
+    return tuple(objects)
 
 
 def _sample_sizes(rng: Random, count: int) -> list[str]:
@@ -207,14 +207,14 @@ def _sample_sizes(rng: Random, count: int) -> list[str]:
     return rng.choices(tuple(SIZES), weights, k=count)
 
 
-def _thing(
+def _object(
     rng: Random,
     kind: Kind,
     size: str,
     radius: float,
     place: tuple[float, float],
     texture: str | None,
-) -> Thing:
+) -> SceneObject:
     color, shape = kind
     if size not in _ROOM_FOR_TEXTURE[shape]:
         texture = "solid"
@@ -222,7 +222,7 @@ def _thing(
         texture = rng.choices(TEXTURES, (52, 18, 17, 13))[0]
     tilt = 0.1 if shape in ("square", "diamond", "cross") else 0.2
     angle, tint = rng.uniform(-tilt, tilt), rng.uniform(-1, 1)
-    return Thing(shape, color, size, texture, *place, radius, angle, tint, rng.random())
+    return SceneObject(shape, color, size, texture, *place, radius, angle, tint, rng.random())
 
 
 def _inside_frame(rng: Random, radius: float) -> float:
@@ -270,7 +270,7 @@ def _in_line(rng: Random, radii: list[float]) -> list[tuple[float, float]] | Non
     return points
 
 
-def _nested(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
+def _nested(rng: Random, kinds: list[Kind]) -> tuple[SceneObject, ...] | None:
     """Return a small object painted inside a large one, and the others beside them."""
     outer, inner = kinds[0], kinds[1]
     if outer[1] not in CONTAINERS or _contrast(COLORS[outer[0]], COLORS[inner[0]]) < 205:
@@ -282,10 +282,10 @@ def _nested(rng: Random, kinds: list[Kind]) -> tuple[Thing, ...] | None:
         return None
     x, y = places[0]
     here = (x + rng.uniform(-0.012, 0.012), y + rng.uniform(-0.012, 0.012))
-    container = _thing(rng, outer, "large", radii[0], places[0], "solid")
-    content = _thing(rng, inner, "small", rng.uniform(0.106, 0.112), here, "solid")
+    container = _object(rng, outer, "large", radii[0], places[0], "solid")
+    content = _object(rng, inner, "small", rng.uniform(0.106, 0.112), here, "solid")
     rest = [
-        _thing(rng, kind, size, radius, place, None)
+        _object(rng, kind, size, radius, place, None)
         for kind, size, radius, place in zip(
             kinds[2:], sizes[1:], radii[1:], places[1:], strict=True
         )

@@ -14,14 +14,14 @@ from captionlab.shapes.chinese import chinese
 from captionlab.shapes.draw import LEAST_SIZE, draw
 from captionlab.shapes.english import english
 from captionlab.shapes.plan import plan
-from captionlab.shapes.scene import Background, Scene, Thing, sample_scene
+from captionlab.shapes.scene import Background, Scene, SceneObject, sample_scene
 from captionlab.shapes.truth import is_true
 
 __all__ = [
     "Background",
     "Scene",
+    "SceneObject",
     "Shapes",
-    "Thing",
     "captions",
     "draw",
     "is_true",

@@ -12,7 +12,8 @@ import torch
 from captionlab.build import build_data
 from captionlab.config.instantiate import build_part
 from captionlab.decoding import Beam
-from captionlab.inference.checkpoints import captioner_of, read_checkpoint
+from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.inference.weights import captioner_of
 
 STEPS = 12
 

@@ -17,7 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from captionlab.build import build_data
-from captionlab.inference.checkpoints import captioner_of, read_checkpoint
+from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.inference.weights import captioner_of
 from captionlab.training.build import build_module, training_text
 
 STEPS = 12

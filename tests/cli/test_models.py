@@ -6,7 +6,7 @@ from captionlab.build import Sizes, build_captioner
 from captionlab.cli.models import count, describe, presets
 from captionlab.config.compose import compose, config_dir
 from captionlab.config.resolve import resolve
-from captionlab.inference.checkpoints import without_downloads
+from captionlab.inference.weights import without_downloads
 
 
 def test_every_preset_is_listed_with_its_paper():

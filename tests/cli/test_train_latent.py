@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from captionlab.inference.checkpoints import captioner_of, read_checkpoint
+from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.inference.weights import captioner_of
 from captionlab.objectives.base import Objective
 from captionlab.objectives.likelihood.variational import Variational
 from commands_support import SMALL, run_train

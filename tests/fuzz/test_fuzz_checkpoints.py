@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from captionlab.cli.evaluate import configure
 from captionlab.core.errors import UserError
-from captionlab.inference.checkpoints import captioner_of, read_checkpoint
+from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.inference.weights import captioner_of
 from hostile_support import MEMORY, forget_peak, honest, peak_memory, watched
 
 PLAIN = st.one_of(

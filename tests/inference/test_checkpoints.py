@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from captionlab.core.errors import UserError
-from captionlab.inference.checkpoints import captioner_of, portable, read_checkpoint
+from captionlab.inference.checkpoints import portable, read_checkpoint
+from captionlab.inference.weights import captioner_of
 from captionlab.text.tokenizers import WordTokenizer
 from tests_support import tiny_captioner, tiny_config
 

@@ -6,7 +6,8 @@ import torch
 from captionlab.build import Sizes, build_captioner
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.inference.checkpoints import Checkpoint, captioner_of
+from captionlab.inference.checkpoints import Checkpoint
+from captionlab.inference.weights import captioner_of
 from captionlab.models.tags import TagHead, content_ids, mean_average_precision
 from captionlab.objectives.base import with_tags
 from captionlab.objectives.likelihood.cross_entropy import CrossEntropy

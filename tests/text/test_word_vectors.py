@@ -9,7 +9,7 @@ import torch
 
 from captionlab.build import Sizes, build_captioner
 from captionlab.core.errors import UserError
-from captionlab.inference.checkpoints import without_downloads
+from captionlab.inference.weights import without_downloads
 from captionlab.text.word_vectors import fill, read_word_vectors
 from tests_support import tiny_config
 

@@ -32,13 +32,10 @@ from captionlab.evaluation.report import (
     write_json,
     write_scored,
 )
-from captionlab.inference.checkpoints import (
-    Checkpoint,
-    captioner_of,
-    read_checkpoint,
-    require_decoding,
-)
+from captionlab.inference.bounds import require_decoding
+from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.loaded import require_alike
+from captionlab.inference.weights import captioner_of
 from captionlab.metrics.bootstrap import intervals
 from captionlab.runs.evaluation_folder import (
     RESULTS,

@@ -16,7 +16,7 @@ from torch import nn
 from captionlab.build import Sizes, build_captioner
 from captionlab.config.compose import compose, config_dir
 from captionlab.config.resolve import resolve
-from captionlab.inference.checkpoints import without_downloads
+from captionlab.inference.weights import without_downloads
 
 WORDS = 10_000  # the vocabulary that parameters are counted with: COCO's at threshold 5 has 9,487
 

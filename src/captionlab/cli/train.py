@@ -37,14 +37,8 @@ from captionlab.evaluation.report import (
     write_scored,
     write_text,
 )
-from captionlab.inference.checkpoints import (
-    Checkpoint,
-    build_with_weights,
-    load_weights,
-    portable,
-    read_checkpoint,
-    without_downloads,
-)
+from captionlab.inference.checkpoints import Checkpoint, portable, read_checkpoint
+from captionlab.inference.weights import build_with_weights, load_weights, without_downloads
 from captionlab.metrics.references import PreparedReferences
 from captionlab.objectives.base import Objective
 from captionlab.runs.run_folder import set_scores_aside

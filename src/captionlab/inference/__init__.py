@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "loaded": ["LoadedCaptioner", "load_captioner", "require_alike"],
-        "checkpoints": ["Checkpoint", "read_checkpoint", "captioner_of"],
+        "checkpoints": ["Checkpoint", "read_checkpoint"],
+        "weights": ["captioner_of"],
     },
 )

@@ -18,12 +18,9 @@ from captionlab.data.images.prepare import prepare
 from captionlab.decoding.captions import generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
-from captionlab.inference.checkpoints import (
-    Checkpoint,
-    captioner_of,
-    read_checkpoint,
-    require_decoding,
-)
+from captionlab.inference.bounds import require_decoding
+from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
+from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
 from captionlab.text.tokenizers import Tokenizer
 

@@ -22,13 +22,8 @@ from captionlab.decoding.captions import Decoding, all_captions, captions_each, 
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.decoding.sampling import Sampling, noise_of
-from captionlab.inference.checkpoints import (
-    KEY,
-    OPTIMIZERS,
-    WEIGHTS_PREFIX,
-    load_weights,
-    read_checkpoint,
-)
+from captionlab.inference.checkpoints import KEY, OPTIMIZERS, WEIGHTS_PREFIX, read_checkpoint
+from captionlab.inference.weights import load_weights
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.split_scorer import Scores

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from captionlab.core.errors import UserError
-from captionlab.decoding.constraints import Encode, GenerationConstraints, word_ids
+from captionlab.decoding.constraints import (
+    Encode,
+    GenerationConstraints,
+    LogitsProcessor,
+    word_ids,
+)
 from captionlab.decoding.generated import (
     BatchMemory,
     Generated,
@@ -21,8 +26,13 @@ from captionlab.decoding.generated import (
     is_number,
     require_integer,
 )
-from captionlab.decoding.hypotheses import Backpointers
-from captionlab.decoding.partitions import BeamSettings, ConstrainedBeam, DiverseBeam
+from captionlab.decoding.hypotheses import Backpointers, FinishedHypotheses
+from captionlab.decoding.partitions import (
+    BeamPartitions,
+    BeamSettings,
+    ConstrainedBeam,
+    DiverseBeam,
+)
 
 MOST_FORCED = 5
 
@@ -121,10 +131,23 @@ class Beam(GenerationConstraints):
             device=device,
         )
         partitions = self.partitions(encode, banned_ids, device)
+        best, backpointers = self._search(model, memory, partitions, processor, bos_id)
+        return backpointers.captions(partitions.merge(best), pad_id)
+
+    def _search(
+        self,
+        model: StepModel,
+        memory: BatchMemory,
+        partitions: BeamPartitions,
+        processor: LogitsProcessor,
+        bos_id: int,
+    ) -> tuple[list[FinishedHypotheses], Backpointers]:
+        """Return the finished captions of each partition, and how they came about."""
+        images = len(memory.pooled)
         state = model.init_state(memory, partitions.width)
-        live = partitions.init_log_probs(len(memory.pooled))
-        token = torch.full(live.shape, bos_id, device=device)
-        best = partitions.init_finished(len(memory.pooled))
+        live = partitions.init_log_probs(images)
+        token = torch.full(live.shape, bos_id, device=live.device)
+        best = partitions.init_finished(images)
         backpointers = Backpointers()
         history = token[..., None][..., :0]
         for step in range(self.max_length):
@@ -133,7 +156,8 @@ class Beam(GenerationConstraints):
             allowed = processor(logits, step, history if processor.needs_history else None)
             log_probs, parents, token = partitions.extend(live, logits, allowed)
             backpointers.add(token, parents, state.weights)
-            ended = token == eos_id if step + 1 < self.max_length else torch.ones_like(token).bool()
+            last = step + 1 == self.max_length
+            ended = torch.ones_like(token).bool() if last else token == processor.eos_id
             live, best = partitions.update_finished(log_probs, ended, step + 1, best)
             if all_finished(step, live > -torch.inf):
                 break
@@ -141,7 +165,7 @@ class Beam(GenerationConstraints):
             if processor.needs_history:
                 moved = history[image_index(parents), parents]
                 history = torch.cat([moved, token[..., None]], -1)
-        return backpointers.captions(partitions.merge(best), pad_id)
+        return best, backpointers
 
     def partitions(
         self, encode: Encode | None, unknown: Sequence[int], device: torch.device

@@ -95,6 +95,13 @@ def roll_out(
         unfinished = unfinished & (token != processor.eos_id)
         if all_finished(step, unfinished):
             break
+    return _stack(tokens, lengths, log_probs, weights)
+
+
+def _stack(
+    tokens: list[Tensor], lengths: Tensor, log_probs: Tensor, weights: list[Tensor]
+) -> Generated:
+    """Return the captions of the steps' tokens (B,W) and weights (B,W,N)."""
     end = longest(lengths)
     return Generated(
         tokens=torch.stack(tokens, dim=2)[:, :, :end],

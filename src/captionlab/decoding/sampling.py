@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,7 +103,6 @@ class Sampling(GenerationConstraints):
         generator = None
         if self.seed is not None:
             generator = torch.Generator(memory.pooled.device).manual_seed(self.seed)
-
         device, images = memory.pooled.device, len(memory.pooled)
         processor = self.logits_processor(
             bos_id=bos_id,
@@ -113,17 +113,9 @@ class Sampling(GenerationConstraints):
             device=device,
         )
         places = None if noise is None else iter(noise.to(device).unsqueeze(-1).unbind(2))
-        sample_init_state = getattr(model, "sample_init_state", None)
         drawn = roll_out(
             model,
-            model.init_state(memory, self.num_samples)
-            if sample_init_state is None
-            else sample_init_state(
-                memory,
-                self.num_samples,
-                generator,
-                None if noise is None else noise[:, 0, 0].tolist(),
-            ),
+            self._init_state(model, memory, generator, noise),
             lambda logits: self.draw(logits, generator, None if places is None else next(places)),
             processor,
             first=torch.full((images, self.num_samples), bos_id, device=device),
@@ -132,6 +124,20 @@ class Sampling(GenerationConstraints):
         )
         drawn = best_first(drawn)
         return drawn if self.num_captions is None else distinct(drawn, self.num_captions, pad_id)
+
+    def _init_state(
+        self,
+        model: StepModel,
+        memory: BatchMemory,
+        generator: torch.Generator | None,
+        noise: Tensor | None,
+    ) -> Any:
+        """Return the state before the first token; what is latent in a model is drawn a sample."""
+        sample_init_state = getattr(model, "sample_init_state", None)
+        if sample_init_state is None:
+            return model.init_state(memory, self.num_samples)
+        seeds = None if noise is None else noise[:, 0, 0].tolist()
+        return sample_init_state(memory, self.num_samples, generator, seeds)
 
     def draw(
         self,

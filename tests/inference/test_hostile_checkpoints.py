@@ -85,6 +85,8 @@ def shared_lists(levels: int) -> Any:
 NAMES = {
     "encoder is a shell command": ("model/encoder", RUN),
     "decoder is a shell command": ("model/decoder", {**RUN, "_partial_": True}),
+    "a decoder that is partly nothing": ("model/decoder/_partial_", None),
+    "an attention that is partly a text": ("model/attention/_partial_", "yes"),
     "attention is a shell command": ("model/attention", {**RUN, "_partial_": True}),
     "tags are a shell command": ("model/tags", {**RUN, "_partial_": True}),
     "decoding is a shell command": ("decoding", RUN),

@@ -111,7 +111,8 @@ def _is_key(key: str) -> bool:
 def explain_override(text: str) -> str:
     """Return the sentence for an override that cannot be read."""
     key, sign, value = text.partition("=")
-    text = text if text.isprintable() else repr(text)
+    if not text.isprintable():
+        return f"{text!r} cannot be read: it holds characters that cannot be printed"
     if not sign:
         return f"{text!r} cannot be read as an override: say KEY=VALUE, or GROUP=CHOICE"
     if not _is_key(key):

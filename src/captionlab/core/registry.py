@@ -271,6 +271,8 @@ def _require_directives(key: str, node: Mapping[str, Any]) -> None:
     for name in node:
         if name.startswith("_") and name.endswith("_") and name not in _DIRECTIVES:
             raise UserError(f"{key}.{name} cannot stand in a file: it would change what is called.")
+    if not isinstance(node.get("_partial_", False), bool):
+        raise UserError(f"{key}._partial_={node['_partial_']!r} is neither true nor false.")
 
 
 def _refusal(key: str, target: str, place: Place | None) -> str:

@@ -58,7 +58,11 @@ def claim_run_folder(
         place = Path(os.environ.get(FOLDER_VARIABLE, folder))
         if place != folder:
             on_change(str(place))
-        yield place
+        try:
+            yield place
+        finally:
+            # at the end alone: before, the first process may be about to put its lock there
+            _remove_empty(place, folder, is_chosen)
         return
     place, lock = _lock_free_folder(folder, is_chosen, resumes, is_job)
     if place != folder:
@@ -69,9 +73,14 @@ def claim_run_folder(
     finally:
         os.environ.pop(FOLDER_VARIABLE, None)
         _release(lock, place)
-        for empty in (place, folder) if is_chosen else (place, folder, folder.parent):
-            with suppress(OSError):
-                empty.rmdir()
+        _remove_empty(place, folder, is_chosen)
+
+
+def _remove_empty(place: Path, folder: Path, is_chosen: bool) -> None:
+    """Remove what Hydra made for a run that wrote nothing there."""
+    for empty in (place, folder) if is_chosen else (place, folder, folder.parent):
+        with suppress(OSError):
+            empty.rmdir()
 
 
 def _lock_free_folder(

@@ -5,20 +5,26 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from captionlab.config.check import LABELS
-from captionlab.config.instantiate import build_part, refusals
+from captionlab.config.instantiate import Factory, build_part, refusals
 from captionlab.core.errors import UserError
-from captionlab.core.targets import locate
 from captionlab.models.captioner import Captioner
+from captionlab.text.tokenizers import Tokenizer
 from captionlab.text.word_vectors import fill
 
+if TYPE_CHECKING:  # it imports Lightning, which a captioner does without
+    from captionlab.data import CaptionDataModule
+
 log = logging.getLogger("captionlab")
+
+Config = Mapping[str, Any]  # a node of a resolved configuration
 
 
 @dataclass(frozen=True)
@@ -34,62 +40,61 @@ class Sizes:
     words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tokenizer: Any) -> Sizes:
+    def of(cls, tokenizer: Tokenizer) -> Sizes:
         """Return the sizes of a tokenizer."""
         number = len(tokenizer)
         return cls(number, tokenizer.pad_id, tuple(tokenizer.decode([i]) for i in range(number)))
 
 
-def build_captioner(model: Mapping[str, Any], sizes: Sizes) -> Captioner:
+def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     """Return the captioner of a model's configuration.
 
-    Sizes that follow from another part enter here: the attention is told the decoder's width and
-    the memory's, the decoder is told the memory's width and the vocabulary.
+    Raises:
+        UserError: if a part refuses a value, or parts do not fit together.
     """
     encoder = build_part(model["encoder"], "model.encoder")
-    node = dict(model["decoder"])
-    embeddings = node.pop("embeddings", None)
-    decoder_builder = build_part(node, "model.decoder")
+    memory_dim: int = encoder.dim
+    decoder = _build_decoder(model, sizes, memory_dim)
+    tags = _build_tags(model, sizes, memory_dim)
+    if "_target_" in model:  # a class of the user's own
+        captioner = Factory[Captioner](_own_options(model, "model"), "model")
+        optional = {} if tags is None else {"tags": tags}
+        return captioner(encoder=encoder, decoder=decoder, **optional)
+    return Captioner(encoder, decoder, tags)
+
+
+def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
+    """Return the decoder, with an attention as wide as it, and word vectors where they are named."""
+    node = model["decoder"]
+    decoder = Factory[nn.Module](_own_options(node, "model.decoder"), "model.decoder")
     # a pretrained language model brings its width, and no attention asks for it
-    hidden = option(node, "hidden", 1)
+    hidden = node.get("hidden", 1)
     if hidden < 1:
         raise UserError(f"model.decoder.hidden={hidden} must be at least 1.")
-    attention_builder = build_part(model["attention"], "model.attention")
+    attention = Factory[nn.Module](model["attention"], "model.attention")
     # an AoA decoder refines the memory before anything attends to it
-    refines = getattr(locate(node["_target_"]), "refines_memory", False)
-    with refusals("model.attention"):
-        attention = attention_builder(
-            query_dim=hidden, memory_dim=hidden if refines else encoder.dim
-        )
-    with refusals("model.decoder"):
-        decoder = decoder_builder(
-            vocabulary_size=sizes.vocabulary_size,
-            pad_id=sizes.pad_id,
-            memory_dim=encoder.dim,
-            attention=attention,
-        )
-    if embeddings is not None:
+    refines_memory = getattr(decoder.target, "refines_memory", False)
+    built = decoder(
+        vocabulary_size=sizes.vocabulary_size,
+        pad_id=sizes.pad_id,
+        memory_dim=memory_dim,
+        attention=attention(query_dim=hidden, memory_dim=hidden if refines_memory else memory_dim),
+    )
+    if node.get("embeddings") is not None:
         with refusals("model.decoder"):
-            log.info("embeddings %s", fill(decoder.words.weight, str(embeddings), sizes.words))
-    parts = {"encoder": encoder, "decoder": decoder}
-    if model.get("tags"):
-        tags = build_part(model["tags"], "model.tags")
-        with refusals("model.tags"):
-            parts["tags"] = tags(words=sizes.words, memory_dim=encoder.dim)
-    # a user may name another class
-    captioner = locate(model["_target_"]) if "_target_" in model else Captioner
-    return captioner(**parts)
+            table = built.get_parameter("words.weight")
+            log.info("embeddings %s", fill(table, str(node["embeddings"]), sizes.words))
+    return built
 
 
-def option(node: Mapping[str, Any], name: str, otherwise: int) -> int:
-    """Return a node's option, its class's default, or ``otherwise`` where it has no such option."""
-    parameter = inspect.signature(locate(node["_target_"])).parameters.get(name)
-    if parameter is None or (name not in node and parameter.default is parameter.empty):
-        return otherwise
-    return int(node.get(name, parameter.default))
+def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | None:
+    if not model.get("tags"):
+        return None
+    tags = Factory[nn.Module](model["tags"], "model.tags")
+    return tags(words=sizes.words, memory_dim=memory_dim)
 
 
-def keep_architectures(model: dict[str, Any], captioner: Any) -> None:
+def keep_architectures(model: dict[str, Any], captioner: Captioner) -> None:
     """Write what a part from elsewhere is made of into the model's configuration.
 
     A checkpoint must rebuild it without the folder or the network it came from.
@@ -100,6 +105,16 @@ def keep_architectures(model: dict[str, Any], captioner: Any) -> None:
             model[part] = {**model[part], "architecture": architecture}
 
 
-def build_data(data: Mapping[str, Any], **runtime: Any) -> Any:
-    """Return the LightningDataModule of a data configuration; ``runtime`` values go before its own."""
-    return build_part({k: v for k, v in data.items() if k not in LABELS["data"]}, "data", **runtime)
+def build_data(data: Config, **runtime: object) -> CaptionDataModule:
+    """Return the data module of a data configuration; ``runtime`` values go before its own.
+
+    Raises:
+        UserError: if it, its source or another part of it refuses a value.
+    """
+    module: CaptionDataModule = build_part(_own_options(data, "data"), "data", **runtime)
+    return module
+
+
+def _own_options(node: Config, key: str) -> dict[str, Any]:
+    """Return a node without the keys that are there for others to refer to."""
+    return {name: value for name, value in node.items() if name not in LABELS[key]}

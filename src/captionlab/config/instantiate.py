@@ -1,14 +1,17 @@
-"""Build the object that a checked node of a configuration describes."""
+"""Build the object that a checked node of a configuration describes, at once or in two steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from hydra.utils import instantiate
 
 from captionlab.core.errors import UserError, first_line
+from captionlab.core.targets import locate
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 def build_part(node: Any, key: str = "", **runtime: Any) -> Any:
@@ -30,6 +33,26 @@ def build_part(node: Any, key: str = "", **runtime: Any) -> Any:
             while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
                 cause = cause.__cause__
             raise cause from None
+
+
+class Factory(Generic[T_co]):
+    """Builds a part from a checked node and from values that other parts own, once they are known.
+
+    ``target`` is the class that the node names.
+
+    Raises:
+        UserError: if a part inside the node refuses a value.
+    """
+
+    def __init__(self, node: Mapping[str, Any], key: str) -> None:
+        self.key = key
+        self.target: Callable[..., T_co] = locate(node["_target_"])
+        self._make: Callable[..., T_co] = build_part({**node, "_partial_": True}, key)
+
+    def __call__(self, **runtime: object) -> T_co:
+        """Return the part; UserError if its constructor refuses a value."""
+        with refusals(self.key):
+            return self._make(**runtime)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Sentences from a table: a grammar of weighted words and guarded patterns, read once, then run.
+"""Sentences from a table: a grammar of weighted words and guarded patterns.
 
 A table has two kinds of entries, and lines that begin with # are comments:
 
@@ -17,6 +17,8 @@ language defines. Quotes keep spaces at an end.
 
 A guard is atoms joined by "and", or by "or": a probability (a rule draws one number, at its first
 probability that is asked for), `variable=value/value`, or a condition; "not" turns one around.
+
+The table becomes Python functions, one an entry: walking it sentence by sentence takes twice as long.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from bisect import bisect
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from random import Random
+from typing import Any
 
 from captionlab.shapes.plan import Ground, Message
 
-Template = Callable[["Sentence"], str]
 Test = Callable[["Sentence"], bool]
 
 _NO_GROUND = Ground()
@@ -40,47 +42,41 @@ _WEIGHTED = re.compile(r"(.*) (\d+(?:\.\d+)?)")
 class Sentence:
     """A sentence in the making: its message, the noun at hand, and what rules have made so far."""
 
-    __slots__ = ("draw", "first", "made", "message", "noun", "random")
-
     def __init__(self, message: Message, rng: Random) -> None:
         self.message = message
+        self.ground = message.ground or _NO_GROUND
         self.random = rng.random
         self.made: dict[str, str] = {}
-        self.draw = -1.0  # the rule's number, negative where it has drawn none yet
         if message.nouns:
             self.noun = message.nouns[0]
             self.first = self.noun.objects[0]
 
-    @property
-    def background(self) -> Ground:
-        """What the message states about the background."""
-        return self.message.ground or _NO_GROUND
 
-
-VARIABLES: dict[str, Template] = {
-    "kind": lambda s: s.message.kind,
-    "value": lambda s: s.message.value,
-    "attribute": lambda s: str(getattr(s.first, s.message.value)),
-    "shape": lambda s: s.first.shape,
-    "color": lambda s: s.first.color,
-    "size": lambda s: s.first.size,
-    "texture": lambda s: s.first.texture,
-    "place": lambda s: s.noun.place,
-    "count": lambda s: str(len(s.noun.objects)),
-    "tone": lambda s: s.background.tone,
-    "ground": lambda s: s.background.color,
-    "pattern": lambda s: s.background.pattern,
+# expressions of a sentence s
+VARIABLES = {
+    "kind": "s.message.kind",
+    "value": "s.message.value",
+    "attribute": "getattr(s.first, s.message.value)",
+    "shape": "s.first.shape",
+    "color": "s.first.color",
+    "size": "s.first.size",
+    "texture": "s.first.texture",
+    "place": "s.noun.place",
+    "count": "str(len(s.noun.objects))",
+    "tone": "s.ground.tone",
+    "ground": "s.ground.color",
+    "pattern": "s.ground.pattern",
 }
-CONDITIONS: dict[str, Test] = {
-    "definite": lambda s: s.noun.definite,
-    "many": lambda s: len(s.noun.objects) > 1,
-    "shape": lambda s: "shape" in s.noun.attributes,
-    "color": lambda s: "color" in s.noun.attributes,
-    "size": lambda s: "size" in s.noun.attributes,
-    "texture": lambda s: "texture" in s.noun.attributes,
-    "ground": lambda s: s.message.ground is not None,
-    "tone": lambda s: s.background.tone != "",
-    "tint": lambda s: s.background.color != "",
+CONDITIONS = {
+    "definite": "s.noun.definite",
+    "many": "len(s.noun.objects) > 1",
+    "shape": "'shape' in s.noun.attributes",
+    "color": "'color' in s.noun.attributes",
+    "size": "'size' in s.noun.attributes",
+    "texture": "'texture' in s.noun.attributes",
+    "ground": "s.message.ground is not None",
+    "tone": "s.ground.tone",
+    "tint": "s.ground.color",
 }
 
 
@@ -104,171 +100,161 @@ class Grammar:
         conditions: Mapping[str, Test] | None = None,
     ) -> None:
         self.longest, self.spaced = longest, spaced
-        self._forms = dict(forms or {})
-        self._conditions = {**CONDITIONS, **(conditions or {})}
-        words, rules = _entries(table)
-        self._made = {name for lines in rules.values() for name, _ in map(_binding, lines) if name}
-        self._keys = {*words, *rules}
-        taken = {*self._keys, *VARIABLES, *self._conditions}
-        if doubled := (words.keys() & rules.keys()) | (taken & self._made):
-            raise AssertionError(f"two entries have one name: {sorted(doubled)}")
-        self._entries: dict[str, Template] = {
-            **{key: self._choice(alternatives) for key, alternatives in words.items()},
-            **{name: self._rule(lines) for name, lines in rules.items()},
-        }
+        self._write = _Compiler(table, forms or {}, conditions or {}).compile()
 
     def write(self, message: Message, rng: Random) -> str:
         """Return one sentence that says what the message says."""
-        return self._entries["sentence"](Sentence(message, rng))
+        return self._write(Sentence(message, rng))
 
     def length(self, text: str) -> int:
         """Return the number of a sentence's words, or of its characters with the punctuation."""
         return text.count(" ") + 1 if self.spaced else len(text)
 
-    def _choice(self, alternatives: list[tuple[str, float]]) -> Template:
+
+class _Compiler:
+    """Turns entries into functions of a sentence; methods return Python expressions of s."""
+
+    def __init__(
+        self,
+        table: str,
+        forms: Mapping[str, Callable[[str], str]],
+        conditions: Mapping[str, Test],
+    ) -> None:
+        self._words, self._rules = _entries(table)
+        self._keys = {
+            key: f"entry{number}" for number, key in enumerate((*self._words, *self._rules))
+        }
+        self._made = {n for lines in self._rules.values() for n, _ in map(_binding, lines) if n}
+        self._forms, self._conditions = forms, conditions
+        self._names: dict[str, Any] = {"bisect": bisect, "series": _series}
+        self._names |= {f"form_{name}": form for name, form in forms.items()}
+        self._tests = {name: f"test{number}(s)" for number, name in enumerate(conditions)}
+        self._names |= {f"test{i}": test for i, test in enumerate(conditions.values())}
+        taken = {*self._keys, *VARIABLES, *CONDITIONS, *conditions}
+        if doubled := (self._words.keys() & self._rules.keys()) | (taken & self._made):
+            raise AssertionError(f"two entries have one name: {sorted(doubled)}")
+
+    def compile(self) -> Callable[[Sentence], str]:
+        """Return the function of the entry "sentence"."""
+        source = [self._choice(key, *zip(*texts, strict=True)) for key, texts in self._words.items()]
+        source += [self._rule(name, lines) for name, lines in self._rules.items()]
+        source += [self._noun(rule) for rule in self._rules]
+        # the tables of this package, nothing from outside
+        exec("\n".join(source), self._names)  # noqa: S102
+        self._names["entries"] = {key: self._names[name] for key, name in self._keys.items()}
+        write: Callable[[Sentence], str] = self._names[self._keys["sentence"]]
+        return write
+
+    def _choice(self, key: str, texts: tuple[str, ...], weights: tuple[float, ...]) -> str:
         """Return a choice by weight; the draws are those of Random.choices."""
-        options = [self._template(text) for text, _ in alternatives]
-        bounds = list(accumulate(weight for _, weight in alternatives))
-        if len(options) == 1:
-            return options[0]
-        total, last = bounds[-1], len(options) - 1
-        return lambda s: options[bisect(bounds, s.random() * total, 0, last)](s)
+        name = self._keys[key]
+        if len(texts) == 1:
+            return f"def {name}(s): return {self._template(texts[0])}"
+        bounds = list(accumulate(weights))
+        self._names[f"{name}_bounds"] = bounds
+        place = f"bisect({name}_bounds, s.random() * {bounds[-1]!r}, 0, {len(texts) - 1})"
+        if not any("{" in text for text in texts):
+            return f"{name}_texts = {texts!r}\ndef {name}(s): return {name}_texts[{place}]"
+        options = ", ".join(f"lambda s: {self._template(text)}" for text in texts)
+        return f"{name}_texts = ({options},)\ndef {name}(s): return {name}_texts[{place}](s)"
 
-    def _rule(self, lines: list[str]) -> Template:
-        bindings = [(n, self._template(text)) for n, text in map(_binding, lines) if n]
-        branches: list[tuple[Test, Template]] = []
-        for line in (line for line in lines if not _binding(line)[0]):
-            guard, _, text = line[1:].partition(":") if line[0] == "?" else ("", "", line)
-            test = self._guard(guard.strip()) if guard else _always
-            branches.append((test, self._template(text.strip())))
+    def _rule(self, name: str, lines: list[str]) -> str:
+        source = [f"def {self._keys[name]}(s):", " made, draw = s.made, -1.0"]
+        for line in lines:
+            bound, text = _binding(line)
+            if bound:
+                source.append(f" made[{bound!r}] = {self._template(text)}")
+            elif line[0] == "?":
+                guard, _, text = line[1:].partition(":")
+                source.append(f" if {self._guard(guard)}: return {self._template(text.strip())}")
+            else:
+                source.append(f" return {self._template(line)}")
+        return "\n".join(source)
 
-        def branch(s: Sentence) -> str:
-            s.draw = -1.0
-            for test, template in branches:
-                if test(s):
-                    return template(s)
-            raise AssertionError(f"no line of {lines} holds")
+    def _noun(self, rule: str) -> str:
+        """Return a function that has a rule make one of the message's nouns."""
+        return (
+            f"def noun_{self._keys[rule]}(s, number):\n"
+            " before = s.noun, s.first\n"
+            " s.noun = s.message.nouns[number]\n"
+            " s.first = s.noun.objects[0]\n"
+            f" text = {self._keys[rule]}(s)\n"
+            " s.noun, s.first = before\n"
+            " return text"
+        )
 
-        def bound(s: Sentence) -> str:
-            for name, template in bindings:
-                s.made[name] = template(s)
-            return branch(s)
+    def _guard(self, text: str) -> str:
+        joint = " or " if " or " in text else " and "
+        return joint.join(self._atom(atom.strip()) for atom in text.split(joint))
 
-        if len(branches) == 1:
-            branch = branches[0][1]
-        return bound if bindings else branch
-
-    def _guard(self, text: str) -> Test:
-        if " or " in text:
-            tests = [self._atom(atom) for atom in text.split(" or ")]
-            return lambda s: any(test(s) for test in tests)
-        tests = [self._atom(atom) for atom in text.split(" and ")]
-        if len(tests) == 1:
-            return tests[0]
-        return lambda s: all(test(s) for test in tests)
-
-    def _atom(self, text: str) -> Test:
+    def _atom(self, text: str) -> str:
         if text.startswith("not "):
-            test = self._atom(text[4:])
-            return lambda s: not test(s)
+            return f"not ({self._atom(text[4:])})"
         if text[0] in ".0123456789":
-            return _below(float(text))
+            return f"(draw if draw >= 0 else (draw := s.random())) < {text}"
         name, equals, values = text.partition("=")
         if equals:
-            variable, allowed = self._variable(name), frozenset(values.split("/"))
-            return lambda s: variable(s) in allowed
+            return f"{self._variable(name)} in {tuple(values.split('/'))!r}"
         if text in self._made:
-            return lambda s: s.made.get(text, "") != ""
-        return self._conditions[text]
+            return f"s.made.get({text!r})"
+        return self._tests[text] if text in self._tests else CONDITIONS[text]
 
-    def _variable(self, name: str) -> Template:
-        return (lambda s: s.made[name]) if name in self._made else VARIABLES[name]
+    def _variable(self, name: str) -> str:
+        return f"s.made[{name!r}]" if name in self._made else VARIABLES[name]
 
-    def _template(self, text: str) -> Template:
+    def _template(self, text: str) -> str:
         if text[:1] == text[-1:] == '"':
             text = text[1:-1]
-        pieces = _REFERENCE.split(text)
         parts = [
-            self._reference(piece) if odd % 2 else _constant(piece)
-            for odd, piece in enumerate(pieces)
+            self._reference(piece) if odd % 2 else repr(piece)
+            for odd, piece in enumerate(_REFERENCE.split(text))
             if piece
         ]
-        if len(parts) == 1:
-            return parts[0]
-        return lambda s: "".join([part(s) for part in parts])
+        return " + ".join(parts) or "''"
 
-    def _reference(self, text: str) -> Template:
+    def _reference(self, text: str) -> str:
         name, _, form = text.partition(".")
         if name.isdecimal():
-            return self._noun(int(name), form or "phrase")
+            return f"noun_{self._keys[form or 'phrase']}(s, {name})"
         if form:
-            inflect, word = self._forms[form], self._reference(name)
-            return lambda s: inflect(word(s))
+            if form not in self._forms:
+                raise AssertionError(f"there is no form {form!r}: {text!r}")
+            return f"form_{form}({self._reference(name)})"
         if name in self._made:
-            return lambda s: s.made[name]
+            return f"s.made[{name!r}]"
         if name in ("nouns", "others"):
-            return self._series(name)
+            start, joint = (0, "and") if name == "nouns" else (1, "and others")
+            functions = ", ".join(self._keys[key] for key in ("phrase", "comma", joint))
+            return f"series(s, {start}, noun_{functions})"
         return self._entry(name)
 
-    def _entry(self, text: str) -> Template:
+    def _entry(self, text: str) -> str:
         """Return a word or rule by its key; a part of the key that begins with $ is a variable."""
-        parts = text.split(" ")
-        if not any(part[0] == "$" for part in parts):
-            if text not in self._keys:
-                raise AssertionError(f"there is no word, rule or name {text!r}")
-            return lambda s: self._entries[text](s)
-        variables = [
-            self._variable(part[1:]) if part[0] == "$" else _constant(part) for part in parts
-        ]
-        if len(variables) == 1:
-            only = variables[0]
-            return lambda s: self._entries[only(s)](s)
-        if len(variables) == 2 and parts[0][0] != "$":
-            prefix, last = f"{parts[0]} ", variables[1]
-            return lambda s: self._entries[prefix + last(s)](s)
-        return lambda s: self._entries[" ".join([variable(s) for variable in variables])](s)
-
-    def _noun(self, number: int, rule: str) -> Template:
-        def noun(s: Sentence) -> str:
-            before = s.noun, s.first
-            s.noun = s.message.nouns[number]
-            s.first = s.noun.objects[0]
-            text = self._entries[rule](s)
-            s.noun, s.first = before
-            return text
-
-        return noun
-
-    def _series(self, name: str) -> Template:
-        """Return "a, b and c", with the table's words "comma" and "and"."""
-        start, joint = (0, "and") if name == "nouns" else (1, "and others")
-        phrases = [self._noun(number, "phrase") for number in range(4)]
-
-        def series(s: Sentence) -> str:
-            texts = [phrase(s) for phrase in phrases[start : len(s.message.nouns)]]
-            if len(texts) == 1:
-                return texts[0]
-            comma = self._entries["comma"](s) if len(texts) > 2 else ""
-            return comma.join(texts[:-1]) + self._entries[joint](s) + texts[-1]
-
-        return series
+        if "$" in text:
+            parts = [
+                f"{{{self._variable(part[1:])}}}" if part[0] == "$" else part
+                for part in text.split(" ")
+            ]
+            return f'entries[f"{" ".join(parts)}"](s)'
+        if text not in self._keys:
+            raise AssertionError(f"there is no word, rule or name {text!r}")
+        texts = self._words.get(text, [])
+        return self._template(texts[0][0]) if len(texts) == 1 else f"{self._keys[text]}(s)"
 
 
-def _always(s: Sentence) -> bool:
-    return True
-
-
-def _constant(text: str) -> Template:
-    return lambda s: text
-
-
-def _below(threshold: float) -> Test:
-    def test(s: Sentence) -> bool:
-        if s.draw < 0:
-            s.draw = s.random()
-        return s.draw < threshold
-
-    return test
+def _series(
+    s: Sentence,
+    start: int,
+    noun: Callable[[Sentence, int], str],
+    comma: Callable[[Sentence], str],
+    joint: Callable[[Sentence], str],
+) -> str:
+    """Return the nouns from one on as "a, b and c"."""
+    texts = [noun(s, number) for number in range(start, len(s.message.nouns))]
+    if len(texts) == 1:
+        return texts[0]
+    before = texts[0] if len(texts) == 2 else comma(s).join(texts[:-1])
+    return f"{before}{joint(s)}{texts[-1]}"
 
 
 def _binding(line: str) -> tuple[str, str]:

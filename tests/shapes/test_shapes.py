@@ -114,7 +114,7 @@ def test_records_travel_to_worker_processes(source):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"language": "de"}, "language='de'"),
+        ({"language": "nl"}, "language='nl'"),
         ({"train_size": 0}, "train_size=0"),
         ({"test_size": 2.5}, "test_size=2.5"),
         ({"image_size": 8}, "image_size=8"),

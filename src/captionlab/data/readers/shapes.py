@@ -10,12 +10,11 @@ from typing import overload
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.records import CaptionRecord
-from captionlab.shapes.chinese import chinese
 from captionlab.shapes.draw import LEAST_SIZE, draw
-from captionlab.shapes.english import english
 from captionlab.shapes.plan import plan
 from captionlab.shapes.scene import Background, Scene, SceneObject, sample_scene
 from captionlab.shapes.truth import is_true
+from captionlab.shapes.write import LANGUAGES, grammar
 
 __all__ = [
     "Background",
@@ -28,22 +27,19 @@ __all__ = [
     "sample_scene",
 ]
 
-_SPEAKERS = {"en": english, "zh": chinese}
 _UNSEEN = "test_unseen"
-_LONGEST = {"en": 16, "zh": 32}  # words; characters, punctuation included
 _MOST_CAPTIONS = 20
 
 
 def captions(scene: Scene, rng: Random, n: int = 5, language: str = "en") -> tuple[str, ...]:
     """Return n different sentences that are true of the scene, of moderate length."""
-    speak, longest = _SPEAKERS[language], _LONGEST[language]
-    found: dict[str, None] = {}
-    while len(found) < n:
-        text = speak(plan(scene, rng), rng)
-        length = len(text) if language == "zh" else text.count(" ") + 1
-        if length <= longest:
-            found[text] = None
-    return tuple(found)
+    writer = grammar(language)
+    texts: dict[str, None] = {}
+    while len(texts) < n:
+        text = writer.write(plan(scene, rng), rng)
+        if writer.length(text) <= writer.longest:
+            texts[text] = None
+    return tuple(texts)
 
 
 class Shapes:
@@ -66,9 +62,10 @@ class Shapes:
         image_size: int = 64,
         captions_per_image: int = 5,
     ) -> None:
-        if language not in _SPEAKERS:
-            hint = did_you_mean(str(language), _SPEAKERS)
-            raise UserError(f"language={language!r}: the built-in data speak en and zh; {hint}")
+        if language not in LANGUAGES:
+            hint = did_you_mean(str(language), LANGUAGES)
+            known = f"{', '.join(LANGUAGES[:-1])} and {LANGUAGES[-1]}"
+            raise UserError(f"language={language!r}: the built-in data speak {known}; {hint}")
         _whole("seed", seed, -(2**63), 2**63 - 1)
         for name, size in (
             ("train_size", train_size),

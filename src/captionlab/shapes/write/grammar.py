@@ -136,7 +136,9 @@ class _Compiler:
 
     def compile(self) -> Callable[[Sentence], str]:
         """Return the function of the entry "sentence"."""
-        source = [self._choice(key, *zip(*texts, strict=True)) for key, texts in self._words.items()]
+        source = [
+            self._choice(key, *zip(*texts, strict=True)) for key, texts in self._words.items()
+        ]
         source += [self._rule(name, lines) for name, lines in self._rules.items()]
         source += [self._noun(rule) for rule in self._rules]
         # the tables of this package, nothing from outside

@@ -63,9 +63,9 @@ def test_a_new_module_must_be_given_its_place(tmp_path):
     assert "captionlab.newcomer" in result.stdout
 
 
-@pytest.mark.parametrize("door", ["train", "captionlab", "captionlab.cli.main"])
-def test_a_door_opens_without_the_heavy_libraries(door):
-    code = f"import sys, {door}; print(*({HEAVY} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["train", "captionlab", "captionlab.cli.main"])
+def test_a_command_starts_without_the_heavy_libraries(module):
+    code = f"import sys, {module}; print(*({HEAVY} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from captionlab.cli import main as cli
 from captionlab.cli.hydra_main import explained_errors
-from captionlab.cli.streams import Lasting, has_reader, prepare_streams
+from captionlab.cli.streams import LastingWriter, has_reader, prepare_streams
 from tests_support import HANG
 
 ODD = "狗 …─é \udcff"
@@ -116,9 +116,9 @@ def test_a_pipe_that_does_not_wait_gets_everything():
 
     reader = threading.Thread(target=read)
     reader.start()
-    with Lasting(writing, "w") as raw:
+    with LastingWriter(writing, "w") as raw:
         assert raw.write(b"x" * 1_000_000) == 1_000_000
-        assert raw.lost is None
+        assert raw.error is None
     reader.join()
     assert len(got[0]) == 1_000_000
 
@@ -152,7 +152,7 @@ def test_predict_stops_when_nobody_reads_it(finished_run: Path, tmp_path: Path, 
     captioned = []
     original = module._write
     monkeypatch.setattr(module, "_write", lambda *a: (captioned.append(a), original(*a)))
-    with io.TextIOWrapper(io.BufferedWriter(Lasting(writing, "w"))) as stdout:
+    with io.TextIOWrapper(io.BufferedWriter(LastingWriter(writing, "w"))) as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         checkpoint = str(finished_run / "checkpoints" / "best.ckpt")
         assert module.predict(checkpoint, [str(tmp_path)], batch_size=2) == 0

@@ -19,7 +19,7 @@ from captionlab.data.features.store import FeatureStore, write_store
 from captionlab.data.records import CaptionRecord
 from captionlab.metrics.bootstrap import Statistic, intervals
 from captionlab.metrics.statistics_file import StatisticsFile, write_statistics
-from captionlab.runs.comparison import read_run
+from captionlab.runs.run import read_run
 from captionlab.runs.run_files import read_captions, read_references
 from captionlab.text.word_vectors import read_word_vectors
 from fuzz_support import changed, cuts, ends_well

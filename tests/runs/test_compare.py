@@ -22,14 +22,14 @@ from captionlab.inference.checkpoints import read_checkpoint
 from captionlab.metrics.bootstrap import Statistic
 from captionlab.metrics.statistics_file import write_statistics
 from captionlab.runs.comparison import (
-    full_name,
-    grouped,
-    paired,
-    ranked,
-    read_runs,
-    telling,
-    titled,
+    distinguishing_keys,
+    full_metric_name,
+    group_runs,
+    paired_difference,
+    rank_groups,
+    setting_titles,
 )
+from captionlab.runs.run import read_runs
 from tests_support import HANG
 
 IMAGES = 200
@@ -96,9 +96,9 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_runs_of_other_seeds_are_one_row_and_the_best_comes_first(sweep):
     runs = read_runs([sweep])
-    metric = full_name("cider", runs)
+    metric = full_metric_name("cider", runs)
     assert metric == "test/cider"
-    rows = ranked(grouped(runs), metric)
+    rows = rank_groups(group_runs(runs), metric)
     assert [len(row.runs) for row in rows] == [2, 2, 2, 1]
     values = [json.loads((sweep / f"a{s}" / "results.json").read_text()) for s in (1, 2)]
     last = next(row for row in rows if row.runs[0].path.name == "a1")
@@ -109,39 +109,39 @@ def test_runs_of_other_seeds_are_one_row_and_the_best_comes_first(sweep):
     )
     assert rows[-1].mean(metric) is None
     # one name tells the models apart, the rate tells two of them; widths say the name again
-    keys = telling(rows)
+    keys = distinguishing_keys(rows)
     assert keys == ["model.name", "optimizer.lr"]
-    assert titled(keys) == {"model.name": "model", "optimizer.lr": "lr"}
-    assert [row.runs[0].path.name for row in ranked(rows, "test/loss")][-2:] == ["a1", "half"]
+    assert setting_titles(keys) == {"model.name": "model", "optimizer.lr": "lr"}
+    assert [row.runs[0].path.name for row in rank_groups(rows, "test/loss")][-2:] == ["a1", "half"]
 
 
 def test_a_clear_difference_is_told_from_noise(sweep):
     runs = read_runs([sweep])
-    rows = {row.runs[0].path.name: row for row in grouped(runs)}
-    clear = paired(rows["a1"], rows["b1"], "test/cider")
+    rows = {row.runs[0].path.name: row for row in group_runs(runs)}
+    clear = paired_difference(rows["a1"], rows["b1"], "test/cider")
     assert clear.value == pytest.approx(-0.3, abs=0.02)
     assert clear.certain
     assert clear.low < clear.value < clear.high
-    open_ = paired(rows["b1"], rows["c1"], "test/cider")
+    open_ = paired_difference(rows["b1"], rows["c1"], "test/cider")
     assert not open_.certain
-    assert paired(rows["half"], rows["b1"], "test/cider") is None
-    assert paired(rows["a1"], rows["b1"], "val/cider") is None
+    assert paired_difference(rows["half"], rows["b1"], "test/cider") is None
+    assert paired_difference(rows["a1"], rows["b1"], "val/cider") is None
 
 
 def test_images_that_differ_are_not_paired(sweep, tmp_path):
     runs = read_runs([sweep])
-    rows = {row.runs[0].path.name: row for row in grouped(runs)}
+    rows = {row.runs[0].path.name: row for row in group_runs(runs)}
     write_statistics(
         sweep / "a1" / "statistics.npz", ["other"], {"cider": Statistic(np.ones((1, 1)))}
     )
-    assert paired(rows["a1"], rows["b1"], "test/cider") is None
+    assert paired_difference(rows["a1"], rows["b1"], "test/cider") is None
 
 
 def test_an_unfinished_run_shows_its_best_epoch(sweep):
     run = read_runs([sweep / "half"])[0]
     assert not run.finished
     assert run.scores == {"val/cider": 1.0, "val/loss": 2.0}
-    assert (run.epochs, run.planned, run.seconds) == (2, 3, 15.0)
+    assert (run.epochs, run.max_epochs, run.seconds) == (2, 3, 15.0)
 
 
 def test_the_best_epoch_is_the_one_that_the_run_kept(tmp_path):
@@ -190,10 +190,10 @@ def test_the_csv_has_one_line_a_run(sweep, tmp_path, capsys):
 
 
 def test_what_is_averaged_over_can_be_chosen(sweep):
-    rows = grouped(read_runs([sweep]), ["seed", "optimizer.lr"])
+    rows = group_runs(read_runs([sweep]), ["seed", "optimizer.lr"])
     assert sorted(len(row.runs) for row in rows) == [1, 2, 4]
     with pytest.raises(UserError, match=r"--over optimizer\.rate: no run has such a setting; did"):
-        grouped(read_runs([sweep]), ["optimizer.rate"])
+        group_runs(read_runs([sweep]), ["optimizer.rate"])
 
 
 def test_files_are_written_before_the_table_is_printed(sweep, tmp_path, monkeypatch):
@@ -221,7 +221,7 @@ def test_what_cannot_be_compared_is_said(sweep, tmp_path):
     with pytest.raises(UserError, match="empty holds no run"):
         read_runs([tmp_path / "empty"])
     with pytest.raises(UserError, match="no run has such a score; did you mean 'cider'"):
-        full_name("cidre", read_runs([sweep]))
+        full_metric_name("cidre", read_runs([sweep]))
     (sweep / "a1" / "config.yaml").write_text("a: [")
     with pytest.raises(UserError, match=r"config\.yaml is no YAML"):
         read_runs([sweep])
@@ -291,7 +291,7 @@ def test_runs_that_differ_in_data_are_told_and_a_strangers_text_stays_text(sweep
 
 def test_the_work_grows_with_the_runs_and_not_with_their_square(tmp_path, capsys, monkeypatch):
     calls: Counter[str] = Counter()
-    for module, name in (("runs.comparison", "read_run"), ("cli.compare", "paired")):
+    for module, name in (("runs.run", "read_run"), ("cli.compare", "paired_difference")):
         module = sys.modules[f"captionlab.{module}"]
         before = getattr(module, name)
         monkeypatch.setattr(
@@ -300,7 +300,7 @@ def test_the_work_grows_with_the_runs_and_not_with_their_square(tmp_path, capsys
     for number in range(100):
         write_run(tmp_path / f"{number}", seed=number % 5, rate=1e-3 * (1 + number // 5))
     assert compare([str(tmp_path)]) == 0
-    assert calls == {"read_run": 100, "paired": 19}
+    assert calls == {"read_run": 100, "paired_difference": 19}
     assert "100 runs" in capsys.readouterr().out
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from captionlab.core.errors import UserError
-from captionlab.runs.comparison import read_run
 from captionlab.runs.evaluation_folder import difference
+from captionlab.runs.run import read_run
 from captionlab.runs.run_files import read_captions, read_references, read_results
 from captionlab.sweeps.jobs import read_score, require_same
 from captionlab.training.loggers.table import read_table

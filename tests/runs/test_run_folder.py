@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands_support import SMALL, run_train
 
 from captionlab.core.errors import UserError
-from captionlab.runs.run_folder import LOCK, claim_run_folder, holds_run, is_first_process, new_folder
+from captionlab.runs.run_folder import (
+    LOCK,
+    claim_run_folder,
+    holds_run,
+    is_first_process,
+    new_folder,
+)
+from commands_support import SMALL, run_train
 
 RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK", "LOCAL_RANK")
 CLAIM = """

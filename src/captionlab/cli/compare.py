@@ -7,7 +7,6 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,16 +17,16 @@ from captionlab.evaluation.report import write_text
 from captionlab.metrics.bootstrap import Difference
 from captionlab.runs.comparison import (
     Group,
-    beside,
-    full_name,
-    grouped,
-    paired,
-    ranked,
-    read_runs,
-    said,
-    telling,
-    titled,
+    companion_metrics,
+    distinguishing_keys,
+    format_value,
+    full_metric_name,
+    group_runs,
+    paired_difference,
+    rank_groups,
+    setting_titles,
 )
+from captionlab.runs.run import Run, read_runs
 
 
 def compare(
@@ -52,9 +51,12 @@ def compare(
         if file:
             require_file_place(file, option, new_folder=True)
     runs = read_runs(paths)
-    metric = full_name(by, runs)
-    groups = ranked(grouped(runs, over), metric)
-    gaps = [None if group is groups[0] else paired(group, groups[0], metric) for group in groups]
+    metric = full_metric_name(by, runs)
+    groups = rank_groups(group_runs(runs, over), metric)
+    gaps = [
+        None if group is groups[0] else paired_difference(group, groups[0], metric)
+        for group in groups
+    ]
     # files first: they must be there whatever becomes of the terminal
     if table:
         write_text(Path(table), as_csv(groups, metric, gaps))
@@ -73,8 +75,8 @@ def compare(
 def show(groups: Sequence[Group], metric: str, gaps: Sequence[Difference | None]) -> None:
     """Print the table on the terminal."""
     runs = [run for group in groups for run in group.runs]
-    keys = titled(telling(groups))
-    more = beside(groups, metric)
+    keys = setting_titles(distinguishing_keys(groups))
+    more = companion_metrics(groups, metric)
     several = any(len(group.runs) > 1 for group in groups)
     table = Table(title=f"{len(runs)} runs by {metric}", caption=legend(gaps, several))
     table.add_column("")
@@ -89,7 +91,7 @@ def show(groups: Sequence[Group], metric: str, gaps: Sequence[Difference | None]
         table.add_column("runs", justify="right")
     for place, (group, gap) in enumerate(zip(groups, gaps, strict=True)):
         best = place == 0 and group.mean(metric) is not None
-        names = [escape(said(group.settings[key])) for key in keys] or [
+        names = [escape(format_value(group.settings[key])) for key in keys] or [
             escape(str(group.runs[0].path))
         ]
         cells = ["*" if best else "", *names, number(group, metric), gap_cell(gap)]
@@ -133,7 +135,7 @@ def gap_cell(gap: Difference | None) -> str:
 def progress(group: Group) -> str:
     """Return how far the runs have come."""
     done = min(run.epochs for run in group.runs)
-    planned = group.runs[0].planned
+    planned = group.runs[0].max_epochs
     unfinished = sum(not run.finished for run in group.runs)
     if not unfinished:
         return str(done)
@@ -161,7 +163,7 @@ def as_csv(groups: Sequence[Group], metric: str, gaps: Sequence[Difference | Non
     return buffer.getvalue()
 
 
-def differs(key: str, runs: Sequence[Any]) -> bool:
+def differs(key: str, runs: Sequence[Run]) -> bool:
     """Return whether runs have different values of a setting."""
     first = runs[0].config.get(key)
     return any(run.config.get(key) != first for run in runs)

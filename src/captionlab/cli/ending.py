@@ -28,12 +28,12 @@ def exit_with_own_status() -> Iterator[None]:
     status = 0
     try:
         yield
-    except SystemExit as left:
+    except SystemExit as error:
         if not _has_group():
             raise
-        status = left.code if isinstance(left.code, int) else int(left.code is not None)
-        if isinstance(left.code, str):
-            print(left.code, file=sys.stderr)
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
     except BaseException:
         if not _has_group():
             raise

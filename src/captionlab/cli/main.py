@@ -19,68 +19,23 @@ Commands = Any
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, with 2 for wrong input, with 1 for anything else."""
-    prepare_streams()  # before the parser speaks
+    prepare_streams()  # before the parser prints
     debug = debugging()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
         # a fresh process: Lightning starts its other processes by running this command line again
-        door = [sys.executable, "-m", "captionlab.cli.hydra_main", *arguments[1:]]
-        os.execv(sys.executable, door)  # noqa: S606 - this very Python
-    known = parser().parse_args(arguments)
+        command = [sys.executable, "-m", "captionlab.cli.hydra_main", *arguments[1:]]
+        os.execv(sys.executable, command)  # noqa: S606 - this very Python
+    options = parser().parse_args(arguments)
     with exit_with_own_status():
         with explained_errors(debug):
-            status = run(known)
+            status: int = options.run(options)
             require_written()
         sys.exit(status)
 
 
-def run(known: argparse.Namespace) -> int:
-    """Run a parsed command and return its exit status; imports only what it needs."""
-    if known.command == "extract":
-        from captionlab.cli.extract import extract
-
-        return extract(known.overrides)
-    if known.command == "models":
-        from captionlab.cli.models import models
-
-        return models()
-    if known.command == "evaluate":
-        from captionlab.cli.evaluate import evaluate
-
-        return evaluate(
-            known.checkpoint,
-            known.overrides,
-            out=known.out,
-            others=known.others,
-            trust=known.trust,
-        )
-    if known.command == "compare":
-        from captionlab.cli.compare import compare
-
-        return compare(
-            known.runs,
-            by=known.by,
-            over=known.over,
-            page=known.html,
-            table=known.csv,
-            trust=known.trust,
-        )
-    from captionlab.cli.predict import predict
-
-    return predict(
-        known.checkpoint,
-        known.paths,
-        out=known.out,
-        batch_size=known.batch_size,
-        device=known.device,
-        overrides=known.set,
-        others=known.others,
-        trust=known.trust,
-    )
-
-
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line; ``run`` of what it parses is the command."""
     top = argparse.ArgumentParser(
         prog="captionlab", description="Train image captioners, score them, caption photos."
     )
@@ -89,38 +44,99 @@ def parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", help="show the traceback of an error (any command)"
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
     commands.add_parser(
         "train",
         help="train a captioner (all arguments go to Hydra; captionlab train --help)",
         add_help=False,
     )
-
-    commands.add_parser(
+    models = commands.add_parser(
         "models", help="list every preset: its parts, size, paper, published result"
     )
-
+    models.set_defaults(run=_run_models)
     _extract(commands)
     compare = _compare(commands)
     evaluate, predict = _evaluate(commands), _predict(commands)
     for command in (evaluate, predict):
-        command.add_argument(
-            "--with",
-            nargs="+",
-            default=[],
-            dest="others",
-            metavar="CKPT",
-            help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
-        )
+        _add_ensemble(command)
     for command in (evaluate, predict, compare):
-        command.add_argument(
-            "--trust",
-            nargs="+",
-            default=[],
-            metavar="NAME",
-            help="classes of your own, or their package, that a file may name: my_package",
-        )
+        _add_trust(command)
     return top
+
+
+def _add_ensemble(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--with",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="CKPT",
+        help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+    )
+
+
+def _add_trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="classes of your own, or their package, that a file may name: my_package",
+    )
+
+
+# --- each command imports only what it needs, when it runs ------------------------------------------
+
+
+def _run_models(options: argparse.Namespace) -> int:
+    from captionlab.cli.models import models
+
+    return models()
+
+
+def _run_extract(options: argparse.Namespace) -> int:
+    from captionlab.cli.extract import extract
+
+    return extract(options.overrides)
+
+
+def _run_evaluate(options: argparse.Namespace) -> int:
+    from captionlab.cli.evaluate import evaluate
+
+    return evaluate(
+        options.checkpoint,
+        options.overrides,
+        out=options.out,
+        others=options.others,
+        trust=options.trust,
+    )
+
+
+def _run_compare(options: argparse.Namespace) -> int:
+    from captionlab.cli.compare import compare
+
+    return compare(
+        options.runs,
+        by=options.by,
+        over=options.over,
+        page=options.html,
+        table=options.csv,
+        trust=options.trust,
+    )
+
+
+def _run_predict(options: argparse.Namespace) -> int:
+    from captionlab.cli.predict import predict
+
+    return predict(
+        options.checkpoint,
+        options.paths,
+        out=options.out,
+        batch_size=options.batch_size,
+        device=options.device,
+        overrides=options.set,
+        others=options.others,
+        trust=options.trust,
+    )
 
 
 def _extract(commands: Commands) -> None:
@@ -129,6 +145,7 @@ def _extract(commands: Commands) -> None:
         help="store what an encoder sees, to train from it",
         description="Write the encoder's memory of every image; train from it with data.features=FOLDER.",
     )
+    extract.set_defaults(run=_run_extract)
     extract.add_argument(
         "overrides",
         nargs="+",
@@ -143,6 +160,7 @@ def _compare(commands: Commands) -> argparse.ArgumentParser:
         help="put runs side by side",
         description="Print runs, the best one first, each against the best; write a page of them.",
     )
+    compare.set_defaults(run=_run_compare)
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders of them")
     compare.add_argument(
         "--by", default="cider", metavar="SCORE", help="cider, truth, val/loss ... (cider)"
@@ -165,6 +183,7 @@ def _evaluate(commands: Commands) -> argparse.ArgumentParser:
         help="score a checkpoint on a split",
         description="Score a checkpoint on a split and write results.json, captions.json and gallery.html.",
     )
+    evaluate.set_defaults(run=_run_evaluate)
     evaluate.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
     evaluate.add_argument(
         "overrides",
@@ -184,6 +203,7 @@ def _predict(commands: Commands) -> argparse.ArgumentParser:
         help="caption photos",
         description="Caption photos and folders of photos; one line each, or JSON lines with --out.",
     )
+    predict.set_defaults(run=_run_predict)
     predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     predict.add_argument(

@@ -11,36 +11,36 @@ from typing import Any
 
 from captionlab.core.errors import UserError
 
-# how a pipe, a socket or a terminal says that its reader has left
-LEFT = {errno.EPIPE, errno.ECONNRESET, errno.EIO}
+# how a pipe, a socket or a terminal reports that its reader has left
+READER_LEFT = {errno.EPIPE, errno.ECONNRESET, errno.EIO}
 
 
-class Lasting(io.FileIO):
+class LastingWriter(io.FileIO):
     """A descriptor that never raises when it is written: from the first failure on it takes nothing.
 
-    A run must not lose its results because of what it says on the way. ``lost`` is that failure.
+    A run must not lose its results because of what it says on the way. ``error`` is that failure.
     """
 
-    lost: OSError | None = None
+    error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         """Write what can be written; return as if everything was."""
-        left = memoryview(data).cast("B")
-        while left and self.lost is None:
+        remaining = memoryview(data).cast("B")
+        while remaining and self.error is None:
             try:
-                done = super().write(left)
+                written = super().write(remaining)
             except OSError as error:
-                self.lost = error
+                self.error = error
             else:
-                if done is None:  # another program made this pipe one that does not wait
+                if written is None:  # another program made this pipe one that does not wait
                     os.set_blocking(self.fileno(), True)
-                left = left[done or 0 :]
+                remaining = remaining[written or 0 :]
         return memoryview(data).nbytes
 
     @property
-    def left(self) -> bool:
+    def reader_left(self) -> bool:
         """Whether there was a reader, who is gone: ``command | head -1``, a closed terminal."""
-        if self.lost is None or self.lost.errno not in LEFT:
+        if self.error is None or self.error.errno not in READER_LEFT:
             return False
         return not stat.S_ISREG(os.fstat(self.fileno()).st_mode)  # a broken disk says EIO too
 
@@ -55,7 +55,7 @@ def prepare_streams() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             if stream is getattr(sys, f"__{name}__") and _is_plain_file(stream):
-                stream = _lasting(stream)
+                stream = _as_lasting(stream)
                 setattr(sys, name, stream)
                 setattr(sys, f"__{name}__", stream)
             stream.reconfigure(errors="backslashreplace")
@@ -64,7 +64,7 @@ def prepare_streams() -> None:
 def has_reader() -> bool:
     """Return whether anybody still reads stdout."""
     raw = _raw(sys.stdout)
-    return not (isinstance(raw, Lasting) and raw.left)
+    return not (isinstance(raw, LastingWriter) and raw.reader_left)
 
 
 def require_written() -> None:
@@ -77,9 +77,9 @@ def require_written() -> None:
         return
     sys.stdout.flush()
     raw = _raw(sys.stdout)
-    if isinstance(raw, Lasting) and raw.lost is not None and not raw.left:
+    if isinstance(raw, LastingWriter) and raw.error is not None and not raw.reader_left:
         raise UserError(
-            f"what this command prints could not be written ({raw.lost.strerror}): make room where "
+            f"what this command prints could not be written ({raw.error.strerror}): make room where "
             "stdout goes"
         )
 
@@ -114,8 +114,8 @@ def _is_plain_file(stream: io.TextIOWrapper) -> bool:
     return type(_raw(stream)) is io.FileIO
 
 
-def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    raw: Any = Lasting(stream.fileno(), "w", closefd=False)
+def _as_lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    raw: Any = LastingWriter(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),  # python -u buffers nothing
         encoding=stream.encoding,

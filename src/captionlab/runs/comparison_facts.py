@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from captionlab.runs.comparison import CAPTIONS, Run
 from captionlab.data.summary import origin
 from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.runs.run import CAPTIONS, Run
 
-MOST = 3  # different values that the heading tells; the table of runs tells them all
+MAX_SHOWN = 3  # different values that the heading tells; the table of runs tells them all
 
 
 def run_facts(run: Run, metric: str) -> dict[str, str]:
@@ -22,12 +22,12 @@ def run_facts(run: Run, metric: str) -> dict[str, str]:
 
 
 def page_facts(
-    runs: Sequence[Run], told: Sequence[Mapping[str, str]], metric: str
+    runs: Sequence[Run], facts_by_run: Sequence[Mapping[str, str]], metric: str
 ) -> dict[str, str]:
     """Return the ``run_facts`` of all runs for a heading: what they share, or how many differ."""
-    facts = {name: _joined([one[name] for one in told]) for name in ("data", "decoding")}
+    facts = {name: _joined([one[name] for one in facts_by_run]) for name in ("data", "decoding")}
     if len(runs) == 1:
-        facts["checkpoint"] = told[0]["checkpoint"]
+        facts["checkpoint"] = facts_by_run[0]["checkpoint"]
     else:
         facts["checkpoint"] = "the best one of each run: see the runs below"
     split = metric.partition("/")[0]
@@ -39,7 +39,7 @@ def page_facts(
 
 def _joined(values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
-    if len(different) > MOST:
+    if len(different) > MAX_SHOWN:
         return f"{len(different)} different ones: see the runs below"
     return "; ".join(different)
 
@@ -71,8 +71,8 @@ def _captioned(run: Run) -> str:
 
 def _checkpoint(run: Run) -> str:
     file = run.path / "checkpoints" / "best.ckpt"
-    if run.best is None:
+    if run.best_epoch is None:
         return f"{file.absolute()} (epoch not told)" if file.exists() else "none"
     if file.exists():
-        return told_checkpoint([(file, run.best + 1)])
-    return f"that of epoch {run.best + 1}, which is not there any more"
+        return told_checkpoint([(file, run.best_epoch + 1)])
+    return f"that of epoch {run.best_epoch + 1}, which is not there any more"

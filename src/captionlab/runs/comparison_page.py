@@ -12,21 +12,28 @@ from typing import Any
 
 from PIL import Image
 
-from captionlab.runs.comparison import Group, Run, beside, read_config, said, telling, titled
-from captionlab.runs.comparison_facts import page_facts, run_facts
-from captionlab.runs.run_files import read_references
 from captionlab.build import build_data
-from captionlab.data.dataset import read_record_image
-from captionlab.data.images.files import BrokenImage
+from captionlab.config.check import check
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing
-from captionlab.metrics.bootstrap import Difference
 from captionlab.core.registry import require_allowed
-from captionlab.config.check import check
+from captionlab.data.dataset import read_record_image
+from captionlab.data.images.files import BrokenImage
 from captionlab.evaluation.gallery import fact_list, photo
+from captionlab.metrics.bootstrap import Difference
+from captionlab.runs.comparison import (
+    Group,
+    companion_metrics,
+    distinguishing_keys,
+    format_value,
+    setting_titles,
+)
+from captionlab.runs.comparison_facts import page_facts, run_facts
+from captionlab.runs.run import Run, read_config
+from captionlab.runs.run_files import read_references
 
-CELLS = 40_000  # captions on a page: more make it slow to open
-PICTURES = 60  # images shown with their picture, those where the runs differ most
+MAX_CAPTIONS = 40_000  # captions on a page: more make it slow to open
+MAX_PICTURES = 60  # images shown with their picture, those where the runs differ most
 
 
 def write_page(
@@ -40,14 +47,16 @@ def write_page(
 
     ``trust``: classes, or packages of your own, that read the runs' data.
     """
-    keys = telling(groups)
+    keys = distinguishing_keys(groups)
     runs = [run for group in groups for run in group.runs]
-    told = {run.path: run_facts(run, metric) for run in runs}
+    facts_by_run = {run.path: run_facts(run, metric) for run in runs}
     data = {
         "metric": metric,
-        "keys": [[key, title] for key, title in titled(keys).items()],
-        "scores": [metric, *beside(groups, metric, every=True)],
-        "rows": [row(group, gap, keys, told) for group, gap in zip(groups, gaps, strict=True)],
+        "keys": [[key, title] for key, title in setting_titles(keys).items()],
+        "scores": [metric, *companion_metrics(groups, metric, all_of_split=True)],
+        "rows": [
+            row(group, gap, keys, facts_by_run) for group, gap in zip(groups, gaps, strict=True)
+        ],
         "images": images(groups, trust),
     }
     template = Template(
@@ -55,7 +64,7 @@ def write_page(
     )
     # "<" could end the script element
     content = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    facts = page_facts(runs, list(told.values()), metric)
+    facts = page_facts(runs, list(facts_by_run.values()), metric)
     names = {run.config.get("data.name") for run in runs}
     name = f" on {names.pop()}" if len(names) == 1 and None not in names else ""
     page = template.substitute(
@@ -72,20 +81,20 @@ def row(
     group: Group,
     gap: Difference | None,
     keys: Sequence[str],
-    told: Mapping[Path, Mapping[str, str]],
+    facts: Mapping[Path, Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Return what the page knows of a group; ``told``: the ``run_facts`` of each run, by its path."""
-    words = [said(group.settings[key]) for key in keys if group.settings[key] is not None]
+    """Return what the page knows of a group; ``facts``: the ``run_facts`` of each run, by its path."""
+    values = [format_value(group.settings[k]) for k in keys if group.settings[k] is not None]
     names = sorted({name for run in group.runs for name in run.scores})
     return {
-        "label": " · ".join(words) or str(group.runs[0].path),
-        "settings": {key: plain(group.settings[key]) for key in keys},
+        "label": " · ".join(values) or str(group.runs[0].path),
+        "settings": {key: sortable_value(group.settings[key]) for key in keys},
         "scores": {name: [group.mean(name), group.spread(name)] for name in names},
         "gap": None if gap is None else [gap.value, gap.low, gap.high],
         "runs": [
             {
                 "path": str(run.path),
-                "facts": told[run.path],
+                "facts": facts[run.path],
                 "finished": run.finished,
                 "seconds": run.seconds,
                 "epochs": run.epochs,
@@ -96,9 +105,9 @@ def row(
     }
 
 
-def plain(value: Any) -> Any:
+def sortable_value(value: object) -> int | float | str | None:
     """Return a setting as the page sorts and shows it."""
-    return value if isinstance(value, int | float | None) else said(value)
+    return value if isinstance(value, int | float | None) else format_value(value)
 
 
 def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -106,30 +115,29 @@ def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str,
 
     Those come first where the groups differ most.
     """
-    said = [group.runs[0].captions() for group in groups]
-    scored = [ciders(group.runs[0]) for group in groups]
-    ids = list(dict.fromkeys(image for captions in said for image in captions))
-    references = referenced(groups)
-    found: list[dict[str, Any]] = []
-    for image in ids:
-        values = [own.get(image) for own in scored]
-        there = [value for value in values if value is not None]
-        found.append(
+    captions = [group.runs[0].captions() for group in groups]
+    ciders = [caption_ciders(group.runs[0]) for group in groups]
+    references = first_references(groups)
+    rows: list[dict[str, Any]] = []
+    for image_id in dict.fromkeys(image_id for one in captions for image_id in one):
+        values = [one.get(image_id) for one in ciders]
+        known = [value for value in values if value is not None]
+        rows.append(
             {
-                "id": image,
-                "references": references.get(image, []),
-                "captions": [captions.get(image) for captions in said],
+                "id": image_id,
+                "references": references.get(image_id, []),
+                "captions": [one.get(image_id) for one in captions],
                 "cider": [None if v is None else round(v, 3) for v in values],
-                "spread": round(max(there) - min(there), 4) if len(there) > 1 else 0.0,
+                "spread": round(max(known) - min(known), 4) if len(known) > 1 else 0.0,
             }
         )
-    found.sort(key=lambda one: -one["spread"])
-    kept = found[: max(1, CELLS // len(groups))]
-    pictures(kept[:PICTURES], groups, trust)
-    return kept
+    rows.sort(key=lambda one: -one["spread"])
+    shown = rows[: max(1, MAX_CAPTIONS // len(groups))]
+    add_pictures(shown[:MAX_PICTURES], groups, trust)
+    return shown
 
 
-def ciders(run: Run) -> dict[int | str, float]:
+def caption_ciders(run: Run) -> dict[int | str, float]:
     """Return the CIDEr of each of a run's captions, where it left them."""
     if run.per_image is None or "cider" not in run.per_image:
         return {}
@@ -137,23 +145,21 @@ def ciders(run: Run) -> dict[int | str, float]:
     return dict(zip(run.per_image.image_ids, values, strict=True))
 
 
-def referenced(groups: Sequence[Group]) -> dict[int | str, list[str]]:
+def first_references(groups: Sequence[Group]) -> dict[int | str, list[str]]:
     """Return the references of the images, from the first run that left them."""
-    found: dict[int | str, list[str]] = {}
-    for run in (group.runs[0] for group in groups):
-        found = read_references(run.path / "references.json")
-        if found:
-            break
-    return found
+    for group in groups:
+        if references := read_references(group.runs[0].path / "references.json"):
+            return references
+    return {}
 
 
-def pictures(
+def add_pictures(
     shown: Sequence[dict[str, Any]], groups: Sequence[Group], trust: Sequence[str]
 ) -> None:
     """Put small pictures beside the captions, as far as the runs' data is still there."""
-    wanted: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
+    by_image_id: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
     runs = [group.runs[0] for group in groups if group.runs[0].finished]
-    if not runs or not wanted:
+    if not runs or not by_image_id:
         return
     settings = read_config(runs[0].path).get("data")
     if not isinstance(settings, Mapping):
@@ -167,8 +173,8 @@ def pictures(
         data = build_data(settings, tokenizer=None)
         split = next((name for name in data.source.splits if name.startswith("test")), "val")
         for record in data.records(split):
-            if record.image_id in wanted:
+            if record.image_id in by_image_id:
                 array = read_record_image(record).permute(1, 2, 0).numpy()
-                wanted[record.image_id]["src"] = photo(Image.fromarray(array))
+                by_image_id[record.image_id]["src"] = photo(Image.fromarray(array))
     except (UserError, BrokenImage) as error:
         print(f"no pictures: {error}")

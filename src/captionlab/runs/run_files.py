@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from captionlab.data.readers.fields import identifier, text
 from captionlab.core.errors import UserError, first_line
 from captionlab.core.files import read_json
+from captionlab.data.readers.fields import identifier, text
 
 # the parser written in C where there is one: a sweep has hundreds of these files
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

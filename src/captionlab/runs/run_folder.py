@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from captionlab.core.errors import UserError
 from captionlab.config.override_syntax import override_text
+from captionlab.core.errors import UserError
 
 try:
     import fcntl
@@ -19,7 +19,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-FOLDER_VARIABLE = "CAPTIONLAB_RUN_FOLDER"  # by which the processes that a run starts know its folder
+FOLDER_VARIABLE = (
+    "CAPTIONLAB_RUN_FOLDER"  # by which the processes that a run starts know its folder
+)
 # what an evaluation of the test split leaves
 SCORE_FILES = ("results.json", "captions.json", "references.json", "statistics.npz")
 # what these variables hold, where they are set, is 0 for the first process of a run alone

@@ -1,0 +1,1 @@
+"""Run folders: claimed, read back, compared."""

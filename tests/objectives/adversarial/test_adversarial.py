@@ -217,10 +217,10 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
 def test_a_run_of_version_0_1_goes_on():
     """Its extra state, written out: these keys are what its checkpoints hold."""
     torch.manual_seed(0)
-    network = CNNDiscriminator(embedding=16, hidden=16, vocabulary_size=9, memory_dim=64)
+    network = CNNDiscriminator(embedding=16, hidden=16, vocabulary_size=9, memory_dim=128)
     weights = {
         "words.weight": (9, 16),
-        "image.weight": (16, 64),
+        "image.weight": (16, 128),
         "image.bias": (16,),
         **{f"convolutions.{i}.weight": (16, 16, i + 1) for i in range(4)},
         **{f"convolutions.{i}.bias": (16,) for i in range(4)},

@@ -70,11 +70,13 @@ def main() -> None:
     for batch in batches:
         for name, steps in kinds.items():
             times[name].append(steps(batch))
-    usual = statistics.median(times["cross_entropy"][1:])
+    reference = statistics.median(times["cross_entropy"][1:])
     print(f"{known.batch_size} images a step, 5 captions each, on {known.device}")
     for name, taken in times.items():
         median = statistics.median(taken[1:])  # the first step builds things
-        print(f"{name:38} {1e3 * median:8.1f} ms a step {median / usual:6.2f} times cross-entropy")
+        print(
+            f"{name:38} {1e3 * median:8.1f} ms a step {median / reference:6.2f} times cross-entropy"
+        )
 
 
 class Steps:

@@ -12,6 +12,8 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.core.renamed import rename_targets
+from captionlab.core.targets import locate
 from captionlab.objectives.adversarial.build import build_gan
 from captionlab.objectives.adversarial.discriminator_trainer import (
     DiscriminatorTrainer,
@@ -24,7 +26,9 @@ from captionlab.objectives.adversarial.discriminators import (
     MatchingDiscriminator,
     SetDiscriminator,
 )
+from captionlab.objectives.adversarial.gumbel_gan import GumbelGAN
 from captionlab.objectives.adversarial.objective import AdversarialObjective
+from captionlab.objectives.adversarial.policy_gan import PolicyGAN
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from tests_support import tiny_captioner
 
@@ -210,6 +214,44 @@ def test_a_resumed_run_goes_on_with_the_same_discriminator():
     assert again.trainer.steps == 5
 
 
+def test_a_run_of_version_0_1_goes_on():
+    """Its extra state, written out: these keys are what its checkpoints hold."""
+    torch.manual_seed(0)
+    network = CNNDiscriminator(embedding=16, hidden=16, vocabulary_size=9, memory_dim=128)
+    weights = {
+        "words.weight": (9, 16),
+        "image.weight": (16, 128),
+        "image.bias": (16,),
+        **{f"convolutions.{i}.weight": (16, 16, i + 1) for i in range(4)},
+        **{f"convolutions.{i}.bias": (16,) for i in range(4)},
+        "join.weight": (16, 80),
+        "join.bias": (16,),
+        "score.weight": (1, 16),
+        "score.bias": (1,),
+    }
+    stored = {
+        "adversary": {
+            "network": {name: torch.randn(shape) for name, shape in weights.items()},
+            "optimizer": torch.optim.Adam(network.parameters()).state_dict(),
+            "steps": 7,
+            "accuracy": 0.75,
+            "gradient_norm": 0.5,
+        },
+        "variety": [0.5, 0.25],
+    }
+    training = objective()
+    training.load_state_dict({"_extra_state": copy.deepcopy(stored)})
+    kept = training.state_dict()["_extra_state"]  # before the discriminator is built
+    assert kept["adversary"].keys() == stored["adversary"].keys()
+    training(tiny_captioner(vocabulary=9).train(), batch())
+    assert (training.trainer.steps, training.diversity.history[:2]) == (7, [0.5, 0.25])
+    kept = training.state_dict()["_extra_state"]
+    assert kept.keys() == stored.keys()
+    assert kept["adversary"].keys() == stored["adversary"].keys()
+    for name, value in stored["adversary"]["network"].items():
+        assert torch.equal(kept["adversary"]["network"][name], value), name
+
+
 def test_half_batches_that_are_gathered_are_one_batch():
     """With accumulation both sides step once, along the mean of the batches' gradients."""
     torch.manual_seed(0)
@@ -277,6 +319,19 @@ def test_gumbel_can_match_features():
         torch.manual_seed(3)
         losses.append(training(captioner, batch())[0].detach())
     assert float(losses[1]) > float(losses[0])
+
+
+def test_the_estimator_chooses_the_objective():
+    assert isinstance(objective(), PolicyGAN)
+    assert isinstance(objective(estimator="gumbel"), GumbelGAN)
+
+
+@pytest.mark.parametrize(
+    "target", ["captionlab.objectives.Adversarial", "captionlab.objectives.adversarial.Adversarial"]
+)
+def test_stored_configurations_find_the_objective_by_its_earlier_name(target):
+    node = rename_targets({"objective": {"_target_": target, "estimator": "gumbel"}})["objective"]
+    assert locate(node["_target_"]) is build_gan
 
 
 def test_values_that_cannot_be_are_said():

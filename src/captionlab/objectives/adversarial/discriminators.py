@@ -180,8 +180,8 @@ class CNNDiscriminator(Discriminator):
         """Return each filter's largest answer (B,K,R)."""
         words = self.dropout(embedded).flatten(0, 1).transpose(1, 2)  # (BK,E,T)
         words = F.pad(words, (0, max(0, max(self.windows) - words.shape[-1])))
-        found = [layer(words).relu().amax(-1) for layer in self.convolutions]
-        return torch.cat(found, -1).view(*mask.shape[:2], -1)
+        pooled = [layer(words).relu().amax(-1) for layer in self.convolutions]
+        return torch.cat(pooled, -1).view(*mask.shape[:2], -1)
 
     def match(self, memory: Memory, encoded: Tensor, mask: Tensor) -> DiscriminatorOutput:
         """Return scores (B,K) and features (B,K,H)."""

@@ -67,8 +67,8 @@ def doubly_stochastic(weights: Tensor, real: Tensor) -> Tensor:
     Args:
         weights: attention (B,K,T,N); real: which steps count, (B,K,T) bool.
     """
-    looked = (weights * real[..., None]).sum(2)  # (B,K,N)
-    penalty = (1 - looked).square().sum(-1)  # (B,K)
+    attended = (weights * real[..., None]).sum(2)  # (B,K,N)
+    penalty = (1 - attended).square().sum(-1)  # (B,K)
     present = real.any(-1)
     mean = (penalty * present).sum() / present.sum()
     return mean * rank_weight(present.sum(), mean)

@@ -64,27 +64,27 @@ class HardAttentionLoss(Objective):
                 "model/attention=hard, or objective=cross_entropy."
             )
         token_nll = F.cross_entropy(logits.float(), targets, reduction="none")
-        placed = token_nll.new_zeros(real.shape)
-        placed[real] = token_nll.detach()
+        nll_at = token_nll.new_zeros(real.shape)
+        nll_at[real] = token_nll.detach()
         present = real.any(-1)
-        log_likelihood = -placed.sum(-1)[present]  # (captions,)
+        log_likelihood = -nll_at.sum(-1)[present]  # (captions,)
         mean = joined(log_likelihood.mean(), len(log_likelihood))
-        advantage = log_likelihood - self._follow(mean)
+        advantage = log_likelihood - self._update_baseline(mean)
         log_choice = decoded.log_choice.float().masked_fill(~real, 0.0).sum(-1)[present]
-        uncertain = decoded.entropy.float()[real].sum()
-        gain = self.reinforce * (advantage * log_choice).sum() + self.entropy * uncertain
+        entropy = decoded.entropy.float()[real].sum()
+        gain = self.reinforce * (advantage * log_choice).sum() + self.entropy * entropy
         nll = token_nll.mean()
         weight = rank_weight(len(targets), nll)
         diagnostics = {
             "nll": nll.detach() * weight,
             "baseline": self.baseline.clone(),
-            "entropy": uncertain.detach() / len(targets),
+            "entropy": entropy.detach() / len(targets),
         }
         loss = (nll - gain / len(targets)) * weight
         return with_penalty(captioner, weights, real, loss, diagnostics)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor) -> Tensor:
+    def _update_baseline(self, mean: Tensor) -> Tensor:
         """Return the baseline of this batch, and move the average on by the batch's mean."""
         before = torch.where(self.baseline.isnan(), mean, self.baseline)
         self.baseline.copy_(self.baseline_decay * before + (1 - self.baseline_decay) * mean)

@@ -76,13 +76,13 @@ class ScheduledSampling(Objective):
             self.probability = 0.0
             return
         if self.decay == "linear":
-            drawn = self.increase * math.floor(since / self.every)
+            probability = self.increase * math.floor(since / self.every)
         elif self.decay == "exponential":
-            drawn = 1 - self.k**since
+            probability = 1 - self.k**since
         else:
             # k / (k + exp(i / k)), without an exponential that overflows
-            drawn = 1 / (1 + self.k * math.exp(-since / self.k))
-        self.probability = min(self.max_probability, drawn)
+            probability = 1 / (1 + self.k * math.exp(-since / self.k))
+        self.probability = min(self.max_probability, probability)
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll`` and ``probability`` beside it."""
@@ -101,20 +101,20 @@ class ScheduledSampling(Objective):
                 gold = inputs[..., step + 1]
                 token = self._mixed(gold, scores.detach(), captioner.decoder.pad_id)
         # the answers stand step by step, so the targets are read in that order
-        wanted = targets.permute(2, 0, 1)[real.permute(2, 0, 1)]
-        nll = F.cross_entropy(torch.cat(logits), wanted)
-        nll = nll * rank_weight(len(wanted), nll)
+        step_targets = targets.permute(2, 0, 1)[real.permute(2, 0, 1)]
+        nll = F.cross_entropy(torch.cat(logits), step_targets)
+        nll = nll * rank_weight(len(step_targets), nll)
         diagnostics = {"nll": nll.detach(), "probability": nll.new_tensor(self.probability)}
-        looked = torch.stack(weights, 2) if weights else None
-        return with_penalty(captioner, looked, real, nll, diagnostics)
+        attention = torch.stack(weights, 2) if weights else None
+        return with_penalty(captioner, attention, real, nll, diagnostics)
 
     def _mixed(self, gold: Tensor, scores: Tensor, pad_id: int) -> Tensor:
         """Return the next inputs (B,K): ``gold`` or words drawn from ``scores`` (B,K,V)."""
         if not self.probability:
             return gold
-        drawn = draw(scores, pad_id)
+        sampled = draw(scores, pad_id)
         chosen = torch.rand(gold.shape, device=gold.device) < self.probability
-        return torch.where(chosen & (gold != pad_id), drawn, gold)
+        return torch.where(chosen & (gold != pad_id), sampled, gold)
 
 
 def draw(scores: Tensor, pad_id: int) -> Tensor:

@@ -71,15 +71,15 @@ class Variational(Objective):
                 "objective=cross_entropy."
             )
         nll = F.cross_entropy(logits.float(), targets)
-        each = decoded.kl[real.any(-1)]  # (captions,Z)
-        mean = joined(each.mean(0), len(each))  # of all ranks: what is free hangs on it
-        captions, tokens = averaged(nll.new_tensor([len(each), len(targets)]))
-        price = mean.clamp_min(self.free_bits).sum() * (captions / tokens)
+        kl = decoded.kl[real.any(-1)]  # (captions,Z)
+        mean_kl = joined(kl.mean(0), len(kl))  # of all ranks: what is free hangs on it
+        captions, tokens = averaged(nll.new_tensor([len(kl), len(targets)]))
+        penalty = mean_kl.clamp_min(self.free_bits).sum() * (captions / tokens)
         nll = nll * rank_weight(len(targets), nll)
         diagnostics = {
             "nll": nll.detach(),
-            "kl": mean.detach().sum(),
-            "active_units": (mean.detach() > self.free_bits + ACTIVE).sum().float(),
+            "kl": mean_kl.detach().sum(),
+            "active_units": (mean_kl.detach() > self.free_bits + ACTIVE).sum().float(),
         }
-        loss = nll + self.factor * price
+        loss = nll + self.factor * penalty
         return with_penalty(captioner, weights, real, loss, diagnostics)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class TrainingText:
     references: Mapping[ImageId, Sequence[Sequence[int]]]
     decode: Callable[[Sequence[int]], str]
     tokenize: Callable[[str], list[str]]
-    truth: Callable[[Any, str], bool] | None = None
+    truth: Callable[[ImageId, str], bool] | None = None
     captions_per_image: int | None = None
     language: str = "en"
     counted: PreparedReferences | None = None

@@ -84,9 +84,6 @@ def complete_prefixes(
         ended = lengths <= step
         prefix = tokens[..., :step].gather(1, rows.unsqueeze(-1).expand(-1, -1, step))
         suffix = rest.tokens.masked_fill(ended.unsqueeze(-1), special["pad_id"])
-        yield replace(
-            rest,
-            tokens=torch.cat([prefix, suffix], -1),
-            lengths=torch.where(ended, lengths, step + rest.lengths),
-            weights=None,
-        )
+        whole = torch.cat([prefix, suffix], -1)
+        after = torch.where(ended, lengths, step + rest.lengths)
+        yield replace(rest, tokens=whole, lengths=after, weights=None)

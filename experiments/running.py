@@ -1,36 +1,14 @@
-"""What the studies share: runs that are kept when finished, and go on when interrupted."""
+"""What studies do beside training (captionlab.sweeps): storing features, scoring checkpoints."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def train_all(jobs: list[tuple[Path, list[str]]], at_a_time: int) -> None:
-    """Train runs (folder, overrides), some at a time, one core each."""
-    with ThreadPoolExecutor(at_a_time) as pool:
-        list(pool.map(lambda job: train(job[0], job[1], threads=1), jobs))
-
-
-def train(folder: Path, overrides: list[str], threads: int | None = None) -> None:
-    """Train one run into ``folder`` unless it is finished; go on with an interrupted one."""
-    if (folder / "results.json").exists():
-        return
-    last = folder / "checkpoints" / "last.ckpt"
-    again = []
-    if last.exists():
-        # an interrupted run has its own weights: it does not begin from another's
-        overrides = [o for o in overrides if not o.startswith("init_from=")]
-        again = [f"ckpt={last}"]
-    # one string: two runs may begin at once
-    print(f"{shlex.join(['train', folder.name, *again])}\n", end="", flush=True)
-    run(["train.py", *overrides, *again, f"hydra.run.dir={folder}"], folder.name, threads)
 
 
 def evaluate_all(jobs: list[tuple[Path, Path, list[str]]], at_a_time: int) -> None:

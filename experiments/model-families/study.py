@@ -17,7 +17,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from running import extract, train, train_all  # noqa: E402
+from running import extract  # noqa: E402
+
+from captionlab.config.override_syntax import override_text  # noqa: E402
+from captionlab.sweeps.launch import train_all  # noqa: E402
 
 SEEDS = (1, 2, 3)
 EPOCHS = 2
@@ -62,25 +65,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="runs/model-families", type=Path)
     parser.add_argument("--jobs", default=2, type=int, help="runs at a time, one core each")
-    known = parser.parse_args()
-    encoder = known.out / "encoder"
-    train(encoder, [])
-    store = known.out / "features"
-    shared = [
+    options = parser.parse_args()
+    out = options.out.resolve()
+    train_all({out / "encoder": []})
+    extract(out / "features", frozen_encoder(out))
+    train_all(runs(out), options.jobs, threads=1)
+    for script in ("speed.py", "report.py"):
+        subprocess.run([sys.executable, str(HERE / script), str(out)], check=True)
+
+
+def frozen_encoder(out: Path) -> list[str]:
+    """Return the overrides of an encoder that the first run trained."""
+    weights = out / "encoder" / "checkpoints" / "best.ckpt"
+    return [
         "model/encoder=small_cnn",
-        f"model.encoder.weights={encoder / 'checkpoints' / 'best.ckpt'}",
+        override_text("model.encoder.weights", str(weights)),
         "model.encoder.trainable=none",
     ]
-    extract(store, shared)
-    jobs = [
-        (known.out / f"{preset}-{seed}", [f"model={preset}", *own, *shared, f"seed={seed}"])
+
+
+def runs(out: Path) -> dict[Path, list[str]]:
+    """Return the overrides of each preset's run with each seed, by its folder."""
+    common = [
+        override_text("data.features", str(out / "features")),
+        f"trainer.max_epochs={EPOCHS}",
+        "callbacks.gallery=null",
+    ]
+    return {
+        out / f"{preset}-{seed}": [
+            *(f"model={preset}", *own, *frozen_encoder(out)),
+            *(f"seed={seed}", *common),
+        ]
         for seed in SEEDS
         for preset, own in PRESETS.items()
-    ]
-    common = [f"data.features={store}", f"trainer.max_epochs={EPOCHS}", "callbacks.gallery=null"]
-    train_all([(folder, [*overrides, *common]) for folder, overrides in jobs], known.jobs)
-    for script in ("speed.py", "report.py"):
-        subprocess.run([sys.executable, str(HERE / script), str(known.out)], check=True)
+    }
 
 
 if __name__ == "__main__":

@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
-from running import evaluate_all, extract, run, train_all  # noqa: E402
+from running import evaluate_all, extract, run  # noqa: E402
+
+from captionlab.config.override_syntax import override_text  # noqa: E402
+from captionlab.sweeps.launch import train_all  # noqa: E402
 
 SEEDS = (1, 2, 3)
 START_EPOCHS, EPOCHS = 5, 2
@@ -62,53 +66,106 @@ SCORINGS: dict[str, list[str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Study:
+    """Every run of the study, in ``out``, on the built-in data or on photographs of Flickr8k."""
+
+    out: Path
+    flickr8k: Path | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all runs."""
+        return (1,) if self.flickr8k else SEEDS
+
+    @property
+    def data(self) -> list[str]:
+        """The overrides that choose the data."""
+        if self.flickr8k is None:
+            return []
+        return ["experiment=flickr8k_sample", override_text("data.root", str(self.flickr8k))]
+
+    def starts(self) -> dict[Path, list[str]]:
+        """Return the overrides of the run that each seed's others start from, by its folder."""
+        first = [*self.data, f"trainer.max_epochs={REAL_START_EPOCHS}"] if self.flickr8k else []
+        return {self.start(seed): [*first, f"seed={seed}"] for seed in self.seeds}
+
+    def start(self, seed: int) -> Path:
+        """Return the folder of a seed's first run."""
+        return self.out / f"start-{seed}"
+
+    def features(self, seed: int) -> Path:
+        """Return the folder of what a seed's encoder sees."""
+        return self.out / f"features-{seed}"
+
+    def frozen_encoder(self, seed: int) -> list[str]:
+        """Return the overrides of the data and the encoder that a seed's first run trained."""
+        weights = override_text("model.encoder.weights", str(best(self.start(seed))))
+        return [*self.data, weights, "model.encoder.trainable=none"]
+
+    def continuations(self) -> dict[Path, list[str]]:
+        """Return the overrides of each objective's run with each seed, by its folder."""
+        return {
+            folder: overrides
+            for seed in self.seeds
+            for folder, overrides in self._continuations(seed).items()
+        }
+
+    def _continuations(self, seed: int) -> dict[Path, list[str]]:
+        shared = [
+            *self.frozen_encoder(seed),
+            override_text("data.features", str(self.features(seed))),
+            f"seed={seed}",
+            "callbacks.gallery=null",
+        ]
+        further = [
+            override_text("init_from", str(best(self.start(seed)))),
+            f"trainer.max_epochs={REAL_EPOCHS if self.flickr8k else EPOCHS}",
+            "optimizer.lr=2e-4",
+            "scheduler=constant",
+        ]
+        runs = {}
+        for name, own in OBJECTIVES.items():
+            if self.flickr8k and name == "scst_truth":
+                continue  # only the built-in data knows what is true
+            short = ["objective.warm_up_steps=24"] if self.flickr8k and "gan" in name else []
+            runs[self.out / f"{name}-{seed}"] = [*shared, *own, *short, *further]
+        epochs = REAL_START_EPOCHS + REAL_EPOCHS if self.flickr8k else START_EPOCHS + EPOCHS
+        encoder = "resnet18" if self.flickr8k else "small_cnn"
+        anew = [f"model/encoder={encoder}", f"trainer.max_epochs={epochs}"]
+        runs[self.out / f"cvae-{seed}"] = [*shared, *CVAE, *anew]
+        return runs
+
+
+def best(folder: Path) -> Path:
+    """Return the best checkpoint of a run."""
+    return folder / "checkpoints" / "best.ckpt"
+
+
 def main() -> None:
     """Run what is not there yet, then score every run and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="runs/objectives", type=Path)
     parser.add_argument("--jobs", default=2, type=int, help="runs at a time, one core each")
     parser.add_argument("--real", type=Path, help="folder of Flickr8k: study its photographs")
-    known = parser.parse_args()
-    known.out = known.out.resolve()
-    seeds, data, epochs, objectives = SEEDS, [], EPOCHS, dict(OBJECTIVES)
-    if known.real:
-        seeds, epochs = (1,), REAL_EPOCHS
-        data = ["experiment=flickr8k_sample", f"data.root={known.real.resolve()}"]
-        del objectives["scst_truth"]  # only the built-in data knows what is true
-    starts = {seed: known.out / f"start-{seed}" for seed in seeds}
-    first = [*data, f"trainer.max_epochs={REAL_START_EPOCHS}"] if known.real else []
-    train_all([(folder, [*first, f"seed={seed}"]) for seed, folder in starts.items()], known.jobs)
-    jobs = []
-    for seed, start in starts.items():
-        weights = start / "checkpoints" / "best.ckpt"
-        store = known.out / f"features-{seed}"
-        frozen = [*data, f"model.encoder.weights={weights}", "model.encoder.trainable=none"]
-        extract(store, frozen)
-        shared = [*frozen, f"data.features={store}", f"seed={seed}", "callbacks.gallery=null"]
-        further = [
-            f"init_from={weights}",
-            f"trainer.max_epochs={epochs}",
-            "optimizer.lr=2e-4",
-            "scheduler=constant",
-        ]
-        for name, own in objectives.items():
-            short = ["objective.warm_up_steps=24"] if known.real and "gan" in name else []
-            jobs.append((known.out / f"{name}-{seed}", [*shared, *own, *short, *further]))
-        whole = REAL_START_EPOCHS + REAL_EPOCHS if known.real else START_EPOCHS + EPOCHS
-        encoder = "resnet18" if known.real else "small_cnn"
-        anew = [f"model/encoder={encoder}", f"trainer.max_epochs={whole}"]
-        jobs.append((known.out / f"cvae-{seed}", [*shared, *CVAE, *anew]))
-    train_all(jobs, known.jobs)
+    options = parser.parse_args()
+    study = Study(options.out.resolve(), options.real.resolve() if options.real else None)
+    starts = study.starts()
+    train_all(starts, options.jobs, threads=1)
+    for seed in study.seeds:
+        extract(study.features(seed), study.frozen_encoder(seed))
+    continuations = study.continuations()
+    train_all(continuations, options.jobs, threads=1)
     evaluate_all(
         [
-            (folder / "checkpoints" / "best.ckpt", folder / name, how)
-            for folder in (*starts.values(), *(folder for folder, _ in jobs))
+            (best(folder), folder / name, how)
+            for folder in (*starts, *continuations)
             for name, how in SCORINGS.items()
         ],
-        known.jobs,
+        options.jobs,
     )
-    run([str(HERE / "speed.py"), str(known.out)], "speed.py", 1)
-    report = [str(HERE / "report.py"), str(known.out), *(["real"] if known.real else [])]
+    run([str(HERE / "speed.py"), str(study.out)], "speed.py", 1)
+    report = [str(HERE / "report.py"), str(study.out), *(["real"] if study.flickr8k else [])]
     run(report, "report.py", None)
 
 

@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+from captionlab.sweeps.launch import train_all
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SIZE = ["data.source.train_size=8000", "data.tokenizer.threshold=2", "meteor=false"]
@@ -54,31 +56,28 @@ def run(arguments: list[str], threads: int) -> None:
 
 def training(out: Path) -> dict[str, dict[str, float]]:
     """Train for two epochs each way; return captions a second in the second one, and scores."""
-    found = {}
+    measured = {}
     for name, (how, threads) in RUNS.items():
         folder = out / name.replace(",", "").replace(" ", "-")
-        if not (folder / "results.json").exists():
-            run(
-                ["train.py", *SIZE, *how, "trainer.max_epochs=2", f"hydra.run.dir={folder}"],
-                threads,
-            )
+        # one after the other: they are timed
+        train_all({folder: [*SIZE, *how, "trainer.max_epochs=2"]}, threads=threads)
         with (folder / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
-        scored = json.loads((folder / "results.json").read_text())
-        found[name] = {
+        test_scores = json.loads((folder / "results.json").read_text())
+        measured[name] = {
             # two captions an image (data.captions_per_image)
             "captions a second": 2 * 8000 / float(rows[1]["train/seconds"]),
             "val/loss": float(rows[1]["val/loss"]),
             "val/cider": float(rows[1]["val/cider"]),
-            "test/cider": scored["test/cider"],
+            "test/cider": test_scores["test/cider"],
         }
-    return found
+    return measured
 
 
 def scores(out: Path) -> dict[str, dict[str, float]]:
     """Score one checkpoint with one, two and three processes; return the largest differences."""
     best = out / "one-process-two-threads" / "checkpoints" / "best.ckpt"
-    read = {}
+    results = {}
     for devices in (1, 2, 3):
         folder = out / f"scored-by-{devices}"
         if not (folder / "results.json").exists():
@@ -92,18 +91,18 @@ def scores(out: Path) -> dict[str, dict[str, float]]:
             run(["-m", "captionlab.cli.main", "evaluate", str(best), *how], 1)
         stored = json.loads((folder / "results.json").read_text())
         captions = (folder / "captions.json").read_text()
-        read[devices] = ({k: v for k, v in stored.items() if k != "intervals"}, captions)
-    first, said = read[1]
+        results[devices] = ({k: v for k, v in stored.items() if k != "intervals"}, captions)
+    first, first_captions = results[1]
     return {
         f"{devices} processes": {
             "scores": len(own),
-            "captions equal": float(captions == said),
+            "captions equal": float(captions == first_captions),
             "largest difference, without the loss": max(
                 abs(own[name] - first[name]) for name in own if not name.endswith("/loss")
             ),
             "difference of the loss": abs(own["test/loss"] - first["test/loss"]),
         }
-        for devices, (own, captions) in read.items()
+        for devices, (own, captions) in results.items()
         if devices > 1
     }
 
@@ -128,12 +127,12 @@ def sweep(out: Path) -> dict[str, float]:
             log.write("\n(killed; the same command again)\n\n")
             log.flush()
             subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=True)
-    said = transcript.read_text()
+    text = transcript.read_text()
     return {
         "jobs finished": len(list(folder.glob("*/results.json"))),
-        "kept from before": said.count("finished before"),
-        "went on": said.count("goes on"),
-        "trained once": said.count("begins"),
+        "kept from before": text.count("finished before"),
+        "went on": text.count("goes on"),
+        "trained once": text.count("begins"),
     }
 
 

@@ -66,9 +66,8 @@ def compare(
 
         write_page(Path(page), groups, metric, gaps, trust)
     show(groups, metric, gaps)
-    for file in (table, page):
-        if file:
-            print(f"written    {file}")
+    for file in filter(None, (table, page)):
+        print(f"written    {file}")
     return 0
 
 

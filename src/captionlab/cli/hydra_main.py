@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -46,7 +47,7 @@ PROCESS_LAUNCHERS = {
     "hydra_plugins.captionlab_launcher.process.ProcessLauncher",
     "hydra_plugins.captionlab_launcher.optuna.TpeSweeper",
 }
-Task = Callable[[DictConfig, list[str]], Any]
+Task = Callable[[DictConfig, list[str]], float | None]  # returns what a sweep maximizes
 
 
 def debugging() -> bool:
@@ -80,7 +81,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
     """Return a main function that composes conf/train.yaml and hands it to ``task(config, overrides)``."""
     debug = False
 
-    def job(config: DictConfig) -> Any:
+    def job(config: DictConfig) -> float | None:
         return run_job(task, config, debug)
 
     # Hydra looks at these two to find out where it was started
@@ -106,7 +107,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
     return main
 
 
-def run_job(task: Task, config: DictConfig, debug: bool) -> Any:
+def run_job(task: Task, config: DictConfig, debug: bool) -> float | None:
     """Return what ``task`` gives for a composed configuration: a run alone, or a job of a multirun."""
     if not debug:
         os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
@@ -170,7 +171,7 @@ def leave_score(score: float | None, path: str | None) -> None:
             temporary.write_text(json.dumps({"score": score}))
 
 
-def run_folder(config: DictConfig, run: Any) -> AbstractContextManager[Path]:
+def run_folder(config: DictConfig, run: HydraConf) -> AbstractContextManager[Path]:
     """Claim the folder of a run, and write its name into the configuration."""
     chosen = (*run.overrides.hydra, *run.overrides.task)
     return claim_run_folder(
@@ -204,7 +205,7 @@ def refuse_wrong_mix(config: DictConfig, hydra_config: Any) -> None:
                 "sweep=slurm, which asks for one task a device"
             )
         return
-    if processes(devices, str(config.trainer.accelerator)) * nodes > 1:
+    if num_processes(devices, str(config.trainer.accelerator)) * nodes > 1:
         raise UserError(
             f"-m with trainer.devices={devices} would start the sweep again in every process: say "
             "hydra/launcher=process, which gives each job a process of its own, sweep=slurm on a "
@@ -212,7 +213,7 @@ def refuse_wrong_mix(config: DictConfig, hydra_config: Any) -> None:
         )
 
 
-def processes(devices: Any, accelerator: str) -> int:
+def num_processes(devices: int | str | Sequence[int], accelerator: str) -> int:
     """Return how many processes Lightning starts on a node."""
     if devices in ("auto", -1, "-1"):
         if accelerator == "cpu":
@@ -246,7 +247,7 @@ def claim_sweep(hydra_config: DictConfig) -> None:
         hydra_config.overrides.hydra.append(override_text("hydra.sweep.dir", str(folder)))
 
 
-def _train(config: DictConfig, overrides: list[str]) -> Any:
+def _train(config: DictConfig, overrides: list[str]) -> float | None:
     from captionlab.cli.train import train
 
     return train(config, overrides)

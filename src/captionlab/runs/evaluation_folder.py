@@ -73,13 +73,11 @@ def difference(folder: Path, settings: Mapping[str, Any]) -> str | None:
     return _first_difference(before, now, "")
 
 
-def _first_difference(before: Any, now: Any, key: str) -> str | None:
+def _first_difference(before: object, now: object, key: str) -> str | None:
     if isinstance(before, dict) and isinstance(now, dict):
         for name in {**before, **now}:
-            found = _first_difference(
-                before.get(name), now.get(name), f"{key}.{name}" if key else name
-            )
-            if found:
-                return found
+            inner = f"{key}.{name}" if key else name
+            if differs := _first_difference(before.get(name), now.get(name), inner):
+                return differs
         return None
     return None if before == now else f"{key} was {before}, now {now}"

@@ -32,10 +32,10 @@ def read_references(path: Path) -> dict[int | str, list[str]]:
     """
     content = _json(path, {"annotations": []})
     annotations = content.get("annotations") if isinstance(content, dict) else None
-    found: dict[int | str, list[str]] = {}
+    references: dict[int | str, list[str]] = {}
     for image_id, caption in _pairs(annotations, path):
-        found.setdefault(image_id, []).append(caption)
-    return found
+        references.setdefault(image_id, []).append(caption)
+    return references
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path} is no YAML: {first_line(error)}") from error
 
 
-def _json(path: Path, missing: Any) -> Any:
+def _json(path: Path, missing: object) -> Any:
     if not path.exists():
         return missing
     try:
@@ -71,7 +71,7 @@ def _json(path: Path, missing: Any) -> Any:
         raise UserError(f"{path} is no JSON: {str(error)[:200]}") from None
 
 
-def _pairs(entries: Any, path: Path) -> list[tuple[int | str, str]]:
+def _pairs(entries: object, path: Path) -> list[tuple[int | str, str]]:
     if not isinstance(entries, list):
         raise UserError(f"{path} holds no list of image_id and caption")
     pairs = []

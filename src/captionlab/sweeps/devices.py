@@ -15,7 +15,9 @@ from captionlab.sweeps.jobs import Job
 
 
 def num_devices(config: DictConfig) -> int:
-    """Return how many GPUs a job's trainer asks for; one where it leaves that open."""
+    """Return how many GPUs a job's trainer asks for; one where it leaves that open, none on CPUs."""
+    if config.trainer.get("accelerator") == "cpu":
+        return 0
     devices = config.trainer.devices
     if isinstance(devices, int):
         return max(1, devices)
@@ -25,7 +27,7 @@ def num_devices(config: DictConfig) -> int:
 class DevicePool:
     """Lends groups of GPUs, or shares of the cores, to jobs.
 
-    ``threads``: OpenMP's threads a job; None: as many as the job likes.
+    ``threads``: OpenMP's threads a process; None: what the environment says.
     """
 
     def __init__(self, groups: Sequence[Sequence[str]], threads: int | None) -> None:
@@ -45,9 +47,10 @@ class DevicePool:
             raise UserError(f"hydra.launcher.at_a_time={at_a_time} must be at least 1, or null")
         gpus = visible_gpus()
         size = max(job.num_devices for job in jobs)
-        if not gpus:
+        if not gpus or not size:
             count = min(at_a_time or 1, len(jobs))
-            return cls([[]] * count, max(1, available_cores() // count) if count > 1 else None)
+            is_free = count > 1 and "OMP_NUM_THREADS" not in os.environ
+            return cls([[]] * count, max(1, available_cores() // count) if is_free else None)
         if size > len(gpus):
             raise UserError(
                 f"trainer.devices={size}: this machine has {len(gpus)} GPUs for the jobs of a sweep"

@@ -79,8 +79,11 @@ def train_all(
         UserError: as ``run_jobs``, and for overrides that cannot be composed.
         SystemExit: if a run failed, once the others have ended.
     """
-    jobs = plan(runs)
-    if any(one.failure is not None for one in run_jobs(jobs, at_a_time, threads)):
+    # those that an earlier version trained left no score of a job
+    jobs = plan(
+        {f: overrides for f, overrides in runs.items() if not (f / "results.json").exists()}
+    )
+    if jobs and any(one.failure is not None for one in run_jobs(jobs, at_a_time, threads)):
         sys.exit("a run failed; the same command goes on")
 
 

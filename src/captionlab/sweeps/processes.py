@@ -122,5 +122,5 @@ def environment(group: Sequence[str], threads: int | None) -> dict[str, str]:
     if group:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(group)
     if threads is not None:
-        variables.setdefault("OMP_NUM_THREADS", str(threads))
+        variables["OMP_NUM_THREADS"] = str(threads)
     return variables

@@ -1,8 +1,9 @@
 import pytest
 
 from captionlab.config.check import check
-from captionlab.config.compose import compose, require_parts
+from captionlab.config.compose import compose
 from captionlab.config.override import override
+from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve
 from captionlab.core.errors import UserError
 from captionlab.core.targets import locate

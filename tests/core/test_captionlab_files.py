@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captionlab.config.compose import explain
+from captionlab.config.explain import explain
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing, require_file_place, require_folder_place
 from tests_support import HANG

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from captionlab.cli.limits import require_limits
 from captionlab.config.check import check
-from captionlab.config.compose import compose, groups, require_parts
+from captionlab.config.compose import compose, groups
 from captionlab.config.override_syntax import as_readable_arguments, explain_override
+from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve
 from captionlab.core.errors import UserError
 

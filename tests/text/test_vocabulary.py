@@ -5,14 +5,15 @@ import json
 import pytest
 
 from captionlab.core.errors import UserError
-from captionlab.text.vocabulary import SPECIALS, Vocabulary
+from captionlab.core.special_tokens import SpecialTokens
+from captionlab.text.vocabulary import Vocabulary
 
 COUNTS = {"dog": 9, "a": 20, "cat": 9, "runs": 5, "on": 6, "grass": 4, "red": 5}
 
 
 def test_words_stand_by_count_then_alphabet_behind_the_specials():
     vocabulary = Vocabulary.from_counts(COUNTS, captions=20)
-    assert vocabulary.tokens == (*SPECIALS, "a", "cat", "dog", "on", "red", "runs")
+    assert vocabulary.tokens == (*SpecialTokens.TEXTS, "a", "cat", "dog", "on", "red", "runs")
     assert [vocabulary.id(token) for token in ("a", "runs", "grass")] == [4, 9, 3]
 
 

@@ -25,7 +25,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.cli.ending import exit_with_own_status
 from captionlab.cli.streams import prepare_streams, require_written
-from captionlab.config.compose import config_dir, explain, groups
+from captionlab.config.compose import config_dir, groups
+from captionlab.config.explain import explain
 from captionlab.config.override_syntax import as_readable_arguments, override_text
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing, require_folder_place

@@ -20,9 +20,10 @@ from captionlab.cli.extract import check_features
 from captionlab.cli.limits import require_limits
 from captionlab.cli.logs import FILE_ONLY, quiet_lightning, write_log
 from captionlab.config.check import check
-from captionlab.config.compose import explain, require_parts
+from captionlab.config.explain import explain
 from captionlab.config.instantiate import build_part
 from captionlab.config.override_syntax import override_text
+from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve, with_references
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule

@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from captionlab.config.compose import compose, config_dir, nearest_keys
+from captionlab.config.compose import compose, config_dir
+from captionlab.config.explain import nearest_keys
 from captionlab.config.override_syntax import parse_override
 from captionlab.config.references import references
 from captionlab.config.resolve import resolve

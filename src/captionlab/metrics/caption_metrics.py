@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from captionlab.core.distributed import all_gather_object, rank, world_size
 from captionlab.core.errors import UserError
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.references import ImageId, Tokenize
@@ -66,7 +67,7 @@ class CaptionMetrics:
         sets: Sequence[Sequence[str]] | None = None,
     ) -> None:
         """Add a batch: one caption, the references and, for diversity, several captions an image."""
-        if self._meteor is not None and _rank() == 0:
+        if self._meteor is not None and rank() == 0:
             self._meteor.start()
         several = [()] * len(captions) if sets is None else [tuple(one) for one in sets]
         for image_id, caption, texts, own in zip(
@@ -80,11 +81,10 @@ class CaptionMetrics:
         Every rank must call it, one without captions too. UserError, on all ranks, where no rank
         has a caption or an image has no reference; RuntimeError where rank 0 failed otherwise.
         """
-        if _world_size() == 1:
+        if world_size() == 1:
             return self._score([self._collected])
-        gathered: list[Any] = [None] * _world_size()
-        dist.all_gather_object(gathered, self._collected)
-        if _rank() == 0:
+        gathered = all_gather_object(self._collected)
+        if rank() == 0:
             return self._score_and_broadcast(gathered)
         message: list[Any] = [None]
         dist.broadcast_object_list(message, src=0)
@@ -104,7 +104,7 @@ class CaptionMetrics:
         if self._meteor is not None:
             self._meteor.close()
 
-    def _score_and_broadcast(self, gathered: list[dict]) -> Scores:
+    def _score_and_broadcast(self, gathered: list[Collected]) -> Scores:
         # whatever happens here, the other ranks wait for a message
         message: tuple[Scores | None, str | None, str | None] = (None, None, "it was interrupted")
         try:
@@ -137,15 +137,3 @@ class CaptionMetrics:
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None
         return self._prepared[1]({i: merged[i][0] for i in ids}, sets)
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _rank() -> int:
-    return dist.get_rank() if _distributed() else 0
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if _distributed() else 1

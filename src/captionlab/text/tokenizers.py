@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.hugging_face import looking_for, transformers
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
 from captionlab.text.vocabulary import (
-    BOS_ID,
-    EOS_ID,
-    PAD_ID,
-    SPECIALS,
-    UNK_ID,
     Vocabulary,
     VocabularyReport,
     count_tokens,
@@ -71,9 +67,9 @@ def _up_to_eos(ids: Iterable[int]) -> list[int]:
     """Return the ids of real tokens before the first eos."""
     real = []
     for token_id in map(int, ids):
-        if token_id == EOS_ID:
+        if token_id == SpecialTokens.EOS:
             break
-        if token_id >= len(SPECIALS):
+        if token_id >= SpecialTokens.COUNT:
             real.append(token_id)
     return real
 
@@ -82,10 +78,10 @@ class WordTokenizer:
     """The words that coco-caption scores (``ptb_tokens``), so training and scoring agree."""
 
     kind: ClassVar[str] = "word"
-    pad_id: ClassVar[int] = PAD_ID
-    bos_id: ClassVar[int] = BOS_ID
-    eos_id: ClassVar[int] = EOS_ID
-    unk_id: ClassVar[int] = UNK_ID
+    pad_id: ClassVar[int] = SpecialTokens.PAD
+    bos_id: ClassVar[int] = SpecialTokens.BOS
+    eos_id: ClassVar[int] = SpecialTokens.EOS
+    unk_id: ClassVar[int] = SpecialTokens.UNK
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -167,10 +163,10 @@ class SubwordTokenizer:
     """
 
     kind: ClassVar[str] = "subword"
-    pad_id: ClassVar[int] = PAD_ID
-    bos_id: ClassVar[int] = BOS_ID
-    eos_id: ClassVar[int] = EOS_ID
-    unk_id: ClassVar[int] = UNK_ID
+    pad_id: ClassVar[int] = SpecialTokens.PAD
+    bos_id: ClassVar[int] = SpecialTokens.BOS
+    eos_id: ClassVar[int] = SpecialTokens.EOS
+    unk_id: ClassVar[int] = SpecialTokens.UNK
 
     def __init__(self, pieces: HuggingFaceTokenizer) -> None:
         # what a file may ask for, and no caption wants: a billion ids of padding
@@ -191,7 +187,7 @@ class SubwordTokenizer:
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        least = len(SPECIALS) + len(alphabet)
+        least = SpecialTokens.COUNT + len(alphabet)
         if size < least:
             raise UserError(
                 f"data.tokenizer.size={size} is too small: the special tokens and the "
@@ -207,7 +203,7 @@ class SubwordTokenizer:
         pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         pieces.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=size - len(SPECIALS),
+            vocab_size=size - SpecialTokens.COUNT,
             min_frequency=2,
             initial_alphabet=alphabet,
             show_progress=False,
@@ -216,7 +212,7 @@ class SubwordTokenizer:
         return cls(pieces)
 
     def __len__(self) -> int:
-        return int(self._pieces.get_vocab_size()) + len(SPECIALS)
+        return int(self._pieces.get_vocab_size()) + SpecialTokens.COUNT
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a caption, without bos and eos."""
@@ -224,11 +220,11 @@ class SubwordTokenizer:
         if not normal:
             return []
         ids = self._pieces.encode(normal, add_special_tokens=False).ids
-        return [i + len(SPECIALS) for i in ids]
+        return [i + SpecialTokens.COUNT for i in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids up to the first eos; pad, bos, unk and broken bytes are skipped."""
-        text = self._pieces.decode([i - len(SPECIALS) for i in _up_to_eos(ids)])
+        text = self._pieces.decode([i - SpecialTokens.COUNT for i in _up_to_eos(ids)])
         return " ".join(text.replace("\ufffd", "").split())
 
     @staticmethod

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from captionlab.core.errors import UserError
+from captionlab.core.special_tokens import SpecialTokens
 
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
-PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(len(SPECIALS))
 FEWEST_WORDS = 5  # below this a captioner has nothing to choose from: the data or a key is wrong
 
 
@@ -46,7 +45,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str]) -> None:
-        self.tokens: tuple[str, ...] = (*SPECIALS, *words)
+        self.tokens: tuple[str, ...] = (*SpecialTokens.TEXTS, *words)
         texts = all(isinstance(token, str) for token in self.tokens)
         self._ids = {token: i for i, token in enumerate(self.tokens)} if texts else {}
         if len(self._ids) < len(self.tokens):
@@ -72,18 +71,18 @@ class Vocabulary:
         if threshold < 1:
             raise UserError(f"data.tokenizer.threshold={threshold} must be at least 1.")
         ranked = sorted(
-            ((word, n) for word, n in counts.items() if word not in SPECIALS),
+            ((word, n) for word, n in counts.items() if word not in SpecialTokens.TEXTS),
             key=lambda item: (-item[1], item[0]),
         )
         words = [word for word, n in ranked if n >= threshold]
         if max_size is not None:
-            if max_size < len(SPECIALS) + FEWEST_WORDS:
+            if max_size < SpecialTokens.COUNT + FEWEST_WORDS:
                 raise UserError(
                     f"data.tokenizer.max_size={max_size} is too small: it counts the "
-                    f"{len(SPECIALS)} special tokens and needs room for {FEWEST_WORDS} words "
+                    f"{SpecialTokens.COUNT} special tokens and needs room for {FEWEST_WORDS} words "
                     "(null is no limit)."
                 )
-            words = words[: max_size - len(SPECIALS)]
+            words = words[: max_size - SpecialTokens.COUNT]
         if len(words) < FEWEST_WORDS:
             raise UserError(_too_few(words, ranked, threshold, captions))
         return cls(words)
@@ -102,8 +101,8 @@ class Vocabulary:
 
     def id(self, token: str) -> int:
         """Return the token's id; the id of ``<unk>`` for a word that is not there or a special."""
-        token_id = self._ids.get(token, UNK_ID)
-        return token_id if token_id >= len(SPECIALS) else UNK_ID
+        token_id = self._ids.get(token, SpecialTokens.UNK)
+        return token_id if token_id >= SpecialTokens.COUNT else SpecialTokens.UNK
 
     def token(self, token_id: int) -> str:
         """Return the token of an id (IndexError past the last)."""
@@ -111,7 +110,7 @@ class Vocabulary:
 
     def report(self, counts: Mapping[str, int]) -> VocabularyReport:
         """Return how this vocabulary fits tokens seen so many times each."""
-        known = {word: n for word, n in counts.items() if self.id(word) != UNK_ID}
+        known = {word: n for word, n in counts.items() if self.id(word) != SpecialTokens.UNK}
         running = sum(counts.values())
         return VocabularyReport(
             size=len(self),
@@ -122,7 +121,7 @@ class Vocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for a checkpoint."""
-        return {"words": list(self.tokens[len(SPECIALS) :])}
+        return {"words": list(self.tokens[SpecialTokens.COUNT :])}
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Vocabulary:

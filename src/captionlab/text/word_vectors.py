@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.core.tensor_files import dense, load_tensors
 
 # the end of the name under which BERT and its kin store their table
@@ -101,7 +102,7 @@ def fill(table: Tensor, path: str | os.PathLike[str], words: Sequence[str]) -> s
         random = table[table.any(dim=1)].std()
         table.mul_(vectors.std() / random)
         table[torch.from_numpy(read.ids).to(table.device)] = vectors
-    texts = {word for word in words[4:] if word}
+    texts = {word for word in words[SpecialTokens.COUNT :] if word}
     return (
         f"{path} has vectors for {len({words[i] for i in read.ids}):,} of the vocabulary's "
         f"{len(texts):,} words; the others begin at random"

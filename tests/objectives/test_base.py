@@ -39,7 +39,11 @@ def test_a_name_and_a_forward_are_enough():
     assert objective.state_dict() == {}
 
 
-@pytest.mark.parametrize("value", [Plain(), Constant, torch.nn.Identity(), None], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [Plain(), Constant, torch.nn.Identity(), None],
+    ids=["object", "class", "module", "None"],
+)
 def test_what_does_not_derive_from_it_is_told_how(value):
     with pytest.raises(UserError, match=r"captionlab\.objectives\.Objective; derive it"):
         require_objective(value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch.distributed as dist
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -31,3 +33,10 @@ def all_gather_object(value: T) -> list[T]:
     gathered: list[T] = [value] * world_size()
     dist.all_gather_object(gathered, value)
     return gathered
+
+
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
+    """Write the first rank's values into the tensors of all ranks; every rank must call it."""
+    if is_distributed():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)

@@ -108,9 +108,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     config = resolve_references(composed, f"{path}: config")
     if written == 1:
         composed = restore(config, known_references())
-    decoder = entry["config"]["model"]["decoder"].get("_target_") if written < FORMAT else None
     weights = {
-        renamed_weight(name.removeprefix(WEIGHTS_PREFIX), decoder): tensor
+        current_weight(name.removeprefix(WEIGHTS_PREFIX), entry): tensor
         for name, tensor in dense(stored.get("state_dict"), WEIGHTS_PREFIX, str(path)).items()
     }
     return Checkpoint(
@@ -125,6 +124,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         entry.get("data", {}),
         OPTIMIZERS in stored,
     )
+
+
+def current_weight(name: str, entry: Mapping[str, Any]) -> str:
+    """Return this version's name of a captioner's weight in a file whose portable part is ``entry``."""
+    if entry["format"] >= FORMAT:
+        return name
+    return renamed_weight(name, entry["config"]["model"]["decoder"].get("_target_"))
 
 
 def _require_entries(entry: Mapping[str, Any], path: Path) -> None:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from captionlab.core.distributed import world_size
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner, Decoded
@@ -57,9 +58,7 @@ class Objective(nn.Module, ABC):
     """
 
     requires_pretrained: bool = False  # random weights cannot be trained with it
-    needs_training_text: bool = (
-        False  # `on_fit_start` reads the training captions, which takes time
-    )
+    needs_training_text: bool = False  # `on_fit_start` reads the training captions: it takes time
 
     @property
     @abstractmethod
@@ -192,20 +191,20 @@ def rank_weight(count: int | Tensor, like: Tensor) -> Tensor | float:
     this weight that mean is the one over all things of all processes, as if one process had had the
     whole batch. ``like``: a tensor on the right device. Every process must call it.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if world_size() == 1:
         return 1.0
     own = torch.as_tensor(count, device=like.device, dtype=torch.float32).detach().clone()
     whole = own.clone()
     dist.all_reduce(whole)
-    return own * dist.get_world_size() / whole.clamp_min(1.0)
+    return own * world_size() / whole.clamp_min(1.0)
 
 
 def averaged(value: Tensor) -> Tensor:
     """Return the mean of a tensor over all ranks."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if world_size() > 1:
         value = value.clone()
         dist.all_reduce(value)
-        value /= dist.get_world_size()
+        value /= world_size()
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -19,9 +20,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-FOLDER_VARIABLE = (
-    "CAPTIONLAB_RUN_FOLDER"  # by which the processes that a run starts know its folder
-)
+# by which the processes that a run starts know its folder
+FOLDER_VARIABLE = "CAPTIONLAB_RUN_FOLDER"
 # what an evaluation of the test split leaves
 SCORE_FILES = ("results.json", "captions.json", "references.json", "statistics.npz")
 # what these variables hold, where they are set, is 0 for the first process of a run alone
@@ -89,14 +89,20 @@ def _lock_free_folder(
     folder: Path, is_chosen: bool, resumes: Path | None, is_job: bool
 ) -> tuple[Path, IO[str]]:
     """Return ``folder``, or else -2, -3 and so on, with its held lock."""
-    number = 1
-    place = folder
-    while (lock := _lock(place, is_job or _is_inside(resumes, place))) is None:
+    for place in _numbered(folder):
+        lock = _lock(place, is_job or _is_inside(resumes, place))
+        if lock is not None:
+            return place, lock
         if is_chosen or is_job:
-            raise UserError(_in_use(folder, resumes))
-        number += 1
-        place = folder.with_name(f"{folder.name}-{number}")
-    return place, lock
+            break
+    raise UserError(_in_use(folder, resumes))
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    """Yield ``folder``, and the same with -2, -3 and so on."""
+    yield folder
+    for number in itertools.count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
 
 
 def _release(lock: IO[str], folder: Path) -> None:
@@ -108,15 +114,16 @@ def _release(lock: IO[str], folder: Path) -> None:
 
 def new_folder(folder: Path) -> Path:
     """Make a folder that was not there, and return it: ``folder``, or else -2, -3 and so on."""
-    number = 1
-    while True:
-        place = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        try:
-            place.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return place
+    return next(filter(_make_new, _numbered(folder)))
+
+
+def _make_new(folder: Path) -> bool:
+    """Make a folder, and return whether it was not there before."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _is_inside(checkpoint: Path | None, folder: Path) -> bool:

@@ -37,8 +37,12 @@ class DevicePool:
         self._lock = threading.Lock()
 
     @classmethod
-    def of_machine(cls, jobs: Sequence[Job], at_a_time: int | None) -> DevicePool:
+    def of_machine(
+        cls, jobs: Sequence[Job], at_a_time: int | None, threads: int | None = None
+    ) -> DevicePool:
         """Return groups of as many GPUs as the largest job asks for; without GPUs, cores.
+
+        ``threads``: where they are not to be a share of the cores.
 
         Raises:
             UserError: if the machine has fewer GPUs, or ``at_a_time`` is no number of jobs.
@@ -50,7 +54,8 @@ class DevicePool:
         if not gpus or not size:
             count = min(at_a_time or 1, len(jobs))
             is_free = count > 1 and "OMP_NUM_THREADS" not in os.environ
-            return cls([[]] * count, max(1, available_cores() // count) if is_free else None)
+            share = max(1, available_cores() // count) if is_free else None
+            return cls([[]] * count, share if threads is None else threads)
         if size > len(gpus):
             raise UserError(
                 f"trainer.devices={size}: this machine has {len(gpus)} GPUs for the jobs of a sweep"
@@ -58,7 +63,7 @@ class DevicePool:
         groups = [gpus[i : i + size] for i in range(0, len(gpus) - size + 1, size)]
         # more jobs than groups share GPUs only if that is asked for
         count = min(at_a_time or len(groups), len(jobs))
-        return cls([groups[i % len(groups)] for i in range(count)], None)
+        return cls([groups[i % len(groups)] for i in range(count)], threads)
 
     @contextmanager
     def lend(self) -> Iterator[Sequence[str]]:

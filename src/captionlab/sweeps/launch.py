@@ -57,9 +57,7 @@ def run_jobs(
     """
     for job in jobs:
         require_same(job.folder, job.overrides)
-    devices = DevicePool.of_machine(jobs, at_a_time)
-    if threads is not None:
-        devices.threads = threads
+    devices = DevicePool.of_machine(jobs, at_a_time, threads)
     num_jobs = jobs[-1].number + 1
     with ThreadPoolExecutor(devices.count) as pool:
         try:

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captionlab.core.renamed import renamed_weight
-from captionlab.inference.checkpoints import FORMAT, KEY, OPTIMIZERS, WEIGHTS_PREFIX
+from captionlab.inference.checkpoints import KEY, OPTIMIZERS, WEIGHTS_PREFIX, current_weight
 
 
 def update_checkpoint(checkpoint: dict[str, Any], module: nn.Module) -> None:
@@ -17,22 +16,18 @@ def update_checkpoint(checkpoint: dict[str, Any], module: nn.Module) -> None:
     An optimizer's state has no names: it counts the parameters in the order of the module that
     they belonged to, and is brought into the order of ``module``.
     """
-    entry = checkpoint.get(KEY, {})
-    if entry.get("format", FORMAT) >= FORMAT:
-        return
-    decoder = entry["config"]["model"]["decoder"].get("_target_")
-    names = {
-        name: WEIGHTS_PREFIX + renamed_weight(name.removeprefix(WEIGHTS_PREFIX), decoder)
+    stored: dict[str, Tensor] = checkpoint["state_dict"]
+    names = [
+        WEIGHTS_PREFIX + current_weight(name.removeprefix(WEIGHTS_PREFIX), checkpoint[KEY])
         if name.startswith(WEIGHTS_PREFIX)
         else name
-        for name in checkpoint["state_dict"]
-    }
-    checkpoint["state_dict"] = {
-        names[name]: value for name, value in checkpoint["state_dict"].items()
-    }
-    if any(old != new for old, new in names.items()):
-        for state in checkpoint.get(OPTIMIZERS, []):
-            _reorder(state, list(names.values()), module)
+        for name in stored
+    ]
+    if names == list(stored):
+        return
+    checkpoint["state_dict"] = dict(zip(names, stored.values(), strict=True))
+    for state in checkpoint.get(OPTIMIZERS, []):
+        _reorder(state, names, module)
 
 
 def _reorder(optimizer: dict[str, Any], earlier: list[str], module: nn.Module) -> None:
@@ -44,10 +39,9 @@ def _reorder(optimizer: dict[str, Any], earlier: list[str], module: nn.Module) -
         for name in earlier
         if name in parameters and parameters[name].requires_grad
     )
-    remaining = list(trained)
     encoder = {place[id(p)] for n, p in parameters.items() if n.startswith("captioner.encoder.")}
     for index, group in enumerate(optimizer["param_groups"]):
         # the encoder's parameters are the second group (CaptioningModule.configure_optimizers)
-        own = [number for number in remaining if (number in encoder) == (index == 1)]
+        own = [number for number in trained if (number in encoder) == (index == 1)]
         ids = dict(zip(own, group["params"], strict=True))
         group["params"] = [ids[number] for number in sorted(ids)]

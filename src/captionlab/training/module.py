@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
+from captionlab.core.distributed import all_gather_object, broadcast_tensors
 from captionlab.core.errors import UserError
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
@@ -379,11 +379,7 @@ def random_state() -> dict[str, Tensor]:
 
 def states_of_all_ranks() -> list[dict[str, Tensor]]:
     """Return each rank's ``random_state``; every rank must call it."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [random_state()]
-    states: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(states, random_state())
-    return states
+    return all_gather_object(random_state())
 
 
 def set_random_state(state: Mapping[str, Tensor]) -> None:
@@ -396,12 +392,9 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
 
 def of_all_ranks(per_image: dict[int | str, Any]) -> dict[int | str, Any]:
     """Return what all ranks know, each image once and in one order whatever the number of ranks."""
-    merged = dict(per_image)
-    if dist.is_available() and dist.is_initialized():
-        gathered: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(gathered, per_image)
-        for part in reversed(gathered):
-            merged.update(part)
+    merged: dict[int | str, Any] = {}
+    for part in reversed(all_gather_object(per_image)):
+        merged.update(part)
     return {key: merged[key] for key in sorted(merged, key=str)}
 
 
@@ -417,6 +410,4 @@ def share_buffers(module: torch.nn.Module) -> None:
     Batch norm's running statistics follow what a rank has seen; without this the ranks would
     evaluate slightly different models, and not the one that the checkpoint holds.
     """
-    if dist.is_available() and dist.is_initialized():
-        for buffer in module.buffers():
-            dist.broadcast(buffer, src=0)
+    broadcast_tensors(module.buffers())

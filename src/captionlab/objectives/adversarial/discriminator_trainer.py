@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from captionlab.core.distributed import broadcast_tensors
 from captionlab.core.memory import Memory
 from captionlab.objectives.adversarial.discriminators import Discriminator
 from captionlab.objectives.base import averaged, rank_weight
@@ -69,9 +69,7 @@ class DiscriminatorTrainer:
 
     def broadcast_weights(self) -> None:
         """Give every rank the weights of the first one."""
-        if dist.is_available() and dist.is_initialized():
-            for tensor in self.network.state_dict().values():
-                dist.broadcast(tensor, src=0)
+        broadcast_tensors(self.network.state_dict().values())
 
     def accumulate(
         self, memory: Memory, real: MaskedTokens, generated: MaskedTokens

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captionlab.core.memory import Memory
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.decoding.generated import Generated
 from captionlab.models.captioner import Captioner
 from captionlab.models.state import State
@@ -34,8 +35,12 @@ class SpecialIds(TypedDict):
 
 def special_ids(captioner: Captioner) -> SpecialIds:
     """Return the ids that decoding asks for."""
-    # every tokenizer has them at these places (captionlab.text.tokenizers.Tokenizer)
-    return {"bos_id": 1, "eos_id": 2, "pad_id": captioner.decoder.pad_id, "banned_ids": (3,)}
+    return {
+        "bos_id": SpecialTokens.BOS,
+        "eos_id": SpecialTokens.EOS,
+        "pad_id": captioner.decoder.pad_id,
+        "banned_ids": (SpecialTokens.UNK,),
+    }
 
 
 class DeterministicStepModel:

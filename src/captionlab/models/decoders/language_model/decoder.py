@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from captionlab.core.errors import UserError, first_line
 from captionlab.core.hugging_face import entries_of, load_config, pretrained, transformers
 from captionlab.core.memory import Memory
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.captioner import Decoded
@@ -29,7 +30,8 @@ from captionlab.models.decoders.language_model.adapter import (
 from captionlab.models.state import PER_BEAM, State
 
 KEY = "model.decoder"
-NUM_SPECIAL = 4  # pad, bos, eos and unk stand before the language model's own ids
+# these stand before the language model's own ids
+NUM_SPECIAL = SpecialTokens.COUNT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,6 @@ class AoACell(RecurrentCell[Advance]):
 
     def refine(self, memory: Memory) -> Memory:
         """Return the memory with slots and their mean (B, N, H)."""
-        memory.require_real_slots()
         slots = self.slots(memory.slots)
         refiner = cast(Iterable[AttentionOnAttention], self.refiner)
         for layer, norm in zip(refiner, self.norms, strict=True):

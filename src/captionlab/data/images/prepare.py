@@ -190,8 +190,8 @@ class Augment:
 def swap_sides(caption: str) -> str:
     """Return a caption as it would be said of the mirror image: left for right, with its case."""
 
-    def other(found: re.Match[str]) -> str:
-        side = found.group()
+    def other(match: re.Match[str]) -> str:
+        side = match.group()
         swapped = OTHER_SIDE[side.lower()]
         return swapped.capitalize() if side[0].isupper() else swapped
 

@@ -22,9 +22,14 @@ from captionlab.core.files import require_folder_place
 from captionlab.core.registry import require_allowed
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import LOADING, origin, summarize
-from captionlab.evaluation.examples import collect_examples, watched
+from captionlab.evaluation.evaluator import Evaluator
+from captionlab.evaluation.examples import collect_examples, example_ids
 from captionlab.evaluation.gallery import write_gallery
-from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.evaluation.provenance import (
+    describe_checkpoint,
+    describe_data,
+    describe_decoding,
+)
 from captionlab.evaluation.report import (
     named_by_split,
     print_examples,
@@ -51,7 +56,8 @@ from captionlab.training.build import (
     build_trainer,
     check_devices,
 )
-from captionlab.training.rank_zero_first import together
+from captionlab.training.module import CaptioningModule
+from captionlab.training.rank_zero_first import exit_together
 
 GROUPS = ("data", "decoding", "trainer")
 OPTIONS = ("meteor", "samples")
@@ -87,73 +93,124 @@ def evaluate(
     quiet_lightning()
     if out:
         require_folder_place(out, "--out ")
-    stored = read_checkpoint(checkpoint)
-    more = [read_checkpoint(path) for path in others]
-    for other in more:
-        require_alike(stored, other)
+    paths = (checkpoint, *others)
+    stored = [read_checkpoint(path) for path in paths]
+    for other in stored[1:]:
+        require_alike(stored[0], other)
     split, rest = _take(overrides, "split", "test")
-    config = configure(stored, rest, trust)
+    config = configure(stored[0], rest, trust)
     check_devices(config["trainer"])
-    data: CaptionDataModule = build_data(
-        config["data"], tokenizer=lambda captions: stored.tokenizer
-    )
-    data.tokenizer = stored.tokenizer
-    data.evaluation_split = split
-    records = data.records(split)
-    ensemble = "ensemble" if others else ""
+    data = open_data(config["data"], stored[0], split)
     run = Path(checkpoint).resolve().parent.parent
+    ensemble = "ensemble" if others else ""
     folder = Path(out) if out else run / folder_name(str(data.name), split, ensemble)
-    read = {"name": data.name, "origin": origin(config["data"]), "split": split}
-    settings = {
-        "checkpoints": [relative(path, folder) for path in (checkpoint, *others)],
-        "data": {**read, **summarize(records)},
-        "read": {k: v for k, v in config["data"].items() if k not in (*LOADING, *TRAINING_DATA)},
-        **{name: config[name] for name in ("decoding", *OPTIONS)},
-        "precision": config["trainer"]["precision"],
-        "limit_test_batches": config["trainer"].get("limit_test_batches"),
-    }
+    settings = settings_of(config, data, split, [relative(path, folder) for path in paths])
     if out:
         require_free(folder, settings)
-    captioner, *members = (captioner_of(each, trust) for each in (stored, *more))
-    for each, member in zip((stored, *more), (captioner, *members), strict=True):
-        check_features({**config, "model": each.config["model"]}, data, member.encoder)
-    module = build_module(config, data, captioner, {}, members)
-    module.evaluation_split = split
-    module.watched = watched(data.dataset(split), GALLERY_IMAGES)
+    module = build_evaluation(config, data, stored, trust)
+    module.evaluator.keep_attention(example_ids(data.dataset(split), GALLERY_IMAGES))
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     if trainer.is_global_zero:
-        print(f"data       {data.name} {split}: {len(records):,} images from {read['origin']}")
-    with together(trainer):
+        images, origin_ = len(data.records(split)), settings["data"]["origin"]
+        print(f"data       {data.name} {split}: {images:,} images from {origin_}")
+    with exit_together(trainer):
         trainer.test(module, datamodule=data, verbose=False)
-    module.metrics.close()
+    module.evaluator.close()
     if not trainer.is_global_zero:
         return 0
-    scores = module.scores[split]
     if out:
         require_free(folder, settings)  # another evaluation may have written there meanwhile
     else:
         folder = claim(folder, settings)
     replaced = holds_results(folder)
-    write_scored(folder, scores, records)
-    results = {split: module.results[split]}
-    certain = {split: intervals(scores.statistics)}
-    named = {**named_by_split(results), "intervals": named_by_split(certain)}
-    write_json(folder / RESULTS, {**named, SETTINGS: settings})
-    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES, module.looks)
-    title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
-    title += f", with {len(others)} more" if others else ""
-    features = None if data.features is None else data.features.path
-    facts = {
-        "data": told_data(settings["data"], split, scored=len(scores.captions), features=features),
-        "checkpoint": told_checkpoint([(each.path, each.epochs) for each in (stored, *more)]),
-        "decoding": told_decoding(module.decoding),
-    }
-    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
-    print_scores(results, certain)
-    print_examples(scores, {r.image_id: r.captions for r in records}, 10)
+    write_results(folder, module.evaluator, data, split, settings)
+    write_page(folder, module.evaluator, data, split, settings, stored)
+    scores = module.evaluator.scores[split]
+    print_scores({split: module.evaluator.results[split]}, {split: intervals(scores.statistics)})
+    print_examples(scores, {r.image_id: r.captions for r in data.records(split)}, 10)
     again = ", in place of results of the same settings" if replaced else ""
     print(f"written    {folder}{again}")
     return 0
+
+
+def open_data(node: Mapping[str, Any], stored: Checkpoint, split: str) -> CaptionDataModule:
+    """Return the data of an evaluation, in the tokens of its checkpoint."""
+    data: CaptionDataModule = build_data(node, tokenizer=lambda captions: stored.tokenizer)
+    data.tokenizer = stored.tokenizer
+    data.evaluation_split = split
+    return data
+
+
+def settings_of(
+    config: Mapping[str, Any], data: CaptionDataModule, split: str, checkpoints: list[str]
+) -> dict[str, Any]:
+    """Return what distinguishes this evaluation from others: results.json holds it."""
+    read = {"name": data.name, "origin": origin(config["data"]), "split": split}
+    return {
+        "checkpoints": checkpoints,
+        "data": {**read, **summarize(data.records(split))},
+        "read": {k: v for k, v in config["data"].items() if k not in (*LOADING, *TRAINING_DATA)},
+        **{name: config[name] for name in ("decoding", *OPTIONS)},
+        "precision": config["trainer"]["precision"],
+        "limit_test_batches": config["trainer"].get("limit_test_batches"),
+    }
+
+
+def build_evaluation(
+    config: Mapping[str, Any],
+    data: CaptionDataModule,
+    stored: Sequence[Checkpoint],
+    trust: Sequence[str],
+) -> CaptioningModule:
+    """Return the module that scores the checkpoints' captioners, as an ensemble where several.
+
+    Raises:
+        UserError: for a checkpoint that is not allowed, or whose encoder does not fit the features.
+    """
+    captioners = [captioner_of(each, trust) for each in stored]
+    for each, captioner in zip(stored, captioners, strict=True):
+        check_features({**config, "model": each.config["model"]}, data, captioner.encoder)
+    return build_module(config, data, captioners[0], {}, captioners[1:])
+
+
+def write_results(
+    folder: Path,
+    evaluator: Evaluator,
+    data: CaptionDataModule,
+    split: str,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write captions.json, references.json, statistics.npz, and results.json last."""
+    scores = evaluator.scores[split]
+    write_scored(folder, scores, data.records(split))
+    named = named_by_split({split: evaluator.results[split]})
+    certain = named_by_split({split: intervals(scores.statistics)})
+    write_json(folder / RESULTS, {**named, "intervals": certain, SETTINGS: settings})
+
+
+def write_page(
+    folder: Path,
+    evaluator: Evaluator,
+    data: CaptionDataModule,
+    split: str,
+    settings: Mapping[str, Any],
+    stored: Sequence[Checkpoint],
+) -> None:
+    """Write gallery.html: examples of the split, and what they are of."""
+    scores = evaluator.scores[split]
+    dataset = data.dataset(split)
+    examples = collect_examples(dataset, scores, GALLERY_IMAGES, evaluator.traces)
+    first, *others = stored
+    title = f"{data.name} {split}, {first.path.name} after epoch {first.epochs}"
+    title += f", with {len(others)} more" if others else ""
+    features = None if data.features is None else data.features.path
+    scored = len(scores.captions)
+    facts = {
+        "data": describe_data(settings["data"], split, scored=scored, features=features),
+        "checkpoint": describe_checkpoint([(each.path, each.epochs) for each in stored]),
+        "decoding": describe_decoding(evaluator.decoding),
+    }
+    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
 
 
 def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def told_data(
+def describe_data(
     read: Mapping[str, Any], split: str, *, scored: int | None = None, features: object = None
 ) -> str:
     """Return which data captions were made of.
@@ -30,12 +30,12 @@ def told_data(
     return ", ".join(parts)
 
 
-def told_checkpoint(files: Sequence[tuple[str | Path, int]]) -> str:
+def describe_checkpoint(files: Sequence[tuple[str | Path, int]]) -> str:
     """Return which checkpoint wrote captions, or which ones together: paths and finished epochs."""
     return " with ".join(f"{Path(path).absolute()} (epoch {epochs})" for path, epochs in files)
 
 
-def told_decoding(decoding: object) -> str:
+def describe_decoding(decoding: object) -> str:
     """Return a decoding's name and settings, of the built part or of its configuration."""
     settings: Mapping[str, Any]
     if isinstance(decoding, Mapping):
@@ -45,10 +45,10 @@ def told_decoding(decoding: object) -> str:
         name, settings = getattr(decoding.func, "__name__", "unknown"), decoding.keywords
     else:
         name, settings = type(decoding).__name__, getattr(decoding, "__dict__", {})
-    words = [f"{key}={value}" for key, value in sorted(settings.items()) if _is_said(value)]
+    words = [f"{key}={value}" for key, value in sorted(settings.items()) if _has_effect(value)]
     return ", ".join([name.lower(), *words])
 
 
-def _is_said(value: object) -> bool:
+def _has_effect(value: object) -> bool:
     """Return whether a setting does anything: nothing, no and an empty list do not."""
     return value is not None and value is not False and value not in ((), [])

@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionlab.config.override_syntax import override_text
+from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
 from captionlab.sweeps.devices import DevicePool
 from captionlab.sweeps.jobs import (
-    WEIGHTS_OVERRIDES,
     Job,
     job_overrides,
     last_checkpoint,

@@ -15,6 +15,7 @@ from captionlab.config.check import describe_type
 from captionlab.config.instantiate import build_part
 from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.evaluation.evaluator import Evaluator
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.references import PreparedReferences
@@ -57,7 +58,7 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
     """
     accelerator, devices = trainer["accelerator"], trainer["devices"]
     gpus = torch.cuda.device_count()
-    wanted = (
+    num_devices = (
         devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
     )
     if accelerator == "cpu":
@@ -71,12 +72,17 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
             f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; "
             "say trainer.accelerator=cpu or leave it at auto."
         )
-    if accelerator == "auto" and gpus == 0 and wanted > 1 and not torch.backends.mps.is_available():
+    if (
+        accelerator == "auto"
+        and gpus == 0
+        and num_devices > 1
+        and not torch.backends.mps.is_available()
+    ):
         raise UserError(
             f"trainer.devices={devices}: this machine has no GPU that torch can use; "
-            f"say trainer.devices=1, or trainer.accelerator=cpu for {wanted} processes on the CPU."
+            f"say trainer.devices=1, or trainer.accelerator=cpu for {num_devices} processes on the CPU."
         )
-    if gpus and wanted > gpus:
+    if gpus and num_devices > gpus:
         raise UserError(
             f"trainer.devices={devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}; "
             f"say trainer.devices={gpus} or trainer.devices=auto."
@@ -118,19 +124,25 @@ def build_module(
     captioner: Captioner,
     portable: dict[str, Any],
     others: Sequence[Captioner] = (),
+    start_scores: Mapping[str, float] | None = None,
 ) -> CaptioningModule:
-    """Return the LightningModule of a checked configuration around a captioner, or several."""
+    """Return the LightningModule of a checked configuration around a captioner.
+
+    ``others`` write captions together with it. ``portable`` and ``start_scores`` as of the module.
+    """
     return CaptioningModule(
-        captioner=captioner,
+        evaluator=Evaluator(
+            (captioner, *others),
+            decoding=build_part(config["decoding"], "decoding"),
+            tokenizer=data.tokenizer,
+            metrics=build_metrics(config, data),
+            samples=config["samples"],
+        ),
         objective=build_part(config["objective"], "objective"),
-        decoding=build_part(config["decoding"], "decoding"),
-        tokenizer=data.tokenizer,
-        metrics=build_metrics(config, data),
         optimizer=build_part(config["optimizer"], "optimizer"),
         schedule=build_part(config["scheduler"], "scheduler") if config["scheduler"] else None,
         portable=portable,
-        others=others,
-        samples=config["samples"],
+        start_scores=start_scores,
     )
 
 
@@ -171,6 +183,12 @@ def build_trainer(
             default_root_dir=config["output_dir"],
         )
     return trainer
+
+
+def build_loggers(config: Mapping[str, Any]) -> list[Any]:
+    """Return the loggers of a configuration; one that is null is left out."""
+    nodes = (config["logger"] or {}).items()
+    return [build_part(node, f"logger.{name}") for name, node in nodes if node]
 
 
 def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:

@@ -37,7 +37,7 @@ def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: dict
         if name not in names and not name.startswith(prefixes):
             raise UserError(f"{key}={name}: {_reason(name, names, module, validates)}")
         waited.add(name)
-    module.monitored = frozenset(waited)
+    module.always_log(waited)
     if "val/meteor" in waited and trainer.is_global_zero:
         _require_meteor(module)
 
@@ -94,7 +94,11 @@ def _reason(name: str, names: set[str], module: CaptioningModule, validates: boo
     split, _, score = name.partition("/")
     if split == "val" and not validates:
         return "this run does not validate (trainer.limit_val_batches=0); leave the callback out"
-    if split == "val" and score in module.metrics.names(sets=True) and not module.several_captions:
+    if (
+        split == "val"
+        and score in module.evaluator.metrics.names(sets=True)
+        and not module.evaluator.several_captions
+    ):
         return f"this run has no such score; {OF_SEVERAL}"
     if split == "val" and score in REASONS:
         return f"this run has no such score; {REASONS[score]}"
@@ -105,7 +109,7 @@ def _reason(name: str, names: set[str], module: CaptioningModule, validates: boo
 
 def _require_meteor(module: CaptioningModule) -> None:
     """Try METEOR before hours are spent on a run that is judged by it."""
-    meteor = module.metrics.meteor
+    meteor = module.evaluator.metrics.meteor
     if meteor is not None and meteor.score(["a dog runs"], [["a dog is running"]]) is None:
         raise UserError(
             f"val/meteor is monitored, and METEOR cannot be had here ({meteor.failure}): monitor "

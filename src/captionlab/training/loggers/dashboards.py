@@ -66,20 +66,20 @@ class CaptionWandbLogger(WandbLogger):
 
         rows = examples[: self.images]
         scores = sorted({name for example in rows for name in example.scores})
-        looks = [attention_picture(example) for example in rows]
-        seen: list[str | int] = ["attention"] if any(looks) else []
-        columns = ["epoch", "image_id", "image", *seen, "caption", "references", *scores]
+        pictures = [attention_picture(example) for example in rows]
+        attention: list[str | int] = ["attention"] if any(pictures) else []
+        columns = ["epoch", "image_id", "image", *attention, "caption", "references", *scores]
         data = [
             [
                 epoch,
                 str(example.image_id),
                 wandb.Image(example.image_array(), caption=example.caption),
-                *([None if look is None else wandb.Image(look)] if seen else []),
+                *([None if picture is None else wandb.Image(picture)] if attention else []),
                 example.caption,
                 "\n".join(example.references),
                 *(example.scores.get(name) for name in scores),
             ]
-            for example, look in zip(rows, looks, strict=True)
+            for example, picture in zip(rows, pictures, strict=True)
         ]
         self.experiment.log({f"{split}/captions": wandb.Table(columns=columns, data=data)})
 

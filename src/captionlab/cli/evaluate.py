@@ -111,26 +111,40 @@ def evaluate(
     module.evaluator.keep_attention(example_ids(data.dataset(split), GALLERY_IMAGES))
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     if trainer.is_global_zero:
-        images, origin_ = len(data.records(split)), settings["data"]["origin"]
-        print(f"data       {data.name} {split}: {images:,} images from {origin_}")
+        images, place = len(data.records(split)), settings["data"]["origin"]
+        print(f"data       {data.name} {split}: {images:,} images from {place}")
     with exit_together(trainer):
         trainer.test(module, datamodule=data, verbose=False)
     module.evaluator.close()
-    if not trainer.is_global_zero:
-        return 0
-    if out:
-        require_free(folder, settings)  # another evaluation may have written there meanwhile
-    else:
-        folder = claim(folder, settings)
+    if trainer.is_global_zero:
+        if out:
+            require_free(folder, settings)  # another evaluation may have written there meanwhile
+        else:
+            folder = claim(folder, settings)
+        write_evaluation(folder, module.evaluator, data, settings, stored)
+    return 0
+
+
+def write_evaluation(
+    folder: Path,
+    evaluator: Evaluator,
+    data: CaptionDataModule,
+    settings: Mapping[str, Any],
+    stored: Sequence[Checkpoint],
+) -> None:
+    """Write scores, captions and the page of a split into a folder, and print them."""
+    split = settings["data"]["split"]
+    scores, results = evaluator.scores[split], evaluator.results[split]
+    certain = intervals(scores.statistics)
     replaced = holds_results(folder)
-    write_results(folder, module.evaluator, data, split, settings)
-    write_page(folder, module.evaluator, data, split, settings, stored)
-    scores = module.evaluator.scores[split]
-    print_scores({split: module.evaluator.results[split]}, {split: intervals(scores.statistics)})
+    write_scored(folder, scores, data.records(split))
+    named = {**named_by_split({split: results}), "intervals": named_by_split({split: certain})}
+    write_json(folder / RESULTS, {**named, SETTINGS: settings})
+    write_page(folder / "gallery.html", evaluator, data, settings, stored)
+    print_scores({split: results}, {split: certain})
     print_examples(scores, {r.image_id: r.captions for r in data.records(split)}, 10)
     again = ", in place of results of the same settings" if replaced else ""
     print(f"written    {folder}{again}")
-    return 0
 
 
 def open_data(node: Mapping[str, Any], stored: Checkpoint, split: str) -> CaptionDataModule:
@@ -173,30 +187,15 @@ def build_evaluation(
     return build_module(config, data, captioners[0], {}, captioners[1:])
 
 
-def write_results(
-    folder: Path,
-    evaluator: Evaluator,
-    data: CaptionDataModule,
-    split: str,
-    settings: Mapping[str, Any],
-) -> None:
-    """Write captions.json, references.json, statistics.npz, and results.json last."""
-    scores = evaluator.scores[split]
-    write_scored(folder, scores, data.records(split))
-    named = named_by_split({split: evaluator.results[split]})
-    certain = named_by_split({split: intervals(scores.statistics)})
-    write_json(folder / RESULTS, {**named, "intervals": certain, SETTINGS: settings})
-
-
 def write_page(
-    folder: Path,
+    path: Path,
     evaluator: Evaluator,
     data: CaptionDataModule,
-    split: str,
     settings: Mapping[str, Any],
     stored: Sequence[Checkpoint],
 ) -> None:
-    """Write gallery.html: examples of the split, and what they are of."""
+    """Write a gallery of examples of the split, which says what they are of."""
+    split = settings["data"]["split"]
     scores = evaluator.scores[split]
     dataset = data.dataset(split)
     examples = collect_examples(dataset, scores, GALLERY_IMAGES, evaluator.traces)
@@ -210,7 +209,7 @@ def write_page(
         "checkpoint": describe_checkpoint([(each.path, each.epochs) for each in stored]),
         "decoding": describe_decoding(evaluator.decoding),
     }
-    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
+    write_gallery(path, examples, title, scores.corpus, facts)
 
 
 def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 
 from captionlab.data.dataset import CaptionDataset
-from captionlab.evaluation.attention_maps import attention_maps_of
+from captionlab.evaluation.attention_maps import AttentionMaps, attention_maps_of
 from captionlab.evaluation.attention_trace import AttentionTrace
 from captionlab.evaluation.gallery import LARGEST_SIDE, Example
 from captionlab.metrics.split_scorer import Scores
@@ -38,34 +38,36 @@ def collect_examples(
     Args:
         traces: attention by image id; none of a model without attention.
     """
-    examples = []
-    for index in example_indices(dataset, count):
-        record = dataset.records[index]
-        if record.image_id not in scores.captions:
-            continue  # a run that was told to validate on a part of the split
-        values = dict(scores.per_image[record.image_id])
-        truth = values.pop("truth", None)
-        picture = dataset.picture(index, LARGEST_SIDE)
-        shown = torch.full((3, 64, 64), 127, dtype=torch.uint8) if picture is None else picture
-        trace = traces.get(record.image_id)
-        words = [] if trace is None else trace.words
-        attention = (
-            NO_ATTENTION
-            if trace is None
-            else attention_maps_of(dataset, index, (shown.shape[1], shown.shape[2]), trace.weights)
-        )
-        examples.append(
-            Example(
-                image=shown,
-                image_id=record.image_id,
-                caption=scores.captions[record.image_id],
-                references=record.captions,
-                scores=values,
-                true=None if truth is None else bool(truth),
-                attention=None if isinstance(attention, str) or not words else attention,
-                words=words,
-                attention_missing=attention if isinstance(attention, str) else "",
-                remark=NO_PICTURE if picture is None else "",
-            )
-        )
-    return examples
+    return [
+        _example(dataset, index, scores, traces.get(dataset.records[index].image_id))
+        for index in example_indices(dataset, count)
+        # a run can be limited to a part of the split
+        if dataset.records[index].image_id in scores.captions
+    ]
+
+
+def _example(
+    dataset: CaptionDataset, index: int, scores: Scores, trace: AttentionTrace | None
+) -> Example:
+    record = dataset.records[index]
+    values = dict(scores.per_image[record.image_id])
+    truth = values.pop("truth", None)
+    picture = dataset.picture(index, LARGEST_SIDE)
+    shown = torch.full((3, 64, 64), 127, dtype=torch.uint8) if picture is None else picture
+    words = [] if trace is None else trace.words
+    attention: AttentionMaps | str = NO_ATTENTION
+    if trace is not None:
+        size = (shown.shape[1], shown.shape[2])
+        attention = attention_maps_of(dataset, index, size, trace.weights)
+    return Example(
+        image=shown,
+        image_id=record.image_id,
+        caption=scores.captions[record.image_id],
+        references=record.captions,
+        scores=values,
+        true=None if truth is None else bool(truth),
+        attention=None if isinstance(attention, str) or not words else attention,
+        words=words,
+        attention_missing=attention if isinstance(attention, str) else "",
+        remark=NO_PICTURE if picture is None else "",
+    )

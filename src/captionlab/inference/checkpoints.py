@@ -89,24 +89,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     require_local(path)  # as it was typed: a Path keeps one slash
     path = Path(path)
     stored = load_file(path)
-    entry = stored.get(KEY)
-    if not isinstance(entry, dict):
-        raise UserError(
-            f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "
-            "give a file that captionlab wrote, e.g. runs/.../checkpoints/best.ckpt."
-        )
-    written = entry.get("format")
-    if type(written) is not int or written not in READABLE:
-        raise UserError(
-            f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
-            "use the version of captionlab that wrote it."
-        )
-    plain(entry.get("config"), f"{path}: config", MOST_SETTINGS)
-    entry = plain(entry, f"{path}: {KEY}")
-    _require_entries(entry, path)
+    entry = _portable_entry(stored, path)
     composed = rename_targets(entry["config"])
     config = resolve_references(composed, f"{path}: config")
-    if written == 1:
+    if entry["format"] == 1:
         composed = restore(config, known_references())
     weights = {
         current_weight(name.removeprefix(WEIGHTS_PREFIX), entry): tensor
@@ -124,6 +110,30 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         entry.get("data", {}),
         OPTIMIZERS in stored,
     )
+
+
+def _portable_entry(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return what makes a checkpoint self-contained, as plain types of bounded size.
+
+    Raises:
+        UserError: if it is not there, damaged, or of a format that this version cannot read.
+    """
+    entry = stored.get(KEY)
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "
+            "give a file that captionlab wrote, e.g. runs/.../checkpoints/best.ckpt."
+        )
+    written = entry.get("format")
+    if type(written) is not int or written not in READABLE:
+        raise UserError(
+            f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
+            "use the version of captionlab that wrote it."
+        )
+    plain(entry.get("config"), f"{path}: config", MOST_SETTINGS)
+    entry = plain(entry, f"{path}: {KEY}")
+    _require_entries(entry, path)
+    return entry
 
 
 def current_weight(name: str, entry: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from captionlab.cli.logs import quiet_lightning
 from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.override import override
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.registry import require_allowed
@@ -129,7 +130,7 @@ def write_evaluation(
     folder: Path,
     evaluator: Evaluator,
     data: CaptionDataModule,
-    settings: Mapping[str, Any],
+    settings: Config,
     stored: Sequence[Checkpoint],
 ) -> None:
     """Write scores, captions and the page of a split into a folder, and print them."""
@@ -147,7 +148,7 @@ def write_evaluation(
     print(f"written    {folder}{again}")
 
 
-def open_data(node: Mapping[str, Any], stored: Checkpoint, split: str) -> CaptionDataModule:
+def open_data(node: Config, stored: Checkpoint, split: str) -> CaptionDataModule:
     """Return the data of an evaluation, in the tokens of its checkpoint."""
     data: CaptionDataModule = build_data(node, tokenizer=lambda captions: stored.tokenizer)
     data.tokenizer = stored.tokenizer
@@ -156,7 +157,7 @@ def open_data(node: Mapping[str, Any], stored: Checkpoint, split: str) -> Captio
 
 
 def settings_of(
-    config: Mapping[str, Any], data: CaptionDataModule, split: str, checkpoints: list[str]
+    config: Config, data: CaptionDataModule, split: str, checkpoints: list[str]
 ) -> dict[str, Any]:
     """Return what distinguishes this evaluation from others: results.json holds it."""
     read = {"name": data.name, "origin": origin(config["data"]), "split": split}
@@ -171,7 +172,7 @@ def settings_of(
 
 
 def build_evaluation(
-    config: Mapping[str, Any],
+    config: Config,
     data: CaptionDataModule,
     stored: Sequence[Checkpoint],
     trust: Sequence[str],
@@ -191,7 +192,7 @@ def write_page(
     path: Path,
     evaluator: Evaluator,
     data: CaptionDataModule,
-    settings: Mapping[str, Any],
+    settings: Config,
     stored: Sequence[Checkpoint],
 ) -> None:
     """Write a gallery of examples of the split, which says what they are of."""
@@ -212,7 +213,7 @@ def write_page(
     write_gallery(path, examples, title, scores.corpus, facts)
 
 
-def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
+def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> MutableConfig:
     """Return the configuration of an evaluation, resolved and checked.
 
     Model, data, decoding and precision are the checkpoint's; objective, optimizer and devices were
@@ -261,7 +262,7 @@ def _require_effect(text: str) -> None:
         )
 
 
-def _require_language(stored: Checkpoint, config: Mapping[str, Any]) -> None:
+def _require_language(stored: Checkpoint, config: Config) -> None:
     """Raise UserError where captions of one language would be scored by another's references."""
     before = (stored.config["data"].get("source") or {}).get("language")
     now = (config["data"].get("source") or {}).get("language")

@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytorch_lightning as pl
 from rich.console import Console
 
 from captionlab.cli.logs import FILE_ONLY
 from captionlab.config.explain import explain
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.images.files import BrokenImage
@@ -37,7 +38,7 @@ def fit(
     trainer: pl.Trainer,
     module: CaptioningModule,
     data: CaptionDataModule,
-    config: Mapping[str, Any],
+    config: Config,
     overrides: Sequence[str],
 ) -> None:
     """Train; an interruption ends with a last.ckpt and the command that goes on from it.
@@ -85,7 +86,7 @@ def test(
     trainer: pl.Trainer,
     module: CaptioningModule,
     data: CaptionDataModule,
-    config: Mapping[str, Any],
+    config: Config,
 ) -> None:
     """Score the test splits with the best checkpoint; write results.json and captions.json."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")  # none without checkpoints

@@ -19,6 +19,7 @@ from captionlab.cli.logs import quiet_lightning, write_log
 from captionlab.config.check import check
 from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve, with_references
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import origin
@@ -57,7 +58,7 @@ class Prepared(NamedTuple):
 
     data: CaptionDataModule
     module: CaptioningModule
-    written: dict[str, Any]  # the configuration as the run folder and checkpoints hold it
+    written: MutableConfig  # the configuration as the run folder and checkpoints hold it
     references: PreparedReferences | None  # training captions counted for a reward
 
 
@@ -93,7 +94,7 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     return None if score is None else float(score)
 
 
-def configure(composed: DictConfig) -> dict[str, Any]:
+def configure(composed: DictConfig) -> MutableConfig:
     """Return the configuration of a run, resolved and checked.
 
     Raises:
@@ -111,7 +112,7 @@ def configure(composed: DictConfig) -> dict[str, Any]:
 
 def prepare(
     composed: DictConfig,
-    config: dict[str, Any],
+    config: MutableConfig,
     overrides: Sequence[str],
     trainer: pl.Trainer,
     start: Checkpoint | None,
@@ -150,7 +151,7 @@ def prepare(
 
 
 def prepare_captioner(
-    config: dict[str, Any], data: CaptionDataModule, start: Checkpoint | None
+    config: MutableConfig, data: CaptionDataModule, start: Checkpoint | None
 ) -> Captioner:
     """Return the captioner, with the weights of ``start`` where there is one.
 
@@ -192,7 +193,7 @@ def prepare_objective(
 
 
 def begin_folder(
-    config: Mapping[str, Any],
+    config: Config,
     prepared: Prepared,
     overrides: Sequence[str],
     start: Checkpoint | None,
@@ -226,7 +227,7 @@ def check_data(data: CaptionDataModule) -> None:
 
 
 def introduce(
-    config: Mapping[str, Any],
+    config: Config,
     data: CaptionDataModule,
     module: CaptioningModule,
     trainer: pl.Trainer,

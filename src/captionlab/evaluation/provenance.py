@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from captionlab.core.config_types import Config
 
 
 def describe_data(
-    read: Mapping[str, Any], split: str, *, scored: int | None = None, features: object = None
+    read: Config, split: str, *, scored: int | None = None, features: object = None
 ) -> str:
     """Return which data captions were made of.
 
@@ -37,7 +38,7 @@ def describe_checkpoint(files: Sequence[tuple[str | Path, int]]) -> str:
 
 def describe_decoding(decoding: object) -> str:
     """Return a decoding's name and settings, of the built part or of its configuration."""
-    settings: Mapping[str, Any]
+    settings: Config
     if isinstance(decoding, Mapping):
         name = str(decoding.get("_target_", "unknown")).rpartition(".")[2]
         settings = {key: value for key, value in decoding.items() if not key.startswith("_")}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import UnionType
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from captionlab.config.check import describe_type
 from captionlab.config.instantiate import build_part
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
@@ -25,7 +27,7 @@ from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.callbacks.stopping import FinalValidation, WholeCheckpoints
 from captionlab.training.module import CaptioningModule
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, type | UnionType] = {
     "seed": int,
     "ckpt": str | None,
     "init_from": str | None,
@@ -37,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def check_settings(config: Mapping[str, Any]) -> None:
+def check_settings(config: Config) -> None:
     """Check the values that stand outside every group.
 
     Raises:
@@ -50,7 +52,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
             raise UserError(f"{key}={value!r} is not {describe_type(hint)}.")
 
 
-def check_devices(trainer: Mapping[str, Any]) -> None:
+def check_devices(trainer: Config) -> None:
     """Check that the machine has the devices that are asked for.
 
     Raises:
@@ -89,7 +91,7 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> CaptionMetrics:
+def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
     """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
     meteor = Meteor() if config["meteor"] and language == "en" else None
@@ -119,10 +121,10 @@ class KnownCaptions:
 
 
 def build_module(
-    config: Mapping[str, Any],
+    config: Config,
     data: CaptionDataModule,
     captioner: Captioner,
-    portable: dict[str, Any],
+    portable: Config,
     others: Sequence[Captioner] = (),
     start_scores: Mapping[str, float] | None = None,
 ) -> CaptioningModule:
@@ -162,7 +164,7 @@ def training_text(
 
 
 def build_trainer(
-    config: Mapping[str, Any], loggers: list[Any], callbacks: list[pl.Callback]
+    config: Config, loggers: list[Logger], callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Return Lightning's trainer.
 
@@ -185,13 +187,13 @@ def build_trainer(
     return trainer
 
 
-def build_loggers(config: Mapping[str, Any]) -> list[Any]:
+def build_loggers(config: Config) -> list[Logger]:
     """Return the loggers of a configuration; one that is null is left out."""
     nodes = (config["logger"] or {}).items()
     return [build_part(node, f"logger.{name}") for name, node in nodes if node]
 
 
-def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
+def build_callbacks(config: Config) -> list[pl.Callback]:
     """Return the callbacks of a configuration; one that is null is left out.
 
     Raises:

@@ -10,9 +10,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import (
+    LRSchedulerConfigType,
+    LRSchedulerTypeUnion,
+    OptimizerLRSchedulerConfig,
+)
 from torch import Tensor
 from torch.optim import Optimizer
 
+from captionlab.core.config_types import Config
 from captionlab.data.dataset import CaptionBatch
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.inference.checkpoints import KEY, OPTIMIZERS, WEIGHTS_PREFIX, read_checkpoint
@@ -20,7 +26,7 @@ from captionlab.inference.weights import load_weights
 from captionlab.objectives.base import Objective, StageStart, require_objective, with_tags
 from captionlab.training.earlier_checkpoints import update_checkpoint
 from captionlab.training.loss_guard import LossGuard
-from captionlab.training.optimizers import parameter_groups, reset_optimizer
+from captionlab.training.optimizers import ParameterGroup, parameter_groups, reset_optimizer
 from captionlab.training.random_state import random_states_of_all_ranks, restore_random_state
 from captionlab.training.schedules import Schedule
 
@@ -43,9 +49,9 @@ class CaptioningModule(pl.LightningModule):
         *,
         evaluator: Evaluator,
         objective: Objective,
-        optimizer: Callable[[Iterable[Any]], Optimizer],
+        optimizer: Callable[[Iterable[ParameterGroup]], Optimizer],
         schedule: Schedule | None = None,
-        portable: Mapping[str, Any] | None = None,
+        portable: Config | None = None,
         start_scores: Mapping[str, float] | None = None,
     ):
         super().__init__()
@@ -121,7 +127,7 @@ class CaptioningModule(pl.LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         reset_optimizer(optimizer, stage.learning_rate)  # type: ignore[arg-type]
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
         """Move the schedule on, unless the objective has a rate of its own now."""
         if not self.objective.pauses_schedule:
             super().lr_scheduler_step(scheduler, metric)
@@ -184,13 +190,13 @@ class CaptioningModule(pl.LightningModule):
 
     def new_schedule(
         self, optimizer: Optimizer, *, steps: int, epochs: int
-    ) -> dict[str, Any] | None:
+    ) -> LRSchedulerConfigType | None:
         """Return Lightning's settings of the schedule for an optimizer, None without one."""
         if self._schedule is None:
             return None
         return self._schedule(optimizer, steps=steps, epochs=epochs)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
         optimizer = self.new_optimizer(parameter_groups(self.captioner))
         # asking for the number of steps makes Lightning build the loader: only for a schedule

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.training.callbacks.validation import Collapse
 from captionlab.training.module import CaptioningModule
@@ -22,7 +22,7 @@ REASONS = {
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
 
-def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: dict[str, Any]) -> None:
+def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: Config) -> None:
     """Check every name that a callback, a schedule or a logger monitors.
 
     Raises:
@@ -62,7 +62,7 @@ def keep_last_as_best(trainer: pl.Trainer) -> bool:
     return changed
 
 
-def _monitored(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _monitored(trainer: pl.Trainer, config: Config) -> Iterator[tuple[str, str]]:
     """Yield the key and the name of everything that is monitored."""
     for name, node in (config["callbacks"] or {}).items():
         if not isinstance(node, dict) or not node.get("monitor"):
@@ -80,7 +80,7 @@ def _monitored(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[tuple[st
             yield f"logger.{name}.monitor", str(node["monitor"])
 
 
-def _kept_as_last(trainer: pl.Trainer, config: dict[str, Any]) -> set[str]:
+def _kept_as_last(trainer: pl.Trainer, config: Config) -> set[str]:
     if is_validated(trainer):
         return set()
     return {

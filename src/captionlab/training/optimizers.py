@@ -8,8 +8,10 @@ from torch.optim import Optimizer
 
 from captionlab.models.captioner import Captioner
 
+ParameterGroup = dict[str, Any]  # torch's: "params", and options of the group
 
-def parameter_groups(captioner: Captioner) -> list[dict[str, Any]]:
+
+def parameter_groups(captioner: Captioner) -> list[ParameterGroup]:
     """Return the trained parameters in groups: the encoder's, if any, are the second.
 
     The encoder has a learning rate of its own where it asks for one.

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from subprocess import Popen
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pytorch_lightning as pl
 import torch.distributed as dist
@@ -22,6 +23,8 @@ PATIENCE = 300.0
 # seconds for a process to end whose connections broke; it ends by itself, unless it hangs
 LAST_WORDS = 120.0
 log = logging.getLogger(__name__)
+
+Results = dict[str, object]  # what can be pickled
 
 
 class RankZeroFirst:
@@ -50,7 +53,7 @@ class RankZeroFirst:
     def __enter__(self) -> Self:
         return self
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> Results | None:
         """Return what rank 0 broadcasts, waiting for it; None on rank 0 itself.
 
         Raises:
@@ -59,12 +62,12 @@ class RankZeroFirst:
         if self._alone or self._first:
             return None
         self._connect()
-        received: dict[str, Any] | None = self._trainer.strategy.broadcast(None)
+        received: Results | None = self._trainer.strategy.broadcast(None)
         if received is None:
             sys.exit(2)
         return received
 
-    def broadcast(self, results: dict[str, Any]) -> None:
+    def broadcast(self, results: Results) -> None:
         """Start the other processes where nobody else does, and hand them rank 0's results."""
         if not self._alone and self._first:
             self._send(results)
@@ -86,7 +89,7 @@ class RankZeroFirst:
             messenger.start()
             atexit.register(_wait_for, messenger)
 
-    def _send(self, results: dict[str, Any] | None) -> None:
+    def _send(self, results: Results | None) -> None:
         self._sent = True
         self._connect()
         self._trainer.strategy.broadcast(results)
@@ -117,7 +120,7 @@ def exit_together(trainer: pl.Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.world_size == 1 or not _of_another(error):
             raise
-        children: list[Any] = getattr(trainer.strategy.launcher, "procs", [])
+        children: list[Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         started = children.copy()
         # out of the sight of Lightning's observer, which kills this process for a child that failed
         children.clear()
@@ -141,7 +144,7 @@ def _of_another(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
-def _status(children: list[Any]) -> int:
+def _status(children: list[Popen[bytes]]) -> int:
     """Wait until one child has ended, and return how the first one that failed did; 0 where none.
 
     A connection breaks before the process at its other end has ended, which takes a busy machine

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import differences, origin, summarize
@@ -30,7 +31,7 @@ def resume_command(overrides: Sequence[str], checkpoint: Path) -> str:
     return shlex.join(["python", "train.py", *kept, override_text("ckpt", str(checkpoint))])
 
 
-def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
+def starting_point(config: Config) -> Checkpoint | None:
     """Return the checkpoint that the run resumes or starts from, if any.
 
     Raises:
@@ -52,7 +53,7 @@ def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
     return checkpoint
 
 
-def require_unfinished(checkpoint: Checkpoint, config: Mapping[str, Any]) -> None:
+def require_unfinished(checkpoint: Checkpoint, config: Config) -> None:
     """Refuse to resume a run that has nothing left to do.
 
     Raises:
@@ -86,7 +87,7 @@ def require_resumable(checkpoint: Checkpoint) -> None:
     )
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
+def _at(config: Config, key: str) -> Any:
     node: Any = config
     for name in key.split("."):
         node = node[name]
@@ -108,7 +109,7 @@ def require_same_settings(key: str, before: Any, now: Any, checkpoint: Checkpoin
         )
 
 
-def data_summary(config: Mapping[str, Any], data: CaptionDataModule) -> dict[str, Any]:
+def data_summary(config: Config, data: CaptionDataModule) -> dict[str, Any]:
     """Return what tells this run's data from other data: where they were read, a digest a split."""
     return {
         "name": data.name,
@@ -117,9 +118,7 @@ def data_summary(config: Mapping[str, Any], data: CaptionDataModule) -> dict[str
     }
 
 
-def require_same_data(
-    checkpoint: Checkpoint, read: Mapping[str, Any], config: Mapping[str, Any]
-) -> None:
+def require_same_data(checkpoint: Checkpoint, read: Config, config: Config) -> None:
     """Refuse to resume with other data than the run began with, unless that is asked for.
 
     Raises:

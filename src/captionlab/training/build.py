@@ -16,7 +16,7 @@ from captionlab.config.instantiate import build_part
 from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.metrics.caption_metrics import CaptionMetrics
-from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -86,7 +86,9 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
 def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> CaptionMetrics:
     """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
-    meteor = Meteor() if config["meteor"] and language == "en" else None
+    meteor = (
+        Meteor(language=language) if config["meteor"] and language in METEOR_LANGUAGES else None
+    )
     return CaptionMetrics(
         scoring_tokenizer(language),
         meteor=meteor,

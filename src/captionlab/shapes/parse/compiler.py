@@ -7,19 +7,31 @@ times as long. A rule is entered only where a token stands that one of its parse
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from captionlab.shapes.parse import semantics
-from captionlab.shapes.parse.rules import Alternative, Rule, Symbol, first_categories, read_rules
+from captionlab.shapes.parse.rules import (
+    Alternative,
+    Rule,
+    Symbol,
+    first_categories,
+    read_rules,
+    tested_categories,
+)
 
 # of the categories and values of all tokens, and a place: (value, place after it) for each parse
 Parse = Callable[[list[str], list[str], int], Iterator[tuple[Any, int]]]
 
 
-def compile_rules(table: str, extra: Mapping[str, Any]) -> Parse:
-    """Return the parser of the rule "sentence"; it reads the names of `semantics` and the extra ones."""
+def compile_rules(table: str, categories: Collection[str], extra: Mapping[str, Any]) -> Parse:
+    """Return the parser of the rule "sentence" for tokens of these categories.
+
+    Values and conditions know the names of `semantics` and the extra ones.
+    """
     rules = read_rules(table)
+    if unknown := sorted(tested_categories(rules) - set(categories)):
+        raise AssertionError(f"no rule and no token has a name that rules ask for: {unknown}")
     first = first_categories(rules)
     names: dict[str, Any] = {**vars(semantics), **extra}
     names |= {f"first_{name}": categories for name, categories in first.items()}

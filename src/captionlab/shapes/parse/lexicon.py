@@ -26,8 +26,9 @@ class Lexicon:
             head, _, tail = line.partition(":")
             category, _, value = head.partition(" ")
             for phrase in (form for text in tail.split("|") for form in expand(text)):
-                units = tuple(phrase.split() if spaced else phrase.strip())
-                self._phrases[units] = (category, value.strip("- "))
+                units = tuple(phrase.lower().split() if spaced else phrase.strip())
+                self._phrases[units] = (category, "" if value == "-" else value)
+        self.categories = {END, *(category for category, _ in self._phrases.values())}
         widths: dict[str, set[int]] = {}
         for units in self._phrases:
             widths.setdefault(units[0], set()).add(len(units))

@@ -41,7 +41,7 @@ class Parser:
         names: Mapping[str, Any] | None = None,
     ) -> None:
         self._lexicon = Lexicon(lexicon, spaced=spaced)
-        self._parse = compile_rules(rules, names or {})
+        self._parse = compile_rules(rules, self._lexicon.categories, names or {})
         self._longest, self._spaced = longest, spaced
         self._ignored = re.compile(punctuation if spaced else rf"{punctuation}|\s")
 

@@ -17,7 +17,7 @@ the value of the last symbol. Lines that begin with # are comments. Symbols are
     category+[link]     perhaps with a token of this category between two; so do * and &
     !category           stands not here
     rule, rule(a, b)    what another rule reads, with these parameters
-    {condition}         a Python condition on what has been read
+    {condition}         a Python condition on what has been read; {name := ...} names its value
 
 and `name:symbol` gives the value another name. "end" is the category of the sentence's end.
 """
@@ -120,6 +120,18 @@ def _kind(text: str) -> str:
     if text[0] == "[":
         return "optional"
     return {"?": "either", "*": "list", "+": "some"}.get(text[-1], "token")
+
+
+def tested_categories(rules: Iterable[Rule]) -> set[str]:
+    """Return the categories of tokens that rules ask for."""
+    symbols = (s for rule in rules for way in rule.alternatives for s in way.symbols)
+    asked = {
+        category
+        for symbol in symbols
+        if symbol.kind != "call"
+        for category in (*symbol.categories, symbol.link)
+    }
+    return asked - {""}
 
 
 def first_categories(rules: Iterable[Rule]) -> dict[str, frozenset[str] | None]:

@@ -194,7 +194,7 @@ relation
     ? value=inside and .35: {around}
     {related}
 around
-    ? .3: {a.nominative} ist von {b.dative} {surrounded}
+    ? .3 and not ground: {a.nominative} ist von {b.dative} {surrounded}
     ? .7: {b.nominative} {surrounds} {a.accusative}
     ? .85: {b.nominative} um {a.accusative}
     {b.nominative} mit {a.dative} darin
@@ -353,7 +353,7 @@ def _declined(phrase: list[str], case: str) -> str:
     *words, noun = phrase
     gender, plural, dative_plural, *dative = _nouns[noun]
     first = words[0]
-    if len(words) > 1 and words[1] in _NUMBERS or first not in ("der", "ein", "-"):
+    if (len(words) > 1 and words[1] in _NUMBERS) or first not in ("der", "ein", "-"):
         gender, noun = "p", dative_plural if case == "dative" else plural
     elif case == "dative" and dative:
         noun = dative[0]

@@ -250,7 +250,7 @@ SWAPS = {
         [("links", "rechts"), ("linken", "rechten")],
         [("über", "unter"), ("oberhalb", "unterhalb"), ("darüber", "darunter")],
         [("oben", "unten"), ("oberen", "unteren")],
-        [("größte", "kleinste"), ("größten", "kleinsten"), ("größer", "kleiner")],
+        [("größte", "kleinste"), ("größten", "kleinsten"), ("größer als", "kleiner als")],
         [("heller", "dunkler"), ("hellen", "dunklen"), ("hellem", "dunklem"), ("hell", "dunkel")],
         [("zwei", "drei"), ("drei", "vier"), ("vier", "zwei")],
     ],

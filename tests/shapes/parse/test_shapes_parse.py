@@ -23,7 +23,7 @@ def values(body: str, tokens: str, extra=None):
 
 
 @pytest.mark.parametrize(
-    ("body", "tokens", "found"),
+    ("body", "tokens", "expected"),
     [
         ("a b end -> (a, b)", "a=1 b=2", [("1", "2")]),
         ("a b end -> (a, b)", "b=2 a=1", []),
@@ -50,7 +50,7 @@ def values(body: str, tokens: str, extra=None):
         ("x:shifted('>') end -> x", "a=1", [">1"]),
     ],
 )
-def test_symbols(body, tokens, found):
+def test_symbols(body, tokens, expected):
     table = f"""
 sentence
     {body}
@@ -60,7 +60,7 @@ rest
 shifted(mark)
     a -> mark + a
 """
-    assert values(table, tokens) == found
+    assert values(table, tokens) == expected
 
 
 def test_every_alternative_is_a_parse_in_the_order_of_the_table():

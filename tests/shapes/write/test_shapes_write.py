@@ -38,7 +38,8 @@ def test_captions_vary(language):
 @pytest.mark.parametrize(
     ("lemmas", "nominative", "accusative", "dative"),
     [
-        ("ein groß rot Kreis", "ein großer roter Kreis", "einen großen roten Kreis", "einem großen roten Kreis"),
+        ("ein rot Kreis", "ein roter Kreis", "einen roten Kreis", "einem roten Kreis"),
+        ("ein groß rot Ding", "ein großes rotes Ding", "ein großes rotes Ding", "einem großen roten Ding"),
         ("der rot Kreis", "der rote Kreis", "den roten Kreis", "dem roten Kreis"),
         ("ein blau Quadrat", "ein blaues Quadrat", "ein blaues Quadrat", "einem blauen Quadrat"),
         ("der blau Quadrat", "das blaue Quadrat", "das blaue Quadrat", "dem blauen Quadrat"),

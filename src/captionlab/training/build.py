@@ -19,7 +19,7 @@ from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.metrics.caption_metrics import CaptionMetrics
-from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -94,7 +94,9 @@ def check_devices(trainer: Config) -> None:
 def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
     """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
-    meteor = Meteor() if config["meteor"] and language == "en" else None
+    meteor = (
+        Meteor(language=language) if config["meteor"] and language in METEOR_LANGUAGES else None
+    )
     return CaptionMetrics(
         scoring_tokenizer(language),
         meteor=meteor,

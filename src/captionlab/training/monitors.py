@@ -14,7 +14,7 @@ from captionlab.training.module import CaptioningModule
 
 # why a score that captionlab knows is not there in this run
 REASONS = {
-    "meteor": "METEOR is left out: meteor=false, a language other than English, or no Java",
+    "meteor": "METEOR is left out: meteor=false, a language that it does not know, or no Java",
     "truth": "only the built-in data can tell whether a caption is true",
     "tags_map": "the model has no tags: say model/tags=default",
     "novel": "the data have no training split to compare with",

@@ -115,6 +115,6 @@ def build_data(data: Config, **runtime: object) -> CaptionDataModule:
     return module
 
 
-def _own_options(node: Config, key: str) -> dict[str, Any]:
+def _own_options(node: Config, key: str) -> dict[str, object]:
     """Return a node without the keys that are there for others to refer to."""
     return {name: value for name, value in node.items() if name not in LABELS[key]}

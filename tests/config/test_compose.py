@@ -8,7 +8,9 @@ from omegaconf import OmegaConf
 
 from captionlab.config.check import check
 from captionlab.config.compose import compose, config_dir
+from captionlab.config.folder import choices, groups, is_base
 from captionlab.config.resolve import resolve
+from captionlab.core.errors import UserError
 from captionlab.sweeps.space import Range
 
 CONF = config_dir()
@@ -17,14 +19,14 @@ GROUPS = sorted(
     (str(path.parent.relative_to(CONF)), path.stem)
     for path in CONF.rglob("*.yaml")
     if path.parent != CONF and path.parent.name != "experiment" and path != WANDB_SWEEP
+    if not is_base(path.stem)
 )
-BASES = {("data", "base"), ("data", "files")}
 # groups that only some choices of their parent have
 NEEDS = {
     "objective/reward": ("objective=self_critical",),
     "objective/discriminator": ("objective=adversarial",),
 }
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = choices("experiment")
 
 
 def check_whole(*overrides: str) -> None:
@@ -39,8 +41,6 @@ def check_whole(*overrides: str) -> None:
 
 @pytest.mark.parametrize(("group", "name"), GROUPS, ids=lambda part: part)
 def test_every_yaml_composes_and_fits_its_signatures(group: str, name: str):
-    if (group, name) in BASES:
-        pytest.skip("an abstract base of the others")
     check_whole(*NEEDS.get(group, ()), f"{group}={name}")
 
 
@@ -54,6 +54,17 @@ def test_every_yaml_says_what_it_is_first(path: Path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith(("# ", "# @package"))
     assert len(first) > 15
+
+
+def test_a_base_is_no_choice_and_every_base_is_used():
+    bases = {path for path in CONF.rglob("*.yaml") if is_base(path.stem)}
+    assert not [name for group in groups() for name in choices(group) if is_base(name)]
+    for base in bases:
+        texts = (path.read_text(encoding="utf-8") for path in base.parent.glob("*.yaml"))
+        assert any(f"\n  - {base.stem}\n" in text for text in texts), base
+    with pytest.raises(UserError, match="resnet50") as caught:
+        compose(["model/encoder=resent50"])
+    assert "base" not in str(caught.value)
 
 
 def test_an_encoder_swap_leaves_no_value_behind():

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from captionlab.config.compose import compose, config_dir
+from captionlab.config.compose import compose
+from captionlab.config.folder import choices
 from captionlab.config.override import known_references, override
 from captionlab.config.references import (
     is_reference,
@@ -20,8 +21,8 @@ from captionlab.config.resolve import resolve, with_references
 from captionlab.core.errors import UserError
 
 # every data set, and what is needed to see all references of the data
-DATA = sorted({path.stem for path in (config_dir() / "data").glob("*.yaml")} - {"base", "files"})
-EXTRAS = sorted(path.stem for path in (config_dir() / "data" / "extra").glob("*.yaml"))
+DATA = choices("data")
+EXTRAS = choices("data/extra")
 VALUES = {"data.root": "elsewhere", "data.language": "zh", "data.source.language": "zh"}
 
 

@@ -15,7 +15,7 @@ FILE_ONLY = "captionlab.shown"  # what the terminal got in another way, for trai
 LIBRARIES = "captionlab.libraries"  # warnings of other packages
 
 
-class Terminal(logging.StreamHandler):
+class Terminal(logging.StreamHandler[TextIO]):
     """Writes to what is stdout at the time: a progress bar puts itself in its place."""
 
     @property

@@ -31,8 +31,14 @@ def groups() -> frozenset[str]:
 
 
 def choices(group: str) -> list[str]:
-    """Return the names of the YAML files of a group, which is named with slashes."""
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    """Return the names of the YAML files of a group, which is named with slashes; bases are left out."""
+    names = (path.stem for path in (config_dir() / group).glob("*.yaml"))
+    return sorted(name for name in names if not is_base(name))
+
+
+def is_base(name: str) -> bool:
+    """Return whether a YAML file is what others have in common, and nothing to choose by itself."""
+    return name == "base" or name.startswith("base_")
 
 
 def compose_by_hydra(overrides: Sequence[str] = (), config_name: str = "train") -> DictConfig:

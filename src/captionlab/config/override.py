@@ -19,7 +19,7 @@ from captionlab.core.errors import UserError, did_you_mean
 
 
 def override(
-    stored: Mapping[str, Any],
+    stored: Mapping[str, object],
     overrides: Sequence[str],
     groups: Sequence[str],
     settings: Sequence[str] = (),
@@ -72,10 +72,10 @@ def known_references() -> dict[str, set[str]]:
 
 def _split_overrides(
     overrides: Sequence[str], groups: Sequence[str], settings: Sequence[str]
-) -> tuple[dict[str, str], dict[str, tuple[Any, bool]]]:
+) -> tuple[dict[str, str], dict[str, tuple[object, bool]]]:
     parsed = [parse_override(text) for text in overrides]
     chosen: dict[str, str] = {}
-    values: dict[str, tuple[Any, bool]] = {}
+    values: dict[str, tuple[object, bool]] = {}
     for item in parsed:
         key = item.key_or_group
         top = key.replace("/", ".").split(".")[0]

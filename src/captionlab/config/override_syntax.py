@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Container, Sequence
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -49,7 +48,7 @@ def _escaped(value: str) -> str:
     return text
 
 
-def _value_of(text: str) -> Any:
+def _value_of(text: str) -> object:
     try:
         override = OverridesParser.create().parse_overrides([text])[0]
     except HydraException:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from captionlab.core.errors import UserError
 
@@ -24,7 +24,7 @@ _REFERENCE = re.compile(
 _ABSENT = object()
 
 
-def keep(raw: Any, resolved: Any) -> Any:
+def keep(raw: object, resolved: object) -> object:
     """Return a configuration with the references of ``raw`` where they can be kept.
 
     Args:
@@ -46,7 +46,7 @@ def is_reference(value: str) -> bool:
     return count > 0 and "${" not in rest and selects
 
 
-def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def references(node: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield the key and the text of every value that holds a reference."""
     if isinstance(node, Mapping):
         for name, child in node.items():
@@ -55,14 +55,14 @@ def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, node
 
 
-def restore(resolved: Mapping[str, Any], known: Mapping[str, set[str]]) -> dict[str, Any]:
+def restore(resolved: Mapping[str, object], known: Mapping[str, set[str]]) -> dict[str, Any]:
     """Return a resolved configuration with references where they explain its values.
 
     What older files hold was resolved before it was written. ``known`` are the references that
     stand in the YAML files, by the key where they stand: one of them is restored where it gives the
     value that is there.
     """
-    found = _copied(resolved)
+    found: dict[str, Any] = {key: _copied(value) for key, value in resolved.items()}
     for key, texts in known.items():
         *path, name = key.split(".")
         parent = _select(found, path)
@@ -75,13 +75,13 @@ def restore(resolved: Mapping[str, Any], known: Mapping[str, set[str]]) -> dict[
     return found
 
 
-def _copied(node: Any) -> Any:
+def _copied(node: object) -> object:
     if isinstance(node, Mapping):
         return {key: _copied(value) for key, value in node.items()}
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _value_or_absent(config: Mapping[str, Any], text: str) -> Any:
+def _value_or_absent(config: Mapping[str, object], text: str) -> object:
     """Return what a reference gives; a default explains nothing."""
     keys = [match["key"].split(".") for match in _REFERENCE.finditer(text)]
     if any(_select(config, key) is _ABSENT for key in keys):
@@ -92,7 +92,7 @@ def _value_or_absent(config: Mapping[str, Any], text: str) -> Any:
         return _ABSENT
 
 
-def resolve_references(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+def resolve_references(config: Mapping[str, object], where: str) -> dict[str, Any]:
     """Return a configuration with its references resolved; ``where`` it comes from is for messages.
 
     Raises:
@@ -100,18 +100,17 @@ def resolve_references(config: Mapping[str, Any], where: str) -> dict[str, Any]:
             and for more values than a configuration can need.
     """
     try:
-        found: dict[str, Any] = _Resolver(config).value(config, "", 0)
+        return cast("dict[str, Any]", _Resolver(config).value(config, "", 0))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    return found
 
 
 class _Resolver:
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, object]) -> None:
         self.config = config
         self.left = MOST_VALUES
 
-    def value(self, node: Any, key: str, depth: int) -> Any:
+    def value(self, node: object, key: str, depth: int) -> object:
         """Return a node with every reference below it resolved."""
         self._spend(len(node) if isinstance(node, str) else 1)
         if depth > DEEPEST:
@@ -129,7 +128,7 @@ class _Resolver:
             return self._target(whole, key, depth)
         return _REFERENCE.sub(lambda match: str(self._target(match, key, depth)), node)
 
-    def _target(self, match: re.Match[str], key: str, depth: int) -> Any:
+    def _target(self, match: re.Match[str], key: str, depth: int) -> object:
         found = _select(self.config, match["key"].split("."))
         if found is _ABSENT or found == "???":
             if match["select"]:
@@ -145,7 +144,7 @@ class _Resolver:
             raise UserError("the configuration is larger than one can be.")
 
 
-def _select(config: Any, path: list[str]) -> Any:
+def _select(config: object, path: list[str]) -> object:
     node = config
     for name in path:
         if not isinstance(node, Mapping) or name not in node:
@@ -154,7 +153,7 @@ def _select(config: Any, path: list[str]) -> Any:
     return node
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> object:
     """Return a default as OmegaConf reads it: a number, true, false, null, or a text."""
     known = {"true": True, "false": False, "null": None}
     if text.lower() in known:

@@ -30,16 +30,16 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         raise UserError(
             f"The configuration refers to something missing: {first_line(error)}"
         ) from error
-    return typing.cast(dict[str, Any], plain)
+    return typing.cast("dict[str, Any]", plain)
 
 
-def with_references(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def with_references(config: DictConfig, resolved: Mapping[str, object]) -> dict[str, Any]:
     """Return a resolved configuration as it is written down: with its references, where possible."""
-    kept: dict[str, Any] = keep(OmegaConf.to_container(config, resolve=False), resolved)
-    return kept
+    kept = keep(OmegaConf.to_container(config, resolve=False), resolved)
+    return typing.cast("dict[str, Any]", kept)
 
 
-def _missing_keys(node: Any, key: str = "") -> Iterator[str]:
+def _missing_keys(node: object, key: str = "") -> Iterator[str]:
     # OmegaConf.missing_keys() fails where an interpolation points at a missing value
     if isinstance(node, dict):
         for name, child in node.items():

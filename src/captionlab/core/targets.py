@@ -10,7 +10,7 @@ from typing import Any
 from captionlab.core.errors import UserError, did_you_mean
 
 
-def targets(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def targets(node: object, key: str = "") -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield every node below a configuration that has a ``_target_``, with its key, outer ones first."""
     if isinstance(node, Mapping):
         if "_target_" in node:

@@ -129,7 +129,7 @@ class CaptionDataModule(pl.LightningDataModule):
         self._added: list[CaptionRecord] | None = None
         self._datasets: dict[str, CaptionDataset] = {}
         self._training: TrainingLoader | None = None
-        self._resumed: dict[str, Any] = {}
+        self._resumed: dict[str, int] = {}
         # of the run, on every rank: later each rank draws by a seed of its own
         self._seed = torch.initial_seed() % 2**31
 
@@ -280,11 +280,11 @@ class CaptionDataModule(pl.LightningDataModule):
         loader.load_state_dict(self._resumed)
         return loader
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         """Return how far this epoch's training batches are, for a checkpoint."""
         return {} if self._training is None else self._training.state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on with the batch that comes next.
 
         Lightning would ask the loader itself, but has made its iterator before it reads a checkpoint
@@ -343,7 +343,8 @@ class CaptionDataModule(pl.LightningDataModule):
         if workers is None:
             at_once = self._cached(len(dataset)) or self.blank_images or self.features is not None
             workers = 0 if at_once else available_cores()
-        examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
+        # what comes out are batches: collate makes them
+        examples = cast("Dataset[CaptionBatch]", dataset)
         return kind(
             examples,
             batch_size=batch_size,

@@ -86,7 +86,7 @@ class TrainingLoader(DataLoader[CaptionBatch]):
         self._given = 0
         self._skip = 0
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[CaptionBatch]:  # type: ignore[override]
         # a generator: Lightning also makes iterators that it never asks for a batch
         self._given, self._skip = self._skip, 0
         self.sampler.start = self._given * (self.batch_size or 1)  # type: ignore[attr-defined]

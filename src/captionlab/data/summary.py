@@ -14,7 +14,7 @@ from captionlab.data.records import CaptionRecord
 LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer")
 
 
-def summarize(records: Sequence[CaptionRecord]) -> dict[str, Any]:
+def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:
     """Return the number of images and captions of a split, and a digest of names and captions.
 
     The digest holds the order too, and no folder: data that were moved are the same data.

@@ -43,8 +43,8 @@ def portable(
     config: Mapping[str, Any],
     tokenizer: Tokenizer,
     overrides: Sequence[str] = (),
-    data: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    data: Mapping[str, object] | None = None,
+) -> dict[str, object]:
     """Return the part of a checkpoint that makes it self-contained: plain types only.
 
     ``config`` may hold references; ``data`` tells the data of the run from other data.
@@ -143,7 +143,7 @@ def current_weight(name: str, entry: Mapping[str, Any]) -> str:
     return renamed_weight(name, entry["config"]["model"]["decoder"].get("_target_"))
 
 
-def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
+def _require_entries(entry: Mapping[str, object], path: Path) -> None:
     """Raise UserError unless a checkpoint has the entries that everything after it reads."""
     kinds = {"config": dict, "tokenizer": dict, "overrides": list}
     kinds |= {name: dict for name in ("scores", "data") if name in entry}
@@ -167,12 +167,12 @@ def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
             raise UserError(f"{path} is damaged: its config.{place} names no class.")
 
 
-def _epochs_done(stored: Mapping[str, Any]) -> int:
+def _epochs_done(stored: Mapping[str, object]) -> int:
     """Return how many epochs were finished: Lightning counts the current one from 0."""
     epoch = stored.get("epoch", 0)
     if type(epoch) is not int:
         return 0
-    node: Any = stored
+    node: object = stored
     for name in ("loops", "fit_loop", "epoch_loop.batch_progress", "is_last_batch"):
         node = node.get(name) if isinstance(node, Mapping) else None
     return epoch + 1 if node is True else epoch

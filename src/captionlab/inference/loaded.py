@@ -15,7 +15,7 @@ from captionlab.config.override import override
 from captionlab.core.errors import UserError
 from captionlab.data.images.files import load_image
 from captionlab.data.images.prepare import prepare
-from captionlab.decoding.captions import generate
+from captionlab.decoding.captions import Decoding, generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
@@ -40,7 +40,7 @@ class LoadedCaptioner:
         self,
         captioner: Captioner,
         tokenizer: Tokenizer,
-        decoding: Any,
+        decoding: Decoding,
         config: Mapping[str, Any],
         device: str | torch.device = "cpu",
         others: Sequence[Captioner] = (),

@@ -64,7 +64,9 @@ def build_with_weights(model: Mapping[str, Any], sizes: Sizes, checkpoint: Check
     return captioner
 
 
-def _self_contained(model: Mapping[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
+def _self_contained(
+    model: Mapping[str, Any], path: Path, trust: Sequence[str]
+) -> dict[str, object]:
     """Return an allowed model's configuration that reads nothing but its own checkpoint.
 
     Raises:
@@ -85,7 +87,7 @@ def _self_contained(model: Mapping[str, Any], path: Path, trust: Sequence[str]) 
 
 def without_downloads(
     model: Mapping[str, Any], stored: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return a model's configuration that builds it bare: the weights come from a checkpoint.
 
     ``stored`` is the checkpoint's own configuration of its model: what a part from elsewhere is

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
 
-Truth = Callable[[Any, str], bool]
+Truth = Callable[[ImageId, str], bool]
 Known = Callable[[str], bool]
 _BLEU: tuple[Kind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from captionlab.data.summary import origin
 from captionlab.evaluation.provenance import describe_checkpoint, describe_data, describe_decoding
@@ -44,7 +43,7 @@ def _joined(values: Sequence[str]) -> str:
     return "; ".join(different)
 
 
-def _below(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _below(config: Mapping[str, object], prefix: str) -> dict[str, object]:
     """Return the flat settings whose names begin with the prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
 

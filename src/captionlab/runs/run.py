@@ -41,7 +41,7 @@ class Run:
     curves: dict[str, list[tuple[int, float]]]
     finished: bool
     best_epoch: int | None = None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, object] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -132,7 +132,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _comparable(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _comparable(config: dict[str, object], folder: Path) -> dict[str, object]:
     """Return flat settings without what tells where the run lies, and what it resumed."""
     config.pop(RESUMED, None)
     # paths into the run's own folder, wherever it lay then, are the same for all runs
@@ -151,7 +151,7 @@ def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, object]:
     """Return the settings of a run, its references resolved, without its loggers and its sweep.
 
     Raises:
@@ -178,7 +178,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
-def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, Any]) -> int:
+def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, object]) -> int:
     """Return the epoch whose checkpoint is the best one."""
     monitor = config.get("callbacks.best.monitor", "val/cider")
     sign = -1 if config.get("callbacks.best.mode") == "min" else 1

@@ -120,7 +120,7 @@ def read_score(path: Path) -> float | None:
         UserError: if that is no score.
     """
     try:
-        content = read_json(path)
+        content: Any = read_json(path)
         score = content["score"]
         return None if score is None else float(score)
     except (ValueError, TypeError, LookupError) as error:

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, cast
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.hugging_face import looking_for, transformers
@@ -58,7 +58,7 @@ class Tokenizer(Protocol):
         """Return how the vocabulary fits these captions."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint; ``tokenizer_from_dict`` reads them."""
         ...
 
@@ -123,12 +123,12 @@ class WordTokenizer:
         """Return how the vocabulary fits these captions."""
         return self.vocabulary.report(count_tokens(map(self._split, captions))[0])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
         return {"kind": self.kind, "format": FORMAT, **self.vocabulary.to_dict()}
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+    def from_dict(cls, entry: Mapping[str, object]) -> Self:
         """Return the tokenizer that ``to_dict`` wrote."""
         return cls(Vocabulary.from_dict(entry))
 
@@ -236,18 +236,18 @@ class SubwordTokenizer:
         types = {i for caption in captions for i in self.encode(caption)}
         return VocabularyReport(size=len(self), types=len(types), coverage=1.0, unknown=0.0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
         return {"kind": self.kind, "format": FORMAT, "json": self._pieces.to_str()}
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+    def from_dict(cls, entry: Mapping[str, object]) -> Self:
         """Return the tokenizer that ``to_dict`` wrote (UserError if it is damaged)."""
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from tokenizers import Tokenizer as HuggingFaceTokenizer
 
         try:
-            return cls(HuggingFaceTokenizer.from_str(entry["json"]))
+            return cls(HuggingFaceTokenizer.from_str(cast("str", entry["json"])))
         except Exception as error:  # the library raises plain Exception
             raise UserError(f"This subword tokenizer is damaged: {error}.") from error
 
@@ -295,7 +295,7 @@ _KINDS: dict[str, type[WordTokenizer] | type[SubwordTokenizer]] = {
 }
 
 
-def tokenizer_from_dict(entry: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from_dict(entry: Mapping[str, object]) -> Tokenizer:
     """Return the tokenizer that ``to_dict`` wrote.
 
     Raises:

@@ -39,7 +39,8 @@ def test_every_mode_becomes_the_color_it_shows(tmp_path: Path, mode: str):
     image.putpixel((0, 0), BLACK[mode])
     form = "tiff" if mode in {"CMYK", "YCbCr"} else "png"
     file = save(tmp_path / f"a.{form}", image)
-    assert Image.open(file).mode == mode
+    # Pillow 12 and older make RGB of a TIFF's YCbCr as they open it
+    assert Image.open(file).mode in ({mode, "RGB"} if mode == "YCbCr" else {mode})
     tensor = load_image(file)
     assert color_at(tensor, 3, 3) == WHITE
     assert color_at(tensor, 0, 0) == (0, 0, 0)

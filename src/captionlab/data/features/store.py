@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class FeatureStore:
         key, shards = index.get("key"), index.get("shards")
         if not isinstance(key, dict) or type(shards) is not int or shards < 1:
             raise UserError(f"{where} is damaged: its index.json tells no key or no shards")
-        self.key: dict[str, Any] = key
+        self.key: dict[str, object] = key
         self._places: dict[str, tuple[int, int]] = {}
         self._identities: dict[str, str] = {}
         self._shards: list[tuple[np.ndarray, ...]] = []
@@ -101,7 +101,7 @@ class FeatureStore:
         """How its images were brought to the encoder's size (``data.images.prepare``)."""
         return str(self.key.get("fit", "stretch"))
 
-    def require_key(self, key: Mapping[str, Any]) -> None:
+    def require_key(self, key: Mapping[str, object]) -> None:
         """Raise UserError that tells in words how the store's key differs from ``key``."""
         differences = [
             f"{name} is {str(self.key.get(name))[:300]} in the store and {key.get(name)} here"
@@ -133,7 +133,7 @@ class FeatureStore:
 def write_store(
     path: Path,
     records: Sequence[CaptionRecord],
-    key: Mapping[str, Any],
+    key: Mapping[str, object],
     encode: Callable[[Sequence[CaptionRecord]], Memory],
     *,
     dtype: str = "float16",
@@ -248,7 +248,7 @@ def stack(memories: Sequence[Memory]) -> Memory:
     return Memory(slots, torch.stack([memory.pooled for memory in memories]), mask, boxes)
 
 
-def _json(path: Path, where: str) -> dict[str, Any] | None:
+def _json(path: Path, where: str) -> dict[str, object] | None:
     """Return the object that a file of the store ``where`` holds, None where there is no file."""
     if not path.is_file():
         return None
@@ -266,13 +266,18 @@ def _shard_entries(path: Path, where: str) -> tuple[list[str], list[str]]:
     shard = _json(path, where)
     if shard is None:
         raise UserError(f"{where} is damaged: it has no {path.name}")
-    ids, identities = shard.get("ids"), shard.get("identities")
-    for values in (ids, identities):
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-            raise UserError(f"{where} is damaged: {path.name} has no lists of ids and identities")
-    if len(ids) != len(identities) or len(set(ids)) != len(ids):  # type: ignore[arg-type]
+    ids, identities = _texts(shard.get("ids")), _texts(shard.get("identities"))
+    if ids is None or identities is None:
+        raise UserError(f"{where} is damaged: {path.name} has no lists of ids and identities")
+    if len(ids) != len(identities) or len(set(ids)) != len(ids):
         raise UserError(f"{where} is damaged: {path.name} has not one identity for each id")
-    return ids, identities  # type: ignore[return-value]
+    return ids, identities
+
+
+def _texts(value: object) -> list[str] | None:
+    """Return a list of texts, None for anything else."""
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return value if is_list else None  # type: ignore[return-value]
 
 
 def _require_fit(
@@ -306,6 +311,6 @@ def _require_fit(
         )
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def _write_json(path: Path, value: Mapping[str, object]) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value), encoding="utf-8")

@@ -129,7 +129,7 @@ def coco_captions(file: Path, encoding: str) -> list[tuple[int | str, str, list[
     return [(image_id, name, captions[image_id]) for image_id, name in names.items()]
 
 
-def _tables(data: Any, file: Path) -> tuple[list[Any], list[Any]]:
+def _tables(data: object, file: Path) -> tuple[list[object], list[object]]:
     keys = sorted(data) if isinstance(data, dict) else []
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         found = f"the keys {', '.join(keys)}" if keys else f"a {type(data).__name__}"
@@ -149,7 +149,7 @@ def _tables(data: Any, file: Path) -> tuple[list[Any], list[Any]]:
     return data["images"], annotations
 
 
-def _fields(item: Any, keys: tuple[str, ...], place: str) -> tuple[Any, ...]:
+def _fields(item: Any, keys: tuple[str, ...], place: str) -> tuple[object, ...]:
     missing = [key for key in keys if not isinstance(item, dict) or key not in item]
     if missing:
         has = ", ".join(sorted(item)) if isinstance(item, dict) else type(item).__name__

@@ -45,7 +45,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         name: str,
         *,
         weights: str | None = "DEFAULT",
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
@@ -83,7 +83,7 @@ def _rows(found: Tensor) -> Tensor:
     return found.flatten(2).transpose(1, 2) if found.ndim == 4 else found
 
 
-def _network(name: str, weights: str | None, architecture: dict[str, Any] | None) -> Any:
+def _network(name: str, weights: str | None, architecture: dict[str, object] | None) -> Any:
     factory = transformers(WHO).AutoModel
     if weights == "DEFAULT":
         network = pretrained(WHO, factory, name)

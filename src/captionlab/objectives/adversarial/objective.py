@@ -118,7 +118,7 @@ class AdversarialObjective(Objective):
         self.trainer: DiscriminatorTrainer | None = None  # from the first batch on
         self._new_discriminator = discriminator
         self._new_trainer = trainer
-        self._trainer_state: dict[str, Any] | None = None  # of a checkpoint, until it is built
+        self._trainer_state: dict[str, object] | None = None  # of a checkpoint, until it is built
 
     def on_train_batch_start(self, epoch: float) -> None:
         """Set lambda from the epochs done so far."""
@@ -220,7 +220,7 @@ class AdversarialObjective(Objective):
         own = {"distinct_2": distinct, "nll": nll.detach()}
         return loss + self.likelihood * nll, diagnostics | own
 
-    def get_extra_state(self) -> dict[str, Any]:
+    def get_extra_state(self) -> dict[str, object]:
         """Return the discriminator, its optimizer and the diversity so far, for a checkpoint."""
         state = self._trainer_state if self.trainer is None else self.trainer.state_dict()
         # the keys of version 0.1: its runs go on

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captionlab.core.memory import Memory
-from captionlab.decoding.generated import Generated, StepModel
+from captionlab.decoding.generated import Generated, StateT, StepModel
 from captionlab.decoding.greedy import roll_out
 from captionlab.decoding.sampling import Sampling
 from captionlab.objectives.policy_gradient.policy import SpecialIds
@@ -20,7 +20,7 @@ from captionlab.objectives.policy_gradient.policy import SpecialIds
 
 @torch.no_grad()
 def rollout_values(
-    model: StepModel,
+    model: StepModel[Memory, StateT],
     memory: Memory,
     captions: Generated,
     *,
@@ -47,7 +47,7 @@ def rollout_values(
 
 
 def complete_prefixes(
-    model: StepModel,
+    model: StepModel[Memory, StateT],
     memory: Memory,
     captions: Generated,
     sampling: Sampling,

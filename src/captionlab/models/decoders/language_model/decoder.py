@@ -64,7 +64,7 @@ class LanguageModelDecoder(nn.Module):
         name: str = "gpt2",
         *,
         weights: Literal["DEFAULT"] | None = "DEFAULT",
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
         trainable: int | Literal["none", "all"] = "none",
         cross_every: int = 1,
         heads: int = 8,
@@ -223,7 +223,7 @@ def _weights(context: CrossAttentionContext) -> Tensor:
 def _causal_model(
     name: str,
     weights: str | None,
-    architecture: dict[str, Any] | None,
+    architecture: dict[str, object] | None,
     vocabulary_size: int,
 ) -> Any:
     factory = transformers(KEY).AutoModelForCausalLM
@@ -251,7 +251,7 @@ def _causal_model(
     return model
 
 
-def _edge(first: Any, second: Any) -> int:
+def _edge(first: int | list[int] | None, second: int | list[int] | None) -> int:
     for value in (first, second):
         number = value[0] if isinstance(value, list | tuple) else value
         if number is not None:
@@ -299,14 +299,14 @@ def _require_same(model: Any, name: str) -> None:
         )
 
 
-def _layers(body: nn.Module, count: int) -> Any:
+def _layers(body: nn.Module, count: int) -> nn.ModuleList:
     for module in body.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise UserError(f"{KEY}: {type(body).__name__} has no list of {count} layers to look from")
 
 
-def _choose_trainable(model: Any, layers: Any, trainable: int | str) -> None:
+def _choose_trainable(model: nn.Module, layers: nn.ModuleList, trainable: int | str) -> None:
     count = len(layers)
     if isinstance(trainable, str):
         if trainable not in ("none", "all"):

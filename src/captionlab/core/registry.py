@@ -281,9 +281,11 @@ def _refusal(key: str, target: str, place: Place | None) -> str:
         wanted = _with_article(place.kind)
         return f"{key}._target_={target} is {_with_article(other)}, and {wanted} belongs there."
     where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
+    own = target.partition(".")[0]
+    name = target if own in _LIBRARIES else own
     return (
         f"{key}._target_={target} is not among the classes that a file is trusted with ({where}): "
-        "if it is yours, name the class or its package with trust= (--trust on the command line)."
+        f'if you know what it does, say --trust {name} (in Python: trust=["{name}"]).'
     )
 
 

@@ -73,8 +73,10 @@ def evaluate(
     out: str | None = None,
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
-) -> int:
-    """Score a checkpoint, print the table, write results.json and captions.json; return the status.
+) -> dict[str, float]:
+    """Score a checkpoint, print the table, write results.json and captions.json; return the scores.
+
+    They are named by their split (``test/cider``); other ranks than the first have none.
 
     Args:
         checkpoint: its path.
@@ -127,7 +129,7 @@ def evaluate(
         trainer.test(module, datamodule=data, verbose=False)
     module.metrics.close()
     if not trainer.is_global_zero:
-        return 0
+        return {}
     scores = module.scores[split]
     if out:
         require_free(folder, settings)  # another evaluation may have written there meanwhile
@@ -153,7 +155,7 @@ def evaluate(
     print_examples(scores, {r.image_id: r.captions for r in records}, 10)
     again = ", in place of results of the same settings" if replaced else ""
     print(f"written    {folder}{again}")
-    return 0
+    return named_by_split(results)
 
 
 def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:

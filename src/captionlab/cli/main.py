@@ -45,9 +45,9 @@ def own_parts(options: argparse.Namespace) -> Iterator[None]:
     This folder's modules can be imported only where the user trusts one: a command that is run among
     the files of a stranger must not take one of them for a library.
     """
-    with added(getattr(options, "config_dir", None) or []):
-        with importable(*([Path.cwd()] if getattr(options, "trust", None) else [])):
-            yield
+    here = [Path.cwd()] if getattr(options, "trust", None) else []
+    with added(getattr(options, "config_dir", None) or []), importable(*here):
+        yield
 
 
 def parser() -> argparse.ArgumentParser:
@@ -128,13 +128,14 @@ def _run_extract(options: argparse.Namespace) -> int:
 def _run_evaluate(options: argparse.Namespace) -> int:
     from captionlab.cli.evaluate import evaluate
 
-    return evaluate(
+    evaluate(
         options.checkpoint,
         options.overrides,
         out=options.out,
         others=options.others,
         trust=options.trust,
     )
+    return 0
 
 
 def _run_compare(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from captionlab.build import Sizes, build_captioner, build_data, keep_architectures
+from captionlab.cli.command_lines import predict_command, train_command
 from captionlab.cli.extract import check_features
 from captionlab.cli.limits import require_limits
 from captionlab.cli.logs import FILE_ONLY, quiet_lightning, write_log
@@ -347,7 +348,7 @@ def fit(
     """
     last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
     kept = [o for o in overrides if not o.startswith(WEIGHTS_OVERRIDES)]
-    command = shlex.join(["python", "train.py", *kept, override_text("ckpt", str(last))])
+    command = train_command([*kept, override_text("ckpt", str(last))])
     try:
         trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
     except (OSError, BrokenImage) as error:
@@ -406,7 +407,7 @@ def test(
     read = {split: summarize(data.records(split)) for split in splits}
     told = {"name": data.name, "origin": origin(config["data"]), "splits": read}
     write_json(output / "results.json", {**named_by_split(results), "data": told})
-    present(output, module, data, results, config["examples"])
+    present(output, module, data, results, config)
 
 
 def present(
@@ -414,20 +415,20 @@ def present(
     module: CaptioningModule,
     data: CaptionDataModule,
     results: Mapping[str, Mapping[str, float]],
-    examples: int,
+    config: Mapping[str, Any],
 ) -> None:
     """Print the table of scores, some captions, and where everything lies."""
     console = Console(record=True)
     print_scores(results, console=console)
     split = next(iter(results))
     references = {record.image_id: record.captions for record in data.records(split)}
-    print_examples(module.scores[split], references, examples, console)
+    print_examples(module.scores[split], references, config["examples"], console)
     kept = (output / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     checkpoint = next((path for path in kept if path.exists()), None)
     page = output / "gallery.html"
     lines = [f"look at    {shlex.quote(str(page))}"] if page.exists() else []
     if checkpoint is not None:
-        lines.append(f"caption    captionlab predict {shlex.quote(str(checkpoint))} photo.jpg")
+        lines.append(f"caption    {predict_command(checkpoint, config)}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

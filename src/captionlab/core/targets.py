@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +21,6 @@ def targets(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]
             yield from targets(child, f"{key}[{index}]")
 
 
-@functools.cache
 def locate(target: str) -> Any:
     """Return the class or function of a dotted name.
 

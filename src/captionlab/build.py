@@ -6,7 +6,6 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from captionlab.config.check import LABELS
 from captionlab.config.instantiate import Factory, build_part, refusals
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.text.tokenizers import Tokenizer
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # it imports Lightning, which a captioner does without
     from captionlab.data import CaptionDataModule
 
 log = logging.getLogger("captionlab")
-
-Config = Mapping[str, Any]  # a node of a resolved configuration
 
 
 @dataclass(frozen=True)

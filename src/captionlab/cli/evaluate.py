@@ -80,8 +80,10 @@ def evaluate(
     out: str | None = None,
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
-) -> int:
-    """Score a checkpoint, print the table, write results.json and captions.json; return the status.
+) -> dict[str, float]:
+    """Score a checkpoint, print the table, write results.json and captions.json; return the scores.
+
+    They are named by their split (``test/cider``); other ranks than the first have none.
 
     Args:
         checkpoint: its path.
@@ -117,13 +119,14 @@ def evaluate(
     with exit_together(trainer):
         trainer.test(module, datamodule=data, verbose=False)
     module.evaluator.close()
-    if trainer.is_global_zero:
-        if out:
-            require_free(folder, settings)  # another evaluation may have written there meanwhile
-        else:
-            folder = claim(folder, settings)
-        write_evaluation(folder, module.evaluator, data, settings, stored)
-    return 0
+    if not trainer.is_global_zero:
+        return {}
+    if out:
+        require_free(folder, settings)  # another evaluation may have written there meanwhile
+    else:
+        folder = claim(folder, settings)
+    write_evaluation(folder, module.evaluator, data, settings, stored)
+    return named_by_split({split: module.evaluator.results[split]})
 
 
 def write_evaluation(

@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytorch_lightning as pl
 from rich.console import Console
 
+from captionlab.cli.command_lines import predict_command, resume_command
 from captionlab.cli.logs import FILE_ONLY
 from captionlab.config.explain import explain
 from captionlab.core.config_types import Config
@@ -29,7 +30,6 @@ from captionlab.evaluation.report import (
 )
 from captionlab.training.callbacks.stopping import REQUEUE, Interrupt
 from captionlab.training.module import CaptioningModule
-from captionlab.training.resume import resume_command
 
 log = logging.getLogger("captionlab")
 
@@ -109,7 +109,7 @@ def test(
     summaries = {split: summarize(data.records(split)) for split in splits}
     read = {"name": data.name, "origin": origin(config["data"]), "splits": summaries}
     write_json(output / "results.json", {**named_by_split(results), "data": read})
-    present(output, module, data, results, config["examples"])
+    present(output, module, data, results, config)
 
 
 def present(
@@ -117,20 +117,20 @@ def present(
     module: CaptioningModule,
     data: CaptionDataModule,
     results: Mapping[str, Mapping[str, float]],
-    examples: int,
+    config: Config,
 ) -> None:
     """Print the table of scores, some captions, and where everything lies."""
     console = Console(record=True)
     print_scores(results, console=console)
     split = next(iter(results))
     references = {record.image_id: record.captions for record in data.records(split)}
-    print_examples(module.evaluator.scores[split], references, examples, console)
+    print_examples(module.evaluator.scores[split], references, config["examples"], console)
     kept = (output / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     checkpoint = next((path for path in kept if path.exists()), None)
     page = output / "gallery.html"
     lines = [f"look at    {shlex.quote(str(page))}"] if page.exists() else []
     if checkpoint is not None:
-        lines.append(f"caption    captionlab predict {shlex.quote(str(checkpoint))} photo.jpg")
+        lines.append(f"caption    {predict_command(checkpoint, config)}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from captionlab.core.distributed import all_gather_object, broadcast_tensors
+from captionlab.core.memory import Memory
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
 from captionlab.decoding.ensemble import Ensemble, EnsembleMemory
@@ -146,14 +147,14 @@ class Evaluator:
         self.metrics.close()
 
     def _generate(
-        self, memories: EnsembleMemory, decoding: Decoding
+        self, memories: EnsembleMemory[Memory], decoding: Decoding
     ) -> tuple[list[str], Generated]:
         if len(self.captioners) > 1:
             return generate(self._ensemble, memories, decoding, self._tokenizer)
         return generate(self.captioner, memories.members[0], decoding, self._tokenizer)
 
     def _caption_sets(
-        self, memories: EnsembleMemory, generated: Generated, image_ids: Sequence[ImageId]
+        self, memories: EnsembleMemory[Memory], generated: Generated, image_ids: Sequence[ImageId]
     ) -> list[list[str]] | None:
         """Return several captions of each image: those of the decoding, or else random ones."""
         if generated.tokens.shape[1] == 1:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
@@ -23,12 +22,6 @@ ORIGINS = {
     for part in ("encoder", "decoder")
     for key in ("weights", "embeddings", "architecture")
 }
-
-
-def resume_command(overrides: Sequence[str], checkpoint: Path) -> str:
-    """Return the command line that goes on with a run from a checkpoint of it."""
-    kept = [o for o in overrides if not o.startswith(WEIGHTS_OVERRIDES)]
-    return shlex.join(["python", "train.py", *kept, override_text("ckpt", str(checkpoint))])
 
 
 def starting_point(config: Config) -> Checkpoint | None:

@@ -1,5 +1,7 @@
 """Stored features in place of images."""
 
+from typing import TYPE_CHECKING
+
 from captionlab.core.lazy import lazy_exports
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -9,3 +11,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "regions": ["open_features"],
     },
 )
+
+if TYPE_CHECKING:
+    from captionlab.data.features.regions import open_features as open_features
+    from captionlab.data.features.store import FeatureStore as FeatureStore
+    from captionlab.data.features.store import write_store as write_store

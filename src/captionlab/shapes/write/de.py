@@ -1,7 +1,7 @@
 """German sentences: words, their declension and sentence patterns.
 
 Noun phrases are made of lemmas, "ein klein rot Kreis"; where they stand in a sentence, a form
-declines them: `{a.dative}`. A lemma with a capital letter is the noun that the others agree with.
+declines them: `{a.dative}`. Determiners and adjectives agree with the next lemma that is a noun.
 """
 
 from __future__ import annotations

@@ -62,12 +62,12 @@ def _explain_stored_key(key: str, config: DictConfig) -> str:
 @functools.cache
 def known_references() -> dict[str, set[str]]:
     """Return the references between values of the data in conf/, by the key where they stand."""
-    found: dict[str, set[str]] = {}
+    by_key: dict[str, set[str]] = {}
     for path in (config_dir() / "data").rglob("*.yaml"):
         place = ".".join(path.relative_to(config_dir()).parent.parts)
         for key, text in references(OmegaConf.to_container(OmegaConf.load(path)), place):
-            found.setdefault(key, set()).add(text)
-    return found
+            by_key.setdefault(key, set()).add(text)
+    return by_key
 
 
 def _split_overrides(

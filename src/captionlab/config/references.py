@@ -62,17 +62,17 @@ def restore(resolved: Mapping[str, object], known: Mapping[str, set[str]]) -> di
     stand in the YAML files, by the key where they stand: one of them is restored where it gives the
     value that is there.
     """
-    found: dict[str, Any] = {key: _copied(value) for key, value in resolved.items()}
+    restored: dict[str, Any] = {key: _copied(value) for key, value in resolved.items()}
     for key, texts in known.items():
         *path, name = key.split(".")
-        parent = _select(found, path)
+        parent = _select(restored, path)
         if not isinstance(parent, dict) or name not in parent:
             continue
         for text in sorted(texts):
             if is_reference(text) and _value_or_absent(resolved, text) == parent[name]:
                 parent[name] = text
                 break
-    return found
+    return restored
 
 
 def _copied(node: object) -> object:
@@ -129,12 +129,12 @@ class _Resolver:
         return _REFERENCE.sub(lambda match: str(self._target(match, key, depth)), node)
 
     def _target(self, match: re.Match[str], key: str, depth: int) -> object:
-        found = _select(self.config, match["key"].split("."))
-        if found is _ABSENT or found == "???":
+        target = _select(self.config, match["key"].split("."))
+        if target is _ABSENT or target == "???":
             if match["select"]:
                 return None if match["default"] is None else _scalar(match["default"].strip())
             raise UserError(f"{key} refers to {match['key']}, which is not there.")
-        value = self.value(found, match["key"], depth + 1)
+        value = self.value(target, match["key"], depth + 1)
         self._spend(len(value) if isinstance(value, str) else 1)
         return value
 

@@ -55,8 +55,8 @@ def require_local_values(config: Mapping[str, object]) -> None:
     Raises:
         UserError: for the outermost one.
     """
-    found = [one for group in ("data", "model") for one in _texts(config.get(group), group)]
-    for key, value in sorted(found, key=lambda one: one[0].count(".")):
+    texts = [one for group in ("data", "model") for one in _texts(config.get(group), group)]
+    for key, value in sorted(texts, key=lambda one: one[0].count(".")):
         require_local(value, f"{key}=")
 
 

@@ -230,8 +230,8 @@ def require_allowed(
             continue
         if not _is_trusted(target, trust):
             raise UserError(_refusal(key, target, place))
-        found = locate(target)
-        if not (_is_module(found) if place is None else place.is_kind(found)):
+        part = locate(target)
+        if not (_is_module(part) if place is None else place.is_kind(part)):
             kind = "module" if place is None else place.kind
             raise UserError(
                 f"{key}._target_={target} is trusted, and is no class of the kind that belongs "
@@ -293,8 +293,8 @@ def _require_directives(key: str, node: Mapping[str, object]) -> None:
 def _refusal(key: str, target: str, place: Place | None) -> str:
     other = next((p.kind for p in PLACES.values() if target in p.classes), None)
     if place is not None and other is not None:
-        wanted = _with_article(place.kind)
-        return f"{key}._target_={target} is {_with_article(other)}, and {wanted} belongs there."
+        expected = _with_article(place.kind)
+        return f"{key}._target_={target} is {_with_article(other)}, and {expected} belongs there."
     where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
     name = _trusted_name(target)
     return (

@@ -1,4 +1,4 @@
-"""In what order training items come, and what is random about each: decided by seed and epoch alone.
+"""In what order items come, and what is random about each: decided by seed and epoch alone.
 
 So an epoch is the same on any number of processes, with any number of loading processes, and in a
 run that was stopped in its midst and goes on.
@@ -73,6 +73,24 @@ class TrainingSampler(Sampler[Draw]):
         rounds = -(-self.added // self.extra)
         orders = [torch.randperm(self.extra, generator=generator) for _ in range(rounds)]
         return torch.cat(orders)[: self.added]
+
+
+class EvaluationSampler(Sampler[int]):
+    """Deals a split to the ranks in turn, the first items again where it does not divide evenly.
+
+    Every rank gets the same number of batches, because DDP's collective calls hang otherwise; the
+    repeated items are dropped by image id before anything is scored, so that a score does not
+    depend on the number of GPUs (pytorch-lightning issues 5060 and 7929).
+    """
+
+    def __init__(self, size: int, rank: int, ranks: int):
+        self.size, self.rank, self.ranks = size, rank, ranks
+
+    def __len__(self) -> int:
+        return -(-self.size // self.ranks)
+
+    def __iter__(self) -> Iterator[int]:
+        return (i % self.size for i in range(self.rank, len(self) * self.ranks, self.ranks))
 
 
 class TrainingLoader(DataLoader[CaptionBatch]):

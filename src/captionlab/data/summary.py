@@ -50,11 +50,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Args:
         before, now: ``{"origin": ..., "splits": {split: summary}}``.
     """
-    found = []
+    changes = []
     old, new = before.get("splits", {}), now.get("splits", {})
     for split in {**old, **new}:
         if split not in old or split not in new:
-            found.append(f"{split} is {'new' if split in new else 'gone'}")
+            changes.append(f"{split} is {'new' if split in new else 'gone'}")
             continue
         counts = [
             f"{old[split][what]:,} {what} became {new[split][what]:,}"
@@ -62,7 +62,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             if old[split][what] != new[split][what]
         ]
         if counts:
-            found.append(f"in {split} {' and '.join(counts)}")
+            changes.append(f"in {split} {' and '.join(counts)}")
         elif old[split]["digest"] != new[split]["digest"]:
-            found.append(f"{split} has other names, captions, or another order of them")
-    return found
+            changes.append(f"{split} has other names, captions, or another order of them")
+    return changes

@@ -89,7 +89,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     require_local(path)  # as it was typed: a Path keeps one slash
     path = Path(path)
     stored = load_file(path)
-    entry = _portable_entry(stored, path)
+    entry = _portable_entry(stored.get(KEY), path)
     composed = rename_targets(entry["config"])
     config = resolve_references(composed, f"{path}: config")
     if entry["format"] == 1:
@@ -112,13 +112,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     )
 
 
-def _portable_entry(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return what makes a checkpoint self-contained, as plain types of bounded size.
+def _portable_entry(entry: object, path: Path) -> dict[str, Any]:
+    """Return the portable part of a file: plain values, with the entries that are read of it.
 
     Raises:
-        UserError: if it is not there, damaged, or of a format that this version cannot read.
+        UserError: if it is something else, or of a format that this version does not read.
     """
-    entry = stored.get(KEY)
     if not isinstance(entry, dict):
         raise UserError(
             f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "

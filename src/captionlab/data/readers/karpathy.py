@@ -107,8 +107,8 @@ def karpathy_images(file: Path, dataset: str, encoding: str = "utf-8") -> list[K
     data = read_json(file, encoding)
     images = data.get("images") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(images, list):
-        found = ", ".join(sorted(data)) if isinstance(data, dict) else type(data).__name__
-        raise UserError(f"{file} is no split file of Karpathy's: it holds {found}, no 'images'")
+        content = ", ".join(sorted(data)) if isinstance(data, dict) else type(data).__name__
+        raise UserError(f"{file} is no split file of Karpathy's: it holds {content}, no 'images'")
     if "annotations" in data:
         raise UserError(f"{file} is an official COCO file: use data=coco2014 or data=coco2017")
     needed = {"filename", "split", "sentences", *(["cocoid"] if dataset == "coco" else [])}

@@ -224,7 +224,9 @@ def with_quick_settings(line: str) -> list[str]:
         small = [one for one in QUICK if one.partition("=")[0] not in set_by_page]
         epochs = [one.replace("trainer.max_epochs=8", "trainer.max_epochs=3") for one in words]
         return [*epochs, *small]
-    return [*words, "trainer.accelerator=cpu"] if words[1] == "evaluate" else words
+    if words[1] == "evaluate":  # what follows --trust is trusted
+        words.insert(3, "trainer.accelerator=cpu")
+    return words
 
 
 def run_page(project: Path, program: list[str], environment: dict[str, str]) -> None:

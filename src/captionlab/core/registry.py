@@ -267,7 +267,8 @@ def _checked_trust(trust: Iterable[str]) -> Iterator[str]:
     for name in trust:
         stripped = str(name).strip().rstrip(".")
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", stripped):
-            raise UserError(f"trust={name!r} is not the dotted name of a class or a package.")
+            hint = "; overrides go before --trust" if "=" in stripped else ""
+            raise UserError(f"trust={name!r} is not the dotted name of a class or a package{hint}.")
         if stripped in _LIBRARIES:
             raise UserError(
                 f"trust={name}: a whole library cannot be trusted, as it can run anything; "

@@ -114,6 +114,8 @@ def test_a_part_of_a_project_is_trained_from_python(project):
         captionlab.train(["model/encoder=mine"])
     with pytest.raises(UserError, match="say --trust my_encoder"):
         captionlab.load_captioner(run.best_checkpoint)
+    with pytest.raises(UserError, match="a list belongs there"):
+        captionlab.load_captioner(run.best_checkpoint, trust="my_encoder")
 
 
 def test_a_project_adds_choices_everywhere(project):

@@ -216,6 +216,8 @@ def require_allowed(
         UserError: for a class that is neither listed nor trusted, or of another kind than its place
             wants, and for a whole library in ``trust``.
     """
+    if isinstance(trust, str):
+        raise UserError(f"trust={trust!r}: a list belongs there: trust=[{trust!r}]")
     trust = tuple(_checked_trust(trust))
     of_file = dict(targets(config if stored is None else stored))
     for key, node in targets(config):

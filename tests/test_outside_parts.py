@@ -114,6 +114,8 @@ def test_a_part_of_a_project_is_trained_from_python(project):
         captionlab.train(["model/encoder=mine"])
     with pytest.raises(UserError, match="say --trust my_encoder"):
         captionlab.load_captioner(run.best_checkpoint)
+    with pytest.raises(UserError, match="a list belongs there"):
+        captionlab.load_captioner(run.best_checkpoint, trust="my_encoder")
 
 
 def test_a_project_adds_choices_everywhere(project):
@@ -224,7 +226,9 @@ def with_quick_settings(line: str) -> list[str]:
         small = [one for one in QUICK if one.partition("=")[0] not in set_by_page]
         epochs = [one.replace("trainer.max_epochs=8", "trainer.max_epochs=3") for one in words]
         return [*epochs, *small]
-    return [*words, "trainer.accelerator=cpu"] if words[1] == "evaluate" else words
+    if words[1] == "evaluate":  # what follows --trust is trusted
+        words.insert(3, "trainer.accelerator=cpu")
+    return words
 
 
 def run_page(project: Path, program: list[str], environment: dict[str, str]) -> None:

@@ -125,6 +125,7 @@ def test_train_returns_a_run_and_leaves_the_process_as_it_was(here):
     run = captionlab.train([*SMALL, "examples=0", "hydra.run.dir=run"])
     assert state() == before
     assert run.path == Path("run")
+    assert repr(run).startswith("Run('run', 2 epochs, test/cider 0.")
     assert "test/cider" in run.results
     assert [row["epoch"] for row in run.metrics] == [0, 1]
     assert run.config["model.decoder.hidden"] == 32

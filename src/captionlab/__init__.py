@@ -9,48 +9,6 @@ from typing import TYPE_CHECKING
 from captionlab.core.lazy import lazy_exports
 
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        # the commands as functions
-        "api": ["compose", "evaluate", "train"],
-        "config.presets": ["Presets", "presets"],
-        "evaluation.score": ["score"],
-        "inference": ["LoadedCaptioner", "load_captioner"],
-        "runs.run": ["Run", "read_run"],
-        # what a captioner is built of
-        "build": ["Sizes", "build_captioner"],
-        "core.errors": ["UserError"],
-        "core.memory": ["Memory"],
-        "data": ["CaptionBatch", "CaptionDataModule", "CaptionRecord", "CaptionSource"],
-        "decoding": ["Beam", "Greedy", "Sampling"],
-        "metrics": ["CaptionMetrics"],
-        "models": ["Captioner", "Decoded", "Decoder", "State"],
-        "models.attention": ["Attention", "ScoreAttention"],
-        "models.decoders": ["LanguageModelDecoder", "RecurrentDecoder", "TransformerDecoder"],
-        "models.encoders": [
-            "HuggingFaceEncoder",
-            "ImageEncoder",
-            "SmallCNN",
-            "StoredEncoder",
-            "TimmEncoder",
-            "TorchvisionEncoder",
-        ],
-        "objectives": [
-            "CrossEntropy",
-            "GumbelGAN",
-            "HardAttentionLoss",
-            "Objective",
-            "PolicyGAN",
-            "Reward",
-            "ScheduledSampling",
-            "SelfCritical",
-            "Staged",
-            "Variational",
-        ],
-        "text": ["Tokenizer"],
-    },
-)
 
 if TYPE_CHECKING:
     from captionlab.api import compose as compose
@@ -101,3 +59,46 @@ if TYPE_CHECKING:
     from captionlab.runs.run import Run as Run
     from captionlab.runs.run import read_run as read_run
     from captionlab.text import Tokenizer as Tokenizer
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            # the commands as functions
+            "api": ["compose", "evaluate", "train"],
+            "config.presets": ["Presets", "presets"],
+            "evaluation.score": ["score"],
+            "inference": ["LoadedCaptioner", "load_captioner"],
+            "runs.run": ["Run", "read_run"],
+            # what a captioner is built of
+            "build": ["Sizes", "build_captioner"],
+            "core.errors": ["UserError"],
+            "core.memory": ["Memory"],
+            "data": ["CaptionBatch", "CaptionDataModule", "CaptionRecord", "CaptionSource"],
+            "decoding": ["Beam", "Greedy", "Sampling"],
+            "metrics": ["CaptionMetrics"],
+            "models": ["Captioner", "Decoded", "Decoder", "State"],
+            "models.attention": ["Attention", "ScoreAttention"],
+            "models.decoders": ["LanguageModelDecoder", "RecurrentDecoder", "TransformerDecoder"],
+            "models.encoders": [
+                "HuggingFaceEncoder",
+                "ImageEncoder",
+                "SmallCNN",
+                "StoredEncoder",
+                "TimmEncoder",
+                "TorchvisionEncoder",
+            ],
+            "objectives": [
+                "CrossEntropy",
+                "GumbelGAN",
+                "HardAttentionLoss",
+                "Objective",
+                "PolicyGAN",
+                "Reward",
+                "ScheduledSampling",
+                "SelfCritical",
+                "Staged",
+                "Variational",
+            ],
+            "text": ["Tokenizer"],
+        },
+    )

@@ -13,7 +13,7 @@ def lazy_exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package (PEP 562).
 
-    Type checkers and editors follow the package's imports under ``TYPE_CHECKING``, which name the
+    It is called where ``TYPE_CHECKING`` is false; the imports for type checkers beside it name the
     same; tests/test_public_api.py sees that they do.
 
     Args:

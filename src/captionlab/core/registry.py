@@ -217,6 +217,8 @@ def require_allowed(
         UserError: for a class that is neither listed nor trusted, or of another kind than its place
             wants, and for a whole library in ``trust``.
     """
+    if isinstance(trust, str):
+        raise UserError(f"trust={trust!r}: a list belongs there: trust=[{trust!r}]")
     trust = tuple(_checked_trust(trust))
     of_file = dict(targets(config if stored is None else stored))
     for key, node in targets(config):
@@ -268,7 +270,8 @@ def _checked_trust(trust: Iterable[str]) -> Iterator[str]:
     for name in trust:
         stripped = str(name).strip().rstrip(".")
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", stripped):
-            raise UserError(f"trust={name!r} is not the dotted name of a class or a package.")
+            hint = "; overrides go before --trust" if "=" in stripped else ""
+            raise UserError(f"trust={name!r} is not the dotted name of a class or a package{hint}.")
         if stripped in _LIBRARIES:
             raise UserError(
                 f"trust={name}: a whole library cannot be trusted, as it can run anything; "

@@ -4,17 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "datamodule": ["CaptionDataModule"],
-        "dataset": ["CaptionBatch", "CaptionDataset", "CaptionExample"],
-        "records": ["CaptionRecord", "CaptionSource"],
-        "images.prepare": ["Augment"],
-        "mixing": ["Extra"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.data.datamodule import CaptionDataModule as CaptionDataModule
     from captionlab.data.dataset import CaptionBatch as CaptionBatch
@@ -24,3 +13,14 @@ if TYPE_CHECKING:
     from captionlab.data.mixing import Extra as Extra
     from captionlab.data.records import CaptionRecord as CaptionRecord
     from captionlab.data.records import CaptionSource as CaptionSource
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "datamodule": ["CaptionDataModule"],
+            "dataset": ["CaptionBatch", "CaptionDataset", "CaptionExample"],
+            "records": ["CaptionRecord", "CaptionSource"],
+            "images.prepare": ["Augment"],
+            "mixing": ["Extra"],
+        },
+    )

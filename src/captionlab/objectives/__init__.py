@@ -4,30 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "base": ["Batch", "Objective", "teacher_forced"],
-        "likelihood.cross_entropy": ["CrossEntropy"],
-        "likelihood.scheduled_sampling": ["ScheduledSampling"],
-        "likelihood.variational": ["Variational"],
-        "likelihood.hard_attention": ["HardAttentionLoss"],
-        "policy_gradient.self_critical": ["SelfCritical"],
-        "policy_gradient.rewards": ["Reward"],
-        "adversarial.build": ["build_gan"],
-        "adversarial.policy_gan": ["PolicyGAN"],
-        "adversarial.gumbel_gan": ["GumbelGAN"],
-        "adversarial.discriminators": [
-            "Discriminator",
-            "DiscriminatorOutput",
-            "MatchingDiscriminator",
-            "CNNDiscriminator",
-            "SetDiscriminator",
-        ],
-        "staged": ["Staged"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.objectives.adversarial.build import build_gan as build_gan
     from captionlab.objectives.adversarial.discriminators import (
@@ -59,3 +35,27 @@ if TYPE_CHECKING:
     from captionlab.objectives.policy_gradient.rewards import Reward as Reward
     from captionlab.objectives.policy_gradient.self_critical import SelfCritical as SelfCritical
     from captionlab.objectives.staged import Staged as Staged
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "base": ["Batch", "Objective", "teacher_forced"],
+            "likelihood.cross_entropy": ["CrossEntropy"],
+            "likelihood.scheduled_sampling": ["ScheduledSampling"],
+            "likelihood.variational": ["Variational"],
+            "likelihood.hard_attention": ["HardAttentionLoss"],
+            "policy_gradient.self_critical": ["SelfCritical"],
+            "policy_gradient.rewards": ["Reward"],
+            "adversarial.build": ["build_gan"],
+            "adversarial.policy_gan": ["PolicyGAN"],
+            "adversarial.gumbel_gan": ["GumbelGAN"],
+            "adversarial.discriminators": [
+                "Discriminator",
+                "DiscriminatorOutput",
+                "MatchingDiscriminator",
+                "CNNDiscriminator",
+                "SetDiscriminator",
+            ],
+            "staged": ["Staged"],
+        },
+    )

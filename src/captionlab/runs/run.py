@@ -26,7 +26,7 @@ OUTPUT, RESUMED = "output_dir", "ckpt"
 NO_SETTINGS = ("logger", "job")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder: what was asked for, how far it came, what it scored.
 
@@ -45,6 +45,10 @@ class Run:
     best_epoch: int | None = None
     data: dict[str, object] = field(default_factory=dict)
     results: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        cider = next((f", {k} {v:.3f}" for k, v in self.results.items() if "cider" in k), "")
+        return f"Run({str(self.path)!r}, {self.epochs} epochs{cider})"
 
     @property
     def metrics(self) -> list[dict[str, float]]:

@@ -4,18 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "shapes": ["Shapes"],
-        "datasets": ["Coco", "Flickr8k", "Flickr30k"],
-        "coco": ["CocoOfficial"],
-        "karpathy": ["Karpathy"],
-        "tables": ["CsvCaptions", "JsonlCaptions"],
-        "flickr": ["Flickr8kPublished", "Flickr8kCaptionsTxt", "Flickr8kCN", "Flickr30kPublished"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.data.readers.coco import CocoOfficial as CocoOfficial
     from captionlab.data.readers.datasets import Coco as Coco
@@ -29,3 +17,20 @@ if TYPE_CHECKING:
     from captionlab.data.readers.shapes import Shapes as Shapes
     from captionlab.data.readers.tables import CsvCaptions as CsvCaptions
     from captionlab.data.readers.tables import JsonlCaptions as JsonlCaptions
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "shapes": ["Shapes"],
+            "datasets": ["Coco", "Flickr8k", "Flickr30k"],
+            "coco": ["CocoOfficial"],
+            "karpathy": ["Karpathy"],
+            "tables": ["CsvCaptions", "JsonlCaptions"],
+            "flickr": [
+                "Flickr8kPublished",
+                "Flickr8kCaptionsTxt",
+                "Flickr8kCN",
+                "Flickr30kPublished",
+            ],
+        },
+    )

@@ -4,19 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "base": ["Attention", "NoAttention", "ScoreAttention"],
-        "additive": ["AdditiveAttention", "GatedAdditiveAttention"],
-        "dot": ["DotAttention"],
-        "multi_head": ["MultiHeadAttention"],
-        "attention_on_attention": ["AttentionOnAttention"],
-        "adaptive": ["AdaptiveAttention"],
-        "hard": ["HardAttention"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.models.attention.adaptive import AdaptiveAttention as AdaptiveAttention
     from captionlab.models.attention.additive import AdditiveAttention as AdditiveAttention
@@ -32,3 +19,16 @@ if TYPE_CHECKING:
     from captionlab.models.attention.dot import DotAttention as DotAttention
     from captionlab.models.attention.hard import HardAttention as HardAttention
     from captionlab.models.attention.multi_head import MultiHeadAttention as MultiHeadAttention
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "base": ["Attention", "NoAttention", "ScoreAttention"],
+            "additive": ["AdditiveAttention", "GatedAdditiveAttention"],
+            "dot": ["DotAttention"],
+            "multi_head": ["MultiHeadAttention"],
+            "attention_on_attention": ["AttentionOnAttention"],
+            "adaptive": ["AdaptiveAttention"],
+            "hard": ["HardAttention"],
+        },
+    )

@@ -4,22 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "recurrent.decoder": ["RecurrentDecoder"],
-        "recurrent.cell": ["RecurrentCell"],
-        "recurrent.rnn": ["rnn_decoder"],
-        "recurrent.att2in": ["Att2inCell", "att2in"],
-        "recurrent.up_down": ["UpDownCell", "up_down"],
-        "recurrent.adaptive": ["AdaptiveCell", "adaptive"],
-        "recurrent.aoa": ["AoACell", "aoa"],
-        "recurrent.latent": ["LatentDecoder", "latent_decoder"],
-        "transformer.decoder": ["TransformerDecoder"],
-        "language_model.decoder": ["LanguageModelDecoder"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.models.decoders.language_model.decoder import (
         LanguageModelDecoder as LanguageModelDecoder,
@@ -39,4 +23,20 @@ if TYPE_CHECKING:
     from captionlab.models.decoders.recurrent.up_down import up_down as up_down
     from captionlab.models.decoders.transformer.decoder import (
         TransformerDecoder as TransformerDecoder,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "recurrent.decoder": ["RecurrentDecoder"],
+            "recurrent.cell": ["RecurrentCell"],
+            "recurrent.rnn": ["rnn_decoder"],
+            "recurrent.att2in": ["Att2inCell", "att2in"],
+            "recurrent.up_down": ["UpDownCell", "up_down"],
+            "recurrent.adaptive": ["AdaptiveCell", "adaptive"],
+            "recurrent.aoa": ["AoACell", "aoa"],
+            "recurrent.latent": ["LatentDecoder", "latent_decoder"],
+            "transformer.decoder": ["TransformerDecoder"],
+            "language_model.decoder": ["LanguageModelDecoder"],
+        },
     )

@@ -4,17 +4,6 @@ from typing import TYPE_CHECKING
 
 from captionlab.core.lazy import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {
-        "small_cnn": ["SmallCNN"],
-        "torchvision": ["ImageEncoder", "TorchvisionEncoder", "TrunkEncoder"],
-        "timm": ["TimmEncoder"],
-        "hugging_face": ["HuggingFaceEncoder"],
-        "stored": ["StoredEncoder"],
-    },
-)
-
 if TYPE_CHECKING:
     from captionlab.models.encoders.hugging_face import HuggingFaceEncoder as HuggingFaceEncoder
     from captionlab.models.encoders.small_cnn import SmallCNN as SmallCNN
@@ -23,3 +12,14 @@ if TYPE_CHECKING:
     from captionlab.models.encoders.torchvision import ImageEncoder as ImageEncoder
     from captionlab.models.encoders.torchvision import TorchvisionEncoder as TorchvisionEncoder
     from captionlab.models.encoders.torchvision import TrunkEncoder as TrunkEncoder
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "small_cnn": ["SmallCNN"],
+            "torchvision": ["ImageEncoder", "TorchvisionEncoder", "TrunkEncoder"],
+            "timm": ["TimmEncoder"],
+            "hugging_face": ["HuggingFaceEncoder"],
+            "stored": ["StoredEncoder"],
+        },
+    )

@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from captionlab.config.check import check
 from captionlab.config.compose import ComposedRun, compose_run
 from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve
 from captionlab.config.search_path import KEY, added, split_arguments
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.runs.run import Run, read_run
 from captionlab.runs.run_folder import claim_run_folder
@@ -21,7 +21,7 @@ from captionlab.runs.run_folder import claim_run_folder
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 
 
-def compose(overrides: Sequence[str] = (), *, config_dir: Folders = None) -> dict[str, Any]:
+def compose(overrides: Sequence[str] = (), *, config_dir: Folders = None) -> MutableConfig:
     """Return the configuration that ``train`` would use: plain values, checked, nothing built.
 
     Args:

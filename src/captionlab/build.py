@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from captionlab.config.check import LABELS
 from captionlab.config.instantiate import Factory, build_part, refusals
-from captionlab.core.config_types import Config
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.text.tokenizers import Tokenizer
@@ -92,7 +92,7 @@ def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | Non
     return tags(words=sizes.words, memory_dim=memory_dim)
 
 
-def keep_architectures(model: dict[str, Any], captioner: Captioner) -> None:
+def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:
     """Write what a part from elsewhere is made of into the model's configuration.
 
     A checkpoint must rebuild it without the folder or the network it came from.

@@ -161,7 +161,7 @@ def open_data(node: Config, stored: Checkpoint, split: str) -> CaptionDataModule
 
 def settings_of(
     config: Config, data: CaptionDataModule, split: str, checkpoints: list[str]
-) -> dict[str, Any]:
+) -> MutableConfig:
     """Return what distinguishes this evaluation from others: results.json holds it."""
     read = {"name": data.name, "origin": origin(config["data"]), "split": split}
     return {
@@ -245,7 +245,7 @@ def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]
 
 
 @functools.cache
-def _defaults() -> dict[str, Any]:
+def _defaults() -> MutableConfig:
     """Return the groups that an evaluation needs and takes from no file, with their references."""
     fresh: Any = OmegaConf.to_container(compose(["output_dir=unused"]), resolve=False)
     return {name: fresh[name] for name in ("trainer", "objective", "optimizer")}

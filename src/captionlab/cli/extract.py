@@ -72,7 +72,7 @@ def _write(
     encoder: Any,
     data: CaptionDataModule,
     records: list[CaptionRecord],
-    key: dict[str, Any],
+    key: dict[str, object],
     out: Path,
     dtype: str,
     device: str,
@@ -104,7 +104,7 @@ def _write(
     print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
 
 
-def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, Any]:
+def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
     weights = hashlib.sha256()
@@ -118,7 +118,7 @@ def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, Any]:
     }
 
 
-def digest(key: Mapping[str, Any]) -> str:
+def digest(key: Mapping[str, object]) -> str:
     """Return eight letters that stand for a key."""
     return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:8]
 

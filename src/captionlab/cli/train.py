@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
@@ -116,7 +116,7 @@ def prepare(
     overrides: Sequence[str],
     trainer: pl.Trainer,
     start: Checkpoint | None,
-    received: Mapping[str, Any],
+    received: Config,
 ) -> Prepared:
     """Read the data, build the module, and let every part refuse what it cannot work with.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from captionlab.config.references import resolve_references
 from captionlab.core.addresses import require_local
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.renamed import rename_targets
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
@@ -38,7 +39,7 @@ class Run:
     """
 
     path: Path
-    config: dict[str, Any]
+    config: MutableConfig
     scores: dict[str, float]
     curves: dict[str, list[tuple[int, float]]]
     finished: bool

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
 from captionlab.runs.run_files import read_yaml
@@ -135,7 +136,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return last if last.exists() else None
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> MutableConfig:
     path = folder / "config.yaml"
     content = read_yaml(path) if path.exists() else {}
     return content if isinstance(content, dict) else {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from captionlab.core.config_types import Config
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import differences, origin, summarize
@@ -102,7 +102,7 @@ def require_same_settings(key: str, before: Any, now: Any, checkpoint: Checkpoin
         )
 
 
-def data_summary(config: Config, data: CaptionDataModule) -> dict[str, Any]:
+def data_summary(config: Config, data: CaptionDataModule) -> MutableConfig:
     """Return what tells this run's data from other data: where they were read, a digest a split."""
     return {
         "name": data.name,

@@ -46,7 +46,7 @@ class Factory(Generic[T_co]):
 
     def __init__(self, node: Mapping[str, object], key: str) -> None:
         self.key = key
-        self.target: Callable[..., T_co] = locate(node["_target_"])
+        self.target: Callable[..., T_co] = locate(str(node["_target_"]))
         self._make: Callable[..., T_co] = build_part({**node, "_partial_": True}, key)
 
     def __call__(self, **runtime: object) -> T_co:

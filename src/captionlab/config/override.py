@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +14,7 @@ from captionlab.config.explain import nearest_keys
 from captionlab.config.override_syntax import parse_override
 from captionlab.config.references import references
 from captionlab.config.resolve import resolve
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 
 
@@ -23,7 +23,7 @@ def override(
     overrides: Sequence[str],
     groups: Sequence[str],
     settings: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> MutableConfig:
     """Return a stored configuration with command-line overrides applied, resolved.
 
     Args:

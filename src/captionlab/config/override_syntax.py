@@ -11,6 +11,8 @@ from hydra.errors import HydraException
 
 from captionlab.core.errors import UserError
 
+# overrides that name where weights come from, not what is tried
+WEIGHTS_OVERRIDES = ("ckpt=", "init_from=")
 # a value that begins so was meant to be a list, a mapping or a text in quotes
 _STRUCTURED = ("[", "{", "(", '"', "'")
 

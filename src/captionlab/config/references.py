@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import cast
 
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 
 MOST_VALUES = 1_000_000  # values, and letters, that a resolved configuration may have
@@ -55,14 +56,14 @@ def references(node: object, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, node
 
 
-def restore(resolved: Mapping[str, object], known: Mapping[str, set[str]]) -> dict[str, Any]:
+def restore(resolved: Mapping[str, object], known: Mapping[str, set[str]]) -> MutableConfig:
     """Return a resolved configuration with references where they explain its values.
 
     What older files hold was resolved before it was written. ``known`` are the references that
     stand in the YAML files, by the key where they stand: one of them is restored where it gives the
     value that is there.
     """
-    restored: dict[str, Any] = {key: _copied(value) for key, value in resolved.items()}
+    restored: MutableConfig = {key: _copied(value) for key, value in resolved.items()}
     for key, texts in known.items():
         *path, name = key.split(".")
         parent = _select(restored, path)
@@ -92,7 +93,7 @@ def _value_or_absent(config: Mapping[str, object], text: str) -> object:
         return _ABSENT
 
 
-def resolve_references(config: Mapping[str, object], where: str) -> dict[str, Any]:
+def resolve_references(config: Mapping[str, object], where: str) -> MutableConfig:
     """Return a configuration with its references resolved; ``where`` it comes from is for messages.
 
     Raises:
@@ -100,7 +101,7 @@ def resolve_references(config: Mapping[str, object], where: str) -> dict[str, An
             and for more values than a configuration can need.
     """
     try:
-        return cast("dict[str, Any]", _Resolver(config).value(config, "", 0))
+        return cast("MutableConfig", _Resolver(config).value(config, "", 0))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 

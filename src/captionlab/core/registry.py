@@ -217,6 +217,8 @@ def require_allowed(
         UserError: for a class that is neither listed nor trusted, or of another kind than its place
             wants, and for a whole library in ``trust``.
     """
+    if isinstance(trust, str):
+        raise UserError(f"trust={trust!r}: a list belongs there: trust=[{trust!r}]")
     trust = tuple(_checked_trust(trust))
     of_file = dict(targets(config if stored is None else stored))
     for key, node in targets(config):
@@ -245,16 +247,31 @@ def _with_article(kind: str) -> str:
 
 def is_listed(config: Mapping[str, object]) -> bool:
     """Return whether a configuration names captionlab's own classes alone."""
-    return all(
-        key in PLACES and node["_target_"] in PLACES[key].classes for key, node in targets(config)
-    )
+    return all(_is_listed_at(key, node["_target_"]) for key, node in targets(config))
+
+
+def unlisted(config: Mapping[str, object]) -> list[str]:
+    """Return what ``trust`` must name for this configuration: modules, classes of whole libraries."""
+    places = ((key, str(node["_target_"])) for key, node in targets(config))
+    foreign = (target for key, target in places if not _is_listed_at(key, target))
+    return list(dict.fromkeys(map(_trusted_name, foreign)))
+
+
+def _trusted_name(target: str) -> str:
+    top = target.partition(".")[0]
+    return target if top in _LIBRARIES else top
+
+
+def _is_listed_at(key: str, target: object) -> bool:
+    return key in PLACES and target in PLACES[key].classes
 
 
 def _checked_trust(trust: Iterable[str]) -> Iterator[str]:
     for name in trust:
         stripped = str(name).strip().rstrip(".")
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", stripped):
-            raise UserError(f"trust={name!r} is not the dotted name of a class or a package.")
+            hint = "; overrides go before --trust" if "=" in stripped else ""
+            raise UserError(f"trust={name!r} is not the dotted name of a class or a package{hint}.")
         if stripped in _LIBRARIES:
             raise UserError(
                 f"trust={name}: a whole library cannot be trusted, as it can run anything; "
@@ -282,9 +299,10 @@ def _refusal(key: str, target: str, place: Place | None) -> str:
         expected = _with_article(place.kind)
         return f"{key}._target_={target} is {_with_article(other)}, and {expected} belongs there."
     where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
+    name = _trusted_name(target)
     return (
         f"{key}._target_={target} is not among the classes that a file is trusted with ({where}): "
-        "if it is yours, name the class or its package with trust= (--trust on the command line)."
+        f'if you know what it does, say --trust {name} (in Python: trust=["{name}"]).'
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from captionlab.core.config_types import Config
 from captionlab.data.records import CaptionRecord
 
 # settings of a data module that change how it is loaded, and nothing of what is read
@@ -35,7 +35,7 @@ def count(records: Sequence[CaptionRecord]) -> dict[str, int]:
     }
 
 
-def origin(data: Mapping[str, Any]) -> str:
+def origin(data: Config) -> str:
     """Return where a data configuration reads from: an absolute path, or that it is built in."""
     source = data.get("source") or {}
     path = source.get("root") or source.get("file") or data.get("root")
@@ -44,7 +44,7 @@ def origin(data: Mapping[str, Any]) -> str:
     return os.path.abspath(os.path.expanduser(str(path)))
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Config, now: Config) -> list[str]:
     """Return in words how the splits of one run's data differ from another's; empty if they do not.
 
     Args:

@@ -23,6 +23,7 @@ from torch import Tensor
 from captionlab.config.override import known_references
 from captionlab.config.references import resolve_references, restore
 from captionlab.core.addresses import require_local
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.renamed import rename_targets, renamed_weight
 from captionlab.core.tensor_files import dense, load_file, plain
@@ -40,7 +41,7 @@ MOST_SETTINGS = 20_000  # of a configuration: a few hundred are usual
 
 
 def portable(
-    config: Mapping[str, Any],
+    config: Config,
     tokenizer: Tokenizer,
     overrides: Sequence[str] = (),
     data: Mapping[str, object] | None = None,
@@ -69,14 +70,14 @@ class Checkpoint:
     """
 
     path: Path
-    config: dict[str, Any]
+    config: MutableConfig
     tokenizer: Tokenizer
     overrides: list[str]
     weights: dict[str, Tensor]
     epochs: int
     scores: dict[str, float] = field(default_factory=dict)
-    composed: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    composed: MutableConfig = field(default_factory=dict)
+    data: MutableConfig = field(default_factory=dict)
     resumable: bool = True
 
 

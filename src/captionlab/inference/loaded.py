@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captionlab.config.instantiate import build_part
 from captionlab.config.override import override
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.images.files import load_image
 from captionlab.data.images.prepare import prepare
@@ -41,7 +42,7 @@ class LoadedCaptioner:
         captioner: Captioner,
         tokenizer: Tokenizer,
         decoding: Decoding,
-        config: Mapping[str, Any],
+        config: Config,
         device: str | torch.device = "cpu",
         others: Sequence[Captioner] = (),
     ):

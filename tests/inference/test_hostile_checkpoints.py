@@ -88,6 +88,8 @@ NAMES = {
     "a decoder that is partly nothing": ("model/decoder/_partial_", None),
     "an attention that is partly a text": ("model/attention/_partial_", "yes"),
     "attention is a shell command": ("model/attention", {**RUN, "_partial_": True}),
+    "a source that is a list": ("data/source", ["x"]),
+    "a source that names no class": ("data/source", {"root": "x"}),
     "tags that name no class": ("model/tags", {"weight": 1.0}),
     "tags that are a yes": ("model/tags", True),
     "tags that are a text": ("model/tags", "default"),

@@ -22,7 +22,7 @@ from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.registry import require_allowed
 from captionlab.data.datamodule import CaptionDataModule
-from captionlab.data.summary import LOADING, origin, summarize
+from captionlab.data.summary import LOADING, origin, source_of, summarize
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.evaluation.examples import collect_examples, example_ids
 from captionlab.evaluation.gallery import write_gallery
@@ -237,6 +237,10 @@ def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]
     config = override(composed, overrides, GROUPS, OPTIONS)
     config["data"] |= TRAINING_DATA  # data=NAME brings its own
     config["data"].pop("tokenizer", None)  # the checkpoint's own is used
+    if "_target_" not in source_of(config["data"]):
+        raise UserError(
+            f"data.source={config['data'].get('source')!r:.60} names no reader: say data=NAME data.root=PATH"
+        )
     require_allowed({"data": config["data"]}, trust, {"data": stored.config["data"]})
     require_decoding(config["decoding"], stored, trust)
     check({name: config[name] for name in ("objective", "optimizer", *GROUPS)})
@@ -267,8 +271,8 @@ def _require_effect(text: str) -> None:
 
 def _require_language(stored: Checkpoint, config: Config) -> None:
     """Raise UserError where captions of one language would be scored by another's references."""
-    before = (stored.config["data"].get("source") or {}).get("language")
-    now = (config["data"].get("source") or {}).get("language")
+    before = source_of(stored.config["data"]).get("language")
+    now = source_of(config["data"]).get("language")
     if before and now and before != now:
         raise UserError(
             f"the data are in language={now}, and {stored.path} was trained on language={before}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from captionlab.core.config_types import Config
@@ -35,9 +35,15 @@ def count(records: Sequence[CaptionRecord]) -> dict[str, int]:
     }
 
 
+def source_of(data: Config) -> Config:
+    """Return the settings of a data configuration's source; none where a stranger's holds none."""
+    source = data.get("source")
+    return source if isinstance(source, Mapping) else {}
+
+
 def origin(data: Config) -> str:
     """Return where a data configuration reads from: an absolute path, or that it is built in."""
-    source = data.get("source") or {}
+    source = source_of(data)
     path = source.get("root") or source.get("file") or data.get("root")
     if path is None:
         return "built-in scenes" if "train_size" in source else source.get("_target_", "unknown")

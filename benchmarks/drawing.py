@@ -37,7 +37,8 @@ def main(count: int = 2000) -> None:
         "images drawn at 224x224": rate(lambda i: draw(scenes[i], 224), count // 4),
         "captions written (en)": 5 * rate(lambda i: captions(scenes[i], rng), count),
         "captions written (zh)": 5 * rate(lambda i: captions(scenes[i], rng, 5, "zh"), count),
-        "captions judged (en)": rate(lambda i: is_true(texts[i][0], scenes[i]), count),
+        "captions written (de)": 5 * rate(lambda i: captions(scenes[i], rng, 5, "de"), count),
+        "captions judged (en)": rate(lambda i: is_true(texts[i][0], scenes[i], "en"), count),
         "records: image and 5 captions": rate(lambda i: _drawn(records[i]), count),
     }
     for name, speed in speeds.items():

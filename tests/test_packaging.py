@@ -71,7 +71,9 @@ def test_the_wheel_holds_nothing_else(sdist_and_wheel):
 def test_the_wheel_composes_its_own_configuration_anywhere(sdist_and_wheel, tmp_path):
     with zipfile.ZipFile(sdist_and_wheel[1]) as archive:
         archive.extractall(tmp_path / "site")
-    code = "from captionlab.config.configuration import compose, config_dir; compose(); print(config_dir())"
+    code = (
+        "from captionlab.config.compose import compose, config_dir; compose(); print(config_dir())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -6,14 +6,14 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from captionlab.config.check import LABELS
 from captionlab.config.instantiate import Factory, build_part, refusals
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.text.tokenizers import Tokenizer
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # it imports Lightning, which a captioner does without
     from captionlab.data import CaptionDataModule
 
 log = logging.getLogger("captionlab")
-
-Config = Mapping[str, Any]  # a node of a resolved configuration
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | Non
     return tags(words=sizes.words, memory_dim=memory_dim)
 
 
-def keep_architectures(model: dict[str, Any], captioner: Captioner) -> None:
+def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:
     """Write what a part from elsewhere is made of into the model's configuration.
 
     A checkpoint must rebuild it without the folder or the network it came from.
@@ -115,6 +113,6 @@ def build_data(data: Config, **runtime: object) -> CaptionDataModule:
     return module
 
 
-def _own_options(node: Config, key: str) -> dict[str, Any]:
+def _own_options(node: Config, key: str) -> dict[str, object]:
     """Return a node without the keys that are there for others to refer to."""
     return {name: value for name, value in node.items() if name not in LABELS[key]}

@@ -38,7 +38,7 @@ def test_the_gallery_shows_where_the_model_looked_for_each_word(finished_run: Pa
     page = (finished_run / "gallery.html").read_text()
     captions = json.loads((finished_run / "captions.json").read_text())
     said = [entry["caption"].split() for entry in captions]
-    strips = re.findall(r'<ul class="looks".*?</ul>', page)
+    strips = re.findall(r'<ul class="attention".*?</ul>', page)
     assert [len(re.findall("<li>", strip)) for strip in strips] == [len(w) for w in said if w]
 
 

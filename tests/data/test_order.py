@@ -10,7 +10,7 @@ import torch
 
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.images.prepare import Augment
-from captionlab.data.order import TrainingSampler
+from captionlab.data.order import EvaluationSampler, TrainingSampler
 from captionlab.data.readers.shapes import Shapes
 from captionlab.text.tokenizers import WordTokenizer
 
@@ -99,3 +99,10 @@ def test_what_is_drawn_for_an_item_does_not_move_other_draws():
     torch.manual_seed(7)
     list(loader)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("size", "ranks"), [(7, 2), (8, 2), (2, 4), (9, 4)])
+def test_every_rank_gets_equally_many_items_and_all_are_there(size: int, ranks: int):
+    dealt = [list(EvaluationSampler(size, rank, ranks)) for rank in range(ranks)]
+    assert len({len(items) for items in dealt}) == 1
+    assert {i for items in dealt for i in items} == set(range(size))

@@ -15,7 +15,7 @@ from captionlab.data.features.regions import open_features
 from captionlab.data.features.store import Features, FeatureStore, write_store
 from captionlab.data.images.prepare import prepare
 from captionlab.data.records import CaptionRecord
-from captionlab.evaluation.attention_maps import CELLS, AttentionMaps, lay_attention
+from captionlab.evaluation.attention_maps import CELLS, AttentionMaps, attention_maps_of
 from captionlab.evaluation.gallery import Example, attention_picture
 from captionlab.text.tokenizers import WordTokenizer
 
@@ -61,7 +61,7 @@ def test_what_was_looked_at_is_bright_on_the_picture(fit: str, height: int, widt
     image = spotted(height, width, y, x)
     weights = looking_at_white(image, fit)
     assert weights.max() > 0
-    seen = lay_attention(dataset(image, fit), 0, (height, width), weights)
+    seen = attention_maps_of(dataset(image, fit), 0, (height, width), weights)
     assert brightest(image, seen) == pytest.approx((y, x), abs=0.07)
 
 
@@ -70,7 +70,7 @@ def test_attention_to_the_padding_does_not_darken_the_picture():
     weights[:, :2] = 1.0  # the upper bar of a picture that is twice as wide as high
     weights[:, 4, 4] = 0.1
     image = spotted(80, 160, 0.5, 0.5)
-    seen = lay_attention(dataset(image, "pad"), 0, (80, 160), weights.flatten(1))
+    seen = attention_maps_of(dataset(image, "pad"), 0, (80, 160), weights.flatten(1))
     assert seen.maps.shape == (1, 4, 8)
     assert seen.frame == pytest.approx((0, 0, 1, 1))
     assert seen.maps.max() == pytest.approx(0.1)
@@ -81,7 +81,7 @@ def test_stored_features_are_laid_as_the_store_was_made(tmp_path: Path, fit: str
     image = spotted(80, 160, 0.4, 0.6)
     # what the data says of fit is not what made the store: model/encoder=regions reads any
     data = dataset(image, "pad", store(tmp_path, image, fit))
-    seen = lay_attention(data, 0, (80, 160), looking_at_white(image, fit))
+    seen = attention_maps_of(data, 0, (80, 160), looking_at_white(image, fit))
     assert brightest(image, seen) == pytest.approx((0.4, 0.6), abs=0.07)
 
 
@@ -101,7 +101,7 @@ def test_regions_are_boxes_and_the_one_looked_at_most_is_told(tmp_path: Path):
     data = dataset(spotted(200, 100, 0.5, 0.5), "crop", open_features(tmp_path))
     # the fourth slot is padding of a batch with an image of more regions
     weights = torch.tensor([[0.6, 0.3, 0.1, 0.0], [0.2, 0.7, 0.1, 0.0]])
-    seen = lay_attention(data, 0, (200, 100), weights)
+    seen = attention_maps_of(data, 0, (200, 100), weights)
     assert seen.frame == (0, 0, 1, 1)
     assert seen.boxes.tolist() == [[0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 0.5]]
     first, second = seen.maps
@@ -117,7 +117,7 @@ def test_a_stored_grid_of_any_sides_has_its_cells_as_boxes(tmp_path: Path):
     np.savez(tmp_path / "x.npz", feat=np.ones((2, 3, 4)))
     data = dataset(spotted(80, 80, 0.5, 0.5), "stretch", open_features(tmp_path))
     weights = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]])
-    seen = lay_attention(data, 0, (80, 80), weights)
+    seen = attention_maps_of(data, 0, (80, 80), weights)
     torch.testing.assert_close(seen.boxes, torch.tensor([[2 / 3, 1 / 2, 1.0, 1.0]]))
     assert float(seen.maps[0, 0, 0]) == 0.0
     assert float(seen.maps[0, -1, -1]) == 1.0
@@ -126,10 +126,10 @@ def test_a_stored_grid_of_any_sides_has_its_cells_as_boxes(tmp_path: Path):
 def test_where_no_place_is_known_the_reason_is_told(tmp_path: Path):
     np.savez(tmp_path / "x.npz", feat=np.ones((36, 4)))  # 36 regions are no grid of 6 x 6
     data = dataset(spotted(80, 80, 0.5, 0.5), "stretch", open_features(tmp_path))
-    said = lay_attention(data, 0, (80, 80), torch.ones(1, 36))
+    said = attention_maps_of(data, 0, (80, 80), torch.ones(1, 36))
     assert said == f"{tmp_path} tells no boxes, so where its regions are is not known"
     for slots in (8, 1):
-        said = lay_attention(
+        said = attention_maps_of(
             dataset(spotted(80, 80, 0.5, 0.5), "pad"), 0, (80, 80), torch.ones(1, slots)
         )
         assert f"{slots} memory slots" in said

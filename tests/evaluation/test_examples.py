@@ -9,15 +9,21 @@ from PIL import Image
 from captionlab.data.dataset import CaptionDataset
 from captionlab.data.features.regions import open_features
 from captionlab.data.records import CaptionRecord
-from captionlab.evaluation.examples import NO_ATTENTION, NO_PICTURE, chosen, collect_examples
+from captionlab.evaluation.attention_trace import AttentionTrace
+from captionlab.evaluation.examples import (
+    NO_ATTENTION,
+    NO_PICTURE,
+    collect_examples,
+    example_indices,
+)
 from captionlab.metrics.split_scorer import Scores
 from captionlab.text.tokenizers import WordTokenizer
 
 
-def test_the_chosen_are_spread_over_the_split():
-    assert chosen(range(10), 3) == [0, 3, 6]
-    assert chosen(range(2), 5) == [0, 1]
-    assert chosen(range(4), 0) == []
+def test_examples_are_spread_over_the_split():
+    assert example_indices(range(10), 3) == [0, 3, 6]
+    assert example_indices(range(2), 5) == [0, 1]
+    assert example_indices(range(4), 0) == []
 
 
 def split(folder: Path, **how) -> tuple[CaptionDataset, Scores]:
@@ -34,18 +40,21 @@ def split(folder: Path, **how) -> tuple[CaptionDataset, Scores]:
 def test_images_keep_their_proportions(tmp_path: Path):
     examples = collect_examples(*split(tmp_path), 9)
     assert [tuple(one.image.shape) for one in examples] == [(3, 320, 107), (3, 30, 90)]
-    assert [one.unseen for one in examples] == [NO_ATTENTION] * 2
+    assert [one.attention_missing for one in examples] == [NO_ATTENTION] * 2
 
 
 def test_a_square_grid_is_shown_and_what_is_none_is_not(tmp_path: Path):
     dataset, scores = split(tmp_path)
-    looks = {"tall": (["a"], torch.ones(1, 16)), "wide": (["a"], torch.ones(1, 15))}
-    tall, wide = collect_examples(dataset, scores, 9, looks)
+    traces = {
+        "tall": AttentionTrace(["a"], torch.ones(1, 16)),
+        "wide": AttentionTrace(["a"], torch.ones(1, 15)),
+    }
+    tall, wide = collect_examples(dataset, scores, 9, traces)
     assert tall.attention.maps.shape == (1, 4, 4)
-    assert (wide.attention, "15 memory slots" in wide.unseen) == (None, True)
+    assert (wide.attention, "15 memory slots" in wide.attention_missing) == (None, True)
     # an empty caption has no words to show attention for: that is no reason to tell
-    tall, _ = collect_examples(dataset, scores, 9, {"tall": ([], torch.ones(0, 16))})
-    assert (tall.attention, tall.unseen) == (None, "")
+    tall, _ = collect_examples(dataset, scores, 9, {"tall": AttentionTrace([], torch.ones(0, 16))})
+    assert (tall.attention, tall.attention_missing) == (None, "")
 
 
 def test_an_image_that_is_not_there_is_gray_and_said(tmp_path: Path):

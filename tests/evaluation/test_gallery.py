@@ -204,7 +204,9 @@ def test_the_heading_says_of_what_the_page_is():
 
 
 def test_a_page_without_attention_says_why_once():
-    unseen = [Example(photo(), i, "a", unseen="the <regions> have no boxes") for i in range(2)]
+    unseen = [
+        Example(photo(), i, "a", attention_missing="the <regions> have no boxes") for i in range(2)
+    ]
     page = render(*unseen)
     assert page.count("not shown: the &lt;regions&gt; have no boxes") == 1
     maps = AttentionMaps(torch.ones(1, 2, 2))

@@ -195,6 +195,18 @@ def test_real_captions_score_as_in_coco_caption(flickr8k, java_tokens):
 @pytest.mark.slow
 @pytest.mark.java
 @needs_java
+def test_german_stems_count_and_its_letters_arrive():
+    candidates = ["rote kreise", "ein großer ring über allem", "ein stern"]
+    references = [["roter kreis"], ["ein großer ring über allem"], ["das dreieck"]]
+    with Meteor(language="de") as meteor, Meteor(language="other") as plain:
+        _, (stems, equal, different) = meteor.score(candidates, references)
+        assert plain.score(candidates, references)[1][0] == 0 < stems < equal == 1
+        assert different == 0
+
+
+@pytest.mark.slow
+@pytest.mark.java
+@needs_java
 @pytest.mark.parametrize("name", ["site packages", "ünder 狗"])
 def test_the_path_and_a_comma_locale_change_nothing(monkeypatch, tmp_path, name):
     import pycocoevalcap

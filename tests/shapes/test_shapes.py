@@ -10,6 +10,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.readers.shapes import Shapes, is_true
 from captionlab.data.records import CaptionRecord
 from captionlab.shapes.scene import COLORS, HELD_OUT, SHAPES
+from captionlab.shapes.write import LANGUAGES
 from tests_support import HANG
 
 
@@ -38,7 +39,7 @@ def test_more_training_images_change_no_image(source):
     assert longer[5].captions == source.records("train")[5].captions
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"language": "zh"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"language": "zh"}, {"language": "de"}])
 def test_seed_changes_scenes_and_language_only_captions(source, change):
     other = Shapes(**change)
     same = other.scene("test-3") == source.scene("test-3")
@@ -56,7 +57,7 @@ def test_a_record_has_five_different_captions_and_draws_itself(source):
     assert len(Shapes(captions_per_image=20).records("test")[0].captions) == 20
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_caption_is_true_of_its_own_image(language):
     source = Shapes(language=language, test_size=400)
     for split in ("test", "test_unseen"):
@@ -66,14 +67,14 @@ def test_every_caption_is_true_of_its_own_image(language):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_captions_of_thousands_of_scenes_are_true(language):
     source = Shapes(language=language, train_size=6000, seed=3)
     for record in source.records("train"):
         assert all(source.truth(record.image_id, caption) for caption in record.captions)
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_captions_are_mostly_false_of_another_image(language):
     source = Shapes(language=language, test_size=400)
     scenes = [source.scene(record.image_id) for record in source.records("test")]
@@ -114,7 +115,8 @@ def test_records_travel_to_worker_processes(source):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"language": "nl"}, "language='nl'"),
+        ({"language": "nl"}, "language='nl'.*choose from de, en, zh"),
+        ({"language": "enn"}, "language='enn'.*did you mean 'en'"),
         ({"train_size": 0}, "train_size=0"),
         ({"test_size": 2.5}, "test_size=2.5"),
         ({"image_size": 8}, "image_size=8"),
@@ -141,7 +143,7 @@ def test_every_process_sees_the_same_data():
     code = (
         "import hashlib; from captionlab.data.readers.shapes import Shapes\n"
         "digest = hashlib.sha256()\n"
-        "for language in ('en', 'zh'):\n"
+        "for language in ('de', 'en', 'zh'):\n"
         "    data = Shapes(language=language, train_size=1500, val_size=2, test_size=2)\n"
         "    for record in data.records('train'):\n"
         "        digest.update(repr((record.image_id, record.captions)).encode())\n"

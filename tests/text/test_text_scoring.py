@@ -23,9 +23,10 @@ def test_chinese_is_counted_by_the_character(text, tokens):
 
 def test_each_language_has_its_rule():
     assert scoring_tokenizer("en") is ptb_tokens
+    assert scoring_tokenizer("de")("Über Größe, Maß.") == ["über", "größe", "maß"]
     assert scoring_tokenizer("zh") is character_tokens
 
 
 def test_an_unknown_language_is_refused():
-    with pytest.raises(UserError, match=r"data\.language='fr'.*en, zh"):
+    with pytest.raises(UserError, match=r"data\.language='fr'.*de, en, zh"):
         scoring_tokenizer("fr")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ from captionlab.cli.logs import quiet_lightning
 from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.override import override
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.registry import require_allowed
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import LOADING, origin, summarize
-from captionlab.evaluation.examples import collect_examples, watched
+from captionlab.evaluation.evaluator import Evaluator
+from captionlab.evaluation.examples import collect_examples, example_ids
 from captionlab.evaluation.gallery import write_gallery
-from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.evaluation.provenance import (
+    describe_checkpoint,
+    describe_data,
+    describe_decoding,
+)
 from captionlab.evaluation.report import (
     named_by_split,
     print_examples,
@@ -51,7 +57,8 @@ from captionlab.training.build import (
     build_trainer,
     check_devices,
 )
-from captionlab.training.rank_zero_first import together
+from captionlab.training.module import CaptioningModule
+from captionlab.training.rank_zero_first import exit_together
 
 GROUPS = ("data", "decoding", "trainer")
 OPTIONS = ("meteor", "samples")
@@ -73,8 +80,10 @@ def evaluate(
     out: str | None = None,
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
-) -> int:
-    """Score a checkpoint, print the table, write results.json and captions.json; return the status.
+) -> dict[str, float]:
+    """Score a checkpoint, print the table, write results.json and captions.json; return the scores.
+
+    They are named by their split (``test/cider``); other ranks than the first have none.
 
     Args:
         checkpoint: its path.
@@ -87,76 +96,127 @@ def evaluate(
     quiet_lightning()
     if out:
         require_folder_place(out, "--out ")
-    stored = read_checkpoint(checkpoint)
-    more = [read_checkpoint(path) for path in others]
-    for other in more:
-        require_alike(stored, other)
+    paths = (checkpoint, *others)
+    stored = [read_checkpoint(path) for path in paths]
+    for other in stored[1:]:
+        require_alike(stored[0], other)
     split, rest = _take(overrides, "split", "test")
-    config = configure(stored, rest, trust)
+    config = configure(stored[0], rest, trust)
     check_devices(config["trainer"])
-    data: CaptionDataModule = build_data(
-        config["data"], tokenizer=lambda captions: stored.tokenizer
-    )
+    data = open_data(config["data"], stored[0], split)
+    run = Path(checkpoint).resolve().parent.parent
+    ensemble = "ensemble" if others else ""
+    folder = Path(out) if out else run / folder_name(str(data.name), split, ensemble)
+    settings = settings_of(config, data, split, [relative(path, folder) for path in paths])
+    if out:
+        require_free(folder, settings)
+    module = build_evaluation(config, data, stored, trust)
+    module.evaluator.keep_attention(example_ids(data.dataset(split), GALLERY_IMAGES))
+    trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
+    if trainer.is_global_zero:
+        images, place = len(data.records(split)), settings["data"]["origin"]
+        print(f"data       {data.name} {split}: {images:,} images from {place}")
+    with exit_together(trainer):
+        trainer.test(module, datamodule=data, verbose=False)
+    module.evaluator.close()
+    if not trainer.is_global_zero:
+        return {}
+    if out:
+        require_free(folder, settings)  # another evaluation may have written there meanwhile
+    else:
+        folder = claim(folder, settings)
+    write_evaluation(folder, module.evaluator, data, settings, stored)
+    return named_by_split({split: module.evaluator.results[split]})
+
+
+def write_evaluation(
+    folder: Path,
+    evaluator: Evaluator,
+    data: CaptionDataModule,
+    settings: Config,
+    stored: Sequence[Checkpoint],
+) -> None:
+    """Write scores, captions and the page of a split into a folder, and print them."""
+    split = settings["data"]["split"]
+    scores, results = evaluator.scores[split], evaluator.results[split]
+    certain = intervals(scores.statistics)
+    replaced = holds_results(folder)
+    write_scored(folder, scores, data.records(split))
+    named = {**named_by_split({split: results}), "intervals": named_by_split({split: certain})}
+    write_json(folder / RESULTS, {**named, SETTINGS: settings})
+    write_page(folder / "gallery.html", evaluator, data, settings, stored)
+    print_scores({split: results}, {split: certain})
+    print_examples(scores, {r.image_id: r.captions for r in data.records(split)}, 10)
+    again = ", in place of results of the same settings" if replaced else ""
+    print(f"written    {folder}{again}")
+
+
+def open_data(node: Config, stored: Checkpoint, split: str) -> CaptionDataModule:
+    """Return the data of an evaluation, in the tokens of its checkpoint."""
+    data: CaptionDataModule = build_data(node, tokenizer=lambda captions: stored.tokenizer)
     data.tokenizer = stored.tokenizer
     data.evaluation_split = split
-    records = data.records(split)
-    ensemble = "ensemble" if others else ""
-    run = Path(checkpoint).resolve().parent.parent
-    folder = Path(out) if out else run / folder_name(str(data.name), split, ensemble)
+    return data
+
+
+def settings_of(
+    config: Config, data: CaptionDataModule, split: str, checkpoints: list[str]
+) -> MutableConfig:
+    """Return what distinguishes this evaluation from others: results.json holds it."""
     read = {"name": data.name, "origin": origin(config["data"]), "split": split}
-    settings = {
-        "checkpoints": [relative(path, folder) for path in (checkpoint, *others)],
-        "data": {**read, **summarize(records)},
+    return {
+        "checkpoints": checkpoints,
+        "data": {**read, **summarize(data.records(split))},
         "read": {k: v for k, v in config["data"].items() if k not in (*LOADING, *TRAINING_DATA)},
         **{name: config[name] for name in ("decoding", *OPTIONS)},
         "precision": config["trainer"]["precision"],
         "limit_test_batches": config["trainer"].get("limit_test_batches"),
     }
-    if out:
-        require_free(folder, settings)
-    captioner, *members = (captioner_of(each, trust) for each in (stored, *more))
-    for each, member in zip((stored, *more), (captioner, *members), strict=True):
-        check_features({**config, "model": each.config["model"]}, data, member.encoder)
-    module = build_module(config, data, captioner, {}, members)
-    module.evaluation_split = split
-    module.watched = watched(data.dataset(split), GALLERY_IMAGES)
-    trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
-    if trainer.is_global_zero:
-        print(f"data       {data.name} {split}: {len(records):,} images from {read['origin']}")
-    with together(trainer):
-        trainer.test(module, datamodule=data, verbose=False)
-    module.metrics.close()
-    if not trainer.is_global_zero:
-        return 0
-    scores = module.scores[split]
-    if out:
-        require_free(folder, settings)  # another evaluation may have written there meanwhile
-    else:
-        folder = claim(folder, settings)
-    replaced = holds_results(folder)
-    write_scored(folder, scores, records)
-    results = {split: module.results[split]}
-    certain = {split: intervals(scores.statistics)}
-    named = {**named_by_split(results), "intervals": named_by_split(certain)}
-    write_json(folder / RESULTS, {**named, SETTINGS: settings})
-    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES, module.looks)
-    title = f"{data.name} {split}, {Path(checkpoint).name} after epoch {stored.epochs}"
+
+
+def build_evaluation(
+    config: Config,
+    data: CaptionDataModule,
+    stored: Sequence[Checkpoint],
+    trust: Sequence[str],
+) -> CaptioningModule:
+    """Return the module that scores the checkpoints' captioners, as an ensemble where several.
+
+    Raises:
+        UserError: for a checkpoint that is not allowed, or whose encoder does not fit the features.
+    """
+    captioners = [captioner_of(each, trust) for each in stored]
+    for each, captioner in zip(stored, captioners, strict=True):
+        check_features({**config, "model": each.config["model"]}, data, captioner.encoder)
+    return build_module(config, data, captioners[0], {}, captioners[1:])
+
+
+def write_page(
+    path: Path,
+    evaluator: Evaluator,
+    data: CaptionDataModule,
+    settings: Config,
+    stored: Sequence[Checkpoint],
+) -> None:
+    """Write a gallery of examples of the split, which says what they are of."""
+    split = settings["data"]["split"]
+    scores = evaluator.scores[split]
+    dataset = data.dataset(split)
+    examples = collect_examples(dataset, scores, GALLERY_IMAGES, evaluator.traces)
+    first, *others = stored
+    title = f"{data.name} {split}, {first.path.name} after epoch {first.epochs}"
     title += f", with {len(others)} more" if others else ""
     features = None if data.features is None else data.features.path
+    scored = len(scores.captions)
     facts = {
-        "data": told_data(settings["data"], split, scored=len(scores.captions), features=features),
-        "checkpoint": told_checkpoint([(each.path, each.epochs) for each in (stored, *more)]),
-        "decoding": told_decoding(module.decoding),
+        "data": describe_data(settings["data"], split, scored=scored, features=features),
+        "checkpoint": describe_checkpoint([(each.path, each.epochs) for each in stored]),
+        "decoding": describe_decoding(evaluator.decoding),
     }
-    write_gallery(folder / "gallery.html", examples, title, scores.corpus, facts)
-    print_scores(results, certain)
-    print_examples(scores, {r.image_id: r.captions for r in records}, 10)
-    again = ", in place of results of the same settings" if replaced else ""
-    print(f"written    {folder}{again}")
-    return 0
+    write_gallery(path, examples, title, scores.corpus, facts)
 
 
-def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
+def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]) -> MutableConfig:
     """Return the configuration of an evaluation, resolved and checked.
 
     Model, data, decoding and precision are the checkpoint's; objective, optimizer and devices were
@@ -185,7 +245,7 @@ def configure(stored: Checkpoint, overrides: Sequence[str], trust: Sequence[str]
 
 
 @functools.cache
-def _defaults() -> dict[str, Any]:
+def _defaults() -> MutableConfig:
     """Return the groups that an evaluation needs and takes from no file, with their references."""
     fresh: Any = OmegaConf.to_container(compose(["output_dir=unused"]), resolve=False)
     return {name: fresh[name] for name in ("trainer", "objective", "optimizer")}
@@ -205,7 +265,7 @@ def _require_effect(text: str) -> None:
         )
 
 
-def _require_language(stored: Checkpoint, config: Mapping[str, Any]) -> None:
+def _require_language(stored: Checkpoint, config: Config) -> None:
     """Raise UserError where captions of one language would be scored by another's references."""
     before = (stored.config["data"].get("source") or {}).get("language")
     now = (config["data"].get("source") or {}).get("language")

@@ -18,6 +18,7 @@ from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.instantiate import build_part
 from captionlab.config.resolve import resolve
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.memory import Memory
@@ -71,7 +72,7 @@ def _write(
     encoder: Any,
     data: CaptionDataModule,
     records: list[CaptionRecord],
-    key: dict[str, Any],
+    key: dict[str, object],
     out: Path,
     dtype: str,
     device: str,
@@ -103,7 +104,7 @@ def _write(
     print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
 
 
-def fingerprint(encoder: torch.nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
+def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
     weights = hashlib.sha256()
@@ -117,12 +118,12 @@ def fingerprint(encoder: torch.nn.Module, config: Mapping[str, Any]) -> dict[str
     }
 
 
-def digest(key: Mapping[str, Any]) -> str:
+def digest(key: Mapping[str, object]) -> str:
     """Return eight letters that stand for a key."""
     return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def check_features(config: Mapping[str, Any], data: CaptionDataModule, encoder: Any) -> None:
+def check_features(config: Config, data: CaptionDataModule, encoder: Any) -> None:
     """Check that stored features are what this run's encoder would see.
 
     Raises:

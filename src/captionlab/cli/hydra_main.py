@@ -28,6 +28,7 @@ from captionlab.cli.streams import prepare_streams, require_written
 from captionlab.config.compose import config_dir, groups
 from captionlab.config.explain import explain
 from captionlab.config.override_syntax import as_readable_arguments, override_text
+from captionlab.config.search_path import added, as_arguments, split_arguments
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing, require_folder_place
 from captionlab.runs.run_folder import claim_run_folder, new_folder
@@ -97,13 +98,17 @@ def hydra_main(task: Task) -> Callable[[], None]:
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with exit_with_own_status(), explained_errors(debug):
-            sys.argv[1:] = as_readable_arguments(sys.argv[1:], groups())
-            for argument in sys.argv[1:]:
-                require_folder(argument)
-            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
-                job
-            )()
-            require_written()
+            folders, arguments = split_arguments(sys.argv[1:])
+            # mistakes are explained while the choices of these folders are known
+            with added(folders), explained_errors(debug):
+                # processes of this run are started by these arguments again
+                sys.argv[1:] = as_arguments() + as_readable_arguments(arguments, groups())
+                for argument in arguments:
+                    require_folder(argument)
+                hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(
+                    job
+                )()
+                require_written()
 
     return main
 
@@ -114,7 +119,9 @@ def run_job(task: Task, config: DictConfig, debug: bool) -> float | None:
         os.environ.pop(FULL_ERROR, None)  # children of this run must not inherit it
     run = HydraConfig.get()
     overrides = without_job_settings(run.overrides.task)
-    with explained_errors(debug), run_folder(config, run) as folder:
+    # known already, unless a launcher of Hydra has brought the job into another process
+    folders = added_folders(run)
+    with added(folders), explained_errors(debug), run_folder(config, run) as folder:
         if run.mode == RunMode.MULTIRUN:
             refuse_wrong_mix(config, run)
             finished = begin(config, folder, overrides)
@@ -128,6 +135,15 @@ def run_job(task: Task, config: DictConfig, debug: bool) -> float | None:
         score = task(config, overrides)
         leave_score(score, config.job.score_file)
         return score
+
+
+def added_folders(run: HydraConf) -> list[str]:
+    """Return the folders of YAML files that a run's configuration was composed with beside our own."""
+    return [
+        source.path
+        for source in run.runtime.config_sources
+        if source.schema == "file" and "command-line" in source.provider
+    ]
 
 
 def require_folder(argument: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 
 
@@ -75,7 +76,7 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
-def require_limits(config: Mapping[str, Any]) -> None:
+def require_limits(config: Config) -> None:
     """Check the numbers of a resolved configuration.
 
     Raises:

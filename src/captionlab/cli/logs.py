@@ -13,9 +13,10 @@ from captionlab.core.errors import Notice
 
 FILE_ONLY = "captionlab.shown"  # what the terminal got in another way, for train.log alone
 LIBRARIES = "captionlab.libraries"  # warnings of other packages
+LIGHTNING = ("pytorch_lightning", "lightning_fabric", "lightning")
 
 
-class Terminal(logging.StreamHandler):
+class Terminal(logging.StreamHandler[TextIO]):
     """Writes to what is stdout at the time: a progress bar puts itself in its place."""
 
     @property
@@ -30,7 +31,7 @@ class Terminal(logging.StreamHandler):
 
 def quiet_lightning() -> None:
     """Let captionlab's own messages through and Lightning's chatter not."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
+    for name in LIGHTNING:
         logging.getLogger(name).setLevel(logging.WARNING)
     # advice about loading processes (decided by the data module) and one deprecation of its own
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from captionlab import __version__
 from captionlab.cli.ending import exit_with_own_status
 from captionlab.cli.hydra_main import debugging, explained_errors
 from captionlab.cli.streams import prepare_streams, require_written
+from captionlab.config.search_path import added, importable
 
 # what argparse adds commands to, a class of its own without a public name
 Commands = Any
@@ -28,10 +31,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.execv(sys.executable, command)  # noqa: S606 - this very Python
     options = parser().parse_args(arguments)
     with exit_with_own_status():
-        with explained_errors(debug):
+        # twice: a wrong folder is explained, and so is what is wrong while its choices are known
+        with explained_errors(debug), own_parts(options), explained_errors(debug):
             status: int = options.run(options)
             require_written()
         sys.exit(status)
+
+
+@contextmanager
+def own_parts(options: argparse.Namespace) -> Iterator[None]:
+    """Let a command find the YAML files, and import the classes, that its options name.
+
+    This folder's modules can be imported only where the user trusts one: a command that is run among
+    the files of a stranger must not take one of them for a library.
+    """
+    here = [Path.cwd()] if getattr(options, "trust", None) else []
+    with added(getattr(options, "config_dir", None) or []), importable(*here):
+        yield
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,9 +69,10 @@ def parser() -> argparse.ArgumentParser:
         "models", help="list every preset: its parts, size, paper, published result"
     )
     models.set_defaults(run=_run_models)
-    _extract(commands)
-    compare = _compare(commands)
+    extract, compare = _extract(commands), _compare(commands)
     evaluate, predict = _evaluate(commands), _predict(commands)
+    for command in (models, extract, evaluate, predict):
+        _add_config_dir(command)
     for command in (evaluate, predict):
         _add_ensemble(command)
     for command in (evaluate, predict, compare):
@@ -84,6 +101,15 @@ def _add_trust(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_config_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config-dir",
+        action="append",
+        metavar="FOLDER",
+        help="YAML files of your own, in groups as in captionlab's conf; may be given again",
+    )
+
+
 # --- each command imports only what it needs, when it runs ------------------------------------------
 
 
@@ -102,13 +128,14 @@ def _run_extract(options: argparse.Namespace) -> int:
 def _run_evaluate(options: argparse.Namespace) -> int:
     from captionlab.cli.evaluate import evaluate
 
-    return evaluate(
+    evaluate(
         options.checkpoint,
         options.overrides,
         out=options.out,
         others=options.others,
         trust=options.trust,
     )
+    return 0
 
 
 def _run_compare(options: argparse.Namespace) -> int:
@@ -139,7 +166,7 @@ def _run_predict(options: argparse.Namespace) -> int:
     )
 
 
-def _extract(commands: Commands) -> None:
+def _extract(commands: Commands) -> argparse.ArgumentParser:
     extract = commands.add_parser(
         "extract",
         help="store what an encoder sees, to train from it",
@@ -152,6 +179,7 @@ def _extract(commands: Commands) -> None:
         metavar="KEY=VALUE",
         help="model/encoder=resnet101 data=coco data.root=PATH out=FOLDER dtype=float16 splits=train,val",
     )
+    return extract
 
 
 def _compare(commands: Commands) -> argparse.ArgumentParser:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from captionlab.build import Sizes, build_captioner
-from captionlab.config.compose import compose, config_dir
+from captionlab.config.compose import compose_run
+from captionlab.config.folder import choices
 from captionlab.config.resolve import resolve
 from captionlab.inference.weights import without_downloads
 
+PARTS = ("encoder", "decoder", "attention")
 WORDS = 10_000  # the vocabulary that parameters are counted with: COCO's at threshold 5 has 9,487
 
 
@@ -64,38 +64,26 @@ def models() -> int:
 
 
 def presets() -> Iterator[Preset]:
-    """Yield every preset of ``conf/model``, by name."""
-    for path in sorted((config_dir() / "model").glob("*.yaml")):
-        yield describe(path.stem)
+    """Yield every preset of ``conf/model``, by name, those of added folders among them."""
+    for name in choices("model"):
+        yield describe(name)
 
 
 def describe(name: str) -> Preset:
     """Return what is to be said of one preset; it is built without memory for its weights."""
-    composed = compose([f"model={name}", "output_dir=unused"])
-    model = resolve(composed)["model"]
+    composed = compose_run([f"model={name}", "output_dir=unused"])
+    model = resolve(composed.config)["model"]
     with torch.device("meta"):
         captioner = build_captioner(without_downloads(model), Sizes(WORDS, pad_id=0))
     encoder = count(captioner.encoder)
-    parts = chosen_parts(name)
     return Preset(
         name=name,
-        **parts,
+        **{part: str(composed.choices[f"model/{part}"]) for part in PARTS},
         encoder_parameters=encoder,
         other_parameters=count(captioner) - encoder,
         paper=model.get("paper") or "",
         published=model.get("published") or "",
     )
-
-
-def chosen_parts(name: str) -> dict[str, str]:
-    """Return the encoder, decoder and attention that a preset's defaults list chooses."""
-    listed: list[Any] = yaml.safe_load(
-        (config_dir() / "model" / f"{name}.yaml").read_text("utf-8")
-    )["defaults"]
-    chosen = {
-        key: value for entry in listed if isinstance(entry, dict) for key, value in entry.items()
-    }
-    return {part: chosen[part] for part in ("encoder", "decoder", "attention")}
 
 
 def count(module: nn.Module) -> int:

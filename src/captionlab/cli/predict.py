@@ -69,7 +69,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     Raises:
         UserError: if a path does not exist, or a folder holds no image.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for given in paths:
         require_local(given)
         path = Path(given)
@@ -79,12 +79,12 @@ def find_images(paths: Sequence[str]) -> list[Path]:
                 raise UserError(
                     f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
                 )
-            found += inside
+            images += inside
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise UserError(f"There is no file or folder {path}: {nearest(path)}.")
-    return found
+    return images
 
 
 def choose_device(name: str) -> str:
@@ -119,8 +119,8 @@ def _caption(
             readable = list(_read(captioner, paths, broken))
             if readable:
                 _, generated = captioner.generate(torch.stack([image for _, image in readable]))
-                found = all_captions(generated, captioner.tokenizer)
-                for (path, _), captions in zip(readable, found, strict=True):
+                captions_each = all_captions(generated, captioner.tokenizer)
+                for (path, _), captions in zip(readable, captions_each, strict=True):
                     _write(file, path, captions)
             bar.update(task, advance=len(paths))
     for error in broken:

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from captionlab.build import Sizes, build_captioner, build_data, keep_architectures
 from captionlab.cli.extract import check_features
+from captionlab.cli.fit import fit, test
 from captionlab.cli.limits import require_limits
-from captionlab.cli.logs import FILE_ONLY, quiet_lightning, write_log
+from captionlab.cli.logs import quiet_lightning, write_log
 from captionlab.config.check import check
-from captionlab.config.explain import explain
-from captionlab.config.instantiate import build_part
-from captionlab.config.override_syntax import override_text
 from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve, with_references
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
-from captionlab.data.images.files import BrokenImage
-from captionlab.data.summary import differences, origin, summarize
-from captionlab.evaluation.report import (
-    named_by_split,
-    print_examples,
-    print_scores,
-    write_arrays,
-    write_json,
-    write_scored,
-    write_text,
-)
-from captionlab.inference.checkpoints import Checkpoint, portable, read_checkpoint
-from captionlab.inference.weights import build_with_weights, load_weights, without_downloads
+from captionlab.data.summary import origin
+from captionlab.evaluation.report import write_arrays, write_text
+from captionlab.inference.checkpoints import Checkpoint, portable
+from captionlab.inference.weights import build_with_weights, without_downloads
 from captionlab.metrics.references import PreparedReferences
+from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Objective
 from captionlab.runs.run_folder import set_scores_aside
-from captionlab.sweeps.jobs import WEIGHTS_OVERRIDES
 from captionlab.text.tokenizers import tokenizer_from_dict
 from captionlab.training.build import (
     build_callbacks,
+    build_loggers,
     build_module,
     build_trainer,
     check_devices,
@@ -54,23 +41,25 @@ from captionlab.training.build import (
     require_optimizer,
     training_text,
 )
-from captionlab.training.callbacks.stopping import REQUEUE, Interrupt
 from captionlab.training.loggers.dashboards import concluding
 from captionlab.training.module import CaptioningModule
 from captionlab.training.monitors import keep_last_as_best, require_monitors
-from captionlab.training.rank_zero_first import Lead, together
+from captionlab.training.rank_zero_first import RankZeroFirst, exit_together
+from captionlab.training.resume import data_summary, require_same_data, starting_point
 
 log = logging.getLogger("captionlab")
 
 # by what self-critical training weighs the words of captions
 FREQUENCIES = "document_frequencies.npz"
 
-# where weights first came from no longer matters to a resumed run
-ORIGINS = {
-    (f"model.{part}", key)
-    for part in ("encoder", "decoder")
-    for key in ("weights", "embeddings", "architecture")
-}
+
+class Prepared(NamedTuple):
+    """What a run trains, built and checked before any file is written."""
+
+    data: CaptionDataModule
+    module: CaptioningModule
+    written: MutableConfig  # the configuration as the run folder and checkpoints hold it
+    references: PreparedReferences | None  # training captions counted for a reward
 
 
 def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
@@ -80,6 +69,37 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         UserError: if anything the user chose cannot work; nothing is written then.
     """
     quiet_lightning()
+    config = configure(composed)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    start = starting_point(config)
+    trainer = build_trainer(
+        config, loggers=build_loggers(config), callbacks=build_callbacks(config)
+    )
+    with RankZeroFirst(trainer) as ranks:
+        prepared = prepare(composed, config, overrides, trainer, start, ranks.receive() or {})
+        data, module = prepared.data, prepared.module
+        tokenizer = data.tokenizer.to_dict()
+        ranks.broadcast({"tokenizer": tokenizer, "references": prepared.references})
+    if trainer.is_global_zero:
+        begin_folder(config, prepared, overrides, start)
+        introduce(config, data, module, trainer)
+    if keep_last_as_best(trainer):
+        log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
+    with concluding(trainer), exit_together(trainer):
+        fit(trainer, module, data, config, overrides)
+        if config["test"]:
+            test(trainer, module, data, config)
+    module.evaluator.close()
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    return None if score is None else float(score)
+
+
+def configure(composed: DictConfig) -> MutableConfig:
+    """Return the configuration of a run, resolved and checked.
+
+    Raises:
+        UserError: for the first value that cannot work.
+    """
     require_parts(composed)
     config = resolve(composed)
     config["output_dir"] = os.path.relpath(config["output_dir"])
@@ -87,72 +107,69 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     check({k: v for k, v in config.items() if k != "hydra"})
     require_limits(config)
     check_devices(config["trainer"])
-    pl.seed_everything(config["seed"], workers=True, verbose=False)
-
-    start = starting_point(config)
-    trainer = build_trainer(
-        config,
-        loggers=[
-            build_part(node, f"logger.{name}")
-            for name, node in (config["logger"] or {}).items()
-            if node
-        ],
-        callbacks=build_callbacks(config),
-    )
-    with Lead(trainer) as lead:
-        found = lead.told() or {}
-        data: CaptionDataModule = build_data(config["data"])
-        data.trainer = trainer
-        if start is not None:
-            data.tokenizer = start.tokenizer
-        elif found:
-            data.tokenizer = tokenizer_from_dict(found["tokenizer"])
-        check_data(data)
-        if start is not None:
-            config["model"] = without_downloads(config["model"], start.config["model"])
-            captioner = build_with_weights(config["model"], Sizes.of(data.tokenizer), start)
-        else:
-            captioner = build_captioner(config["model"], Sizes.of(data.tokenizer))
-        keep_architectures(config["model"], captioner)
-        check_features(config, data, captioner.encoder)
-        written = {**with_references(composed, config), "model": config["model"]}
-        read = summary_of(config, data)
-        if config["ckpt"] and start is not None:
-            same_data(start, read, config)
-        carried = portable(written, data.tokenizer, overrides, read)
-        module = build_module(config, data, captioner, carried)
-        require_monitors(trainer, module, config)
-        require_optimizer(module)
-        epochs = config["trainer"]["max_epochs"]
-        if epochs and epochs > 0:
-            module.objective.require_epochs(epochs)
-        module.start_scores = {} if start is None else start.scores
-        counted = prepare(module.objective, data, start, found.get("references"))
-        lead.tell({"tokenizer": data.tokenizer.to_dict(), "references": counted})
-
-    output = Path(config["output_dir"])
-    if trainer.is_global_zero:
-        write_log(output / "train.log")
-        if config["ckpt"] and start is not None:
-            set_scores_aside(output, start.epochs, log.info)
-        write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(written)))
-        write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-        artifacts = module.objective.run_artifacts()
-        if artifacts:
-            write_arrays(output / FREQUENCIES, artifacts)
-        introduce(config, data, module, trainer)
-    if keep_last_as_best(trainer):
-        log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
-    with concluding(trainer), together(trainer):
-        fit(trainer, module, data, config, overrides)
-        if config["test"]:
-            test(trainer, module, data, config)
-    module.metrics.close()
-    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
-    return None if score is None else float(score)
+    return config
 
 
 def prepare(
+    composed: DictConfig,
+    config: MutableConfig,
+    overrides: Sequence[str],
+    trainer: pl.Trainer,
+    start: Checkpoint | None,
+    received: Config,
+) -> Prepared:
+    """Read the data, build the module, and let every part refuse what it cannot work with.
+
+    What a model's parts are made of is written into ``config["model"]``. ``received``: tokenizer
+    and counted references, where rank 0 has sent them.
+
+    Raises:
+        UserError: for data, a checkpoint or a part that does not fit the run.
+    """
+    data: CaptionDataModule = build_data(config["data"])
+    data.trainer = trainer
+    if start is not None:
+        data.tokenizer = start.tokenizer
+    elif received:
+        data.tokenizer = tokenizer_from_dict(received["tokenizer"])
+    check_data(data)
+    captioner = prepare_captioner(config, data, start)
+    written = {**with_references(composed, config), "model": config["model"]}
+    summary = data_summary(config, data)
+    if config["ckpt"] and start is not None:
+        require_same_data(start, summary, config)
+    carried = portable(written, data.tokenizer, overrides, summary)
+    scores = {} if start is None else start.scores
+    module = build_module(config, data, captioner, carried, start_scores=scores)
+    require_monitors(trainer, module, config)
+    require_optimizer(module)
+    epochs = config["trainer"]["max_epochs"]
+    if epochs and epochs > 0:
+        module.objective.require_epochs(epochs)
+    references = prepare_objective(module.objective, data, start, received.get("references"))
+    return Prepared(data, module, written, references)
+
+
+def prepare_captioner(
+    config: MutableConfig, data: CaptionDataModule, start: Checkpoint | None
+) -> Captioner:
+    """Return the captioner, with the weights of ``start`` where there is one.
+
+    Raises:
+        UserError: if they do not fit, or its encoder does not fit the stored features.
+    """
+    sizes = Sizes.of(data.tokenizer)
+    if start is None:
+        captioner = build_captioner(config["model"], sizes)
+    else:
+        config["model"] = without_downloads(config["model"], start.config["model"])
+        captioner = build_with_weights(config["model"], sizes, start)
+    keep_architectures(config["model"], captioner)
+    check_features(config, data, captioner.encoder)
+    return captioner
+
+
+def prepare_objective(
     objective: Objective,
     data: CaptionDataModule,
     start: Checkpoint | None,
@@ -175,106 +192,22 @@ def prepare(
     return None if text is None else text.prepared
 
 
-def starting_point(config: Mapping[str, Any]) -> Checkpoint | None:
-    """Return the checkpoint that the run resumes or starts from, if any.
-
-    Raises:
-        UserError: if both are given, or a resumed run's model or tokenizer is not the one it had.
-    """
-    if config["ckpt"] and config["init_from"]:
-        raise UserError(
-            "ckpt and init_from are both given: ckpt goes on with a run, init_from starts a new one."
-        )
-    path = config["ckpt"] or config["init_from"]
-    if not path:
-        return None
-    checkpoint = read_checkpoint(path)
-    if config["ckpt"]:
-        require_resumable(checkpoint)
-        for part in ("model", "data.tokenizer", "objective", "optimizer"):
-            same_as_before(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
-        epochs = config["trainer"]["max_epochs"]
-        done = epochs and 0 < epochs <= checkpoint.epochs
-        # a run that was stopped before its scores were written only has to be tested
-        results = Path(path).parent.parent / "results.json"
-        if done and (epochs < checkpoint.epochs or results.exists() or not config["test"]):
-            raise UserError(
-                f"ckpt={path} was trained for {checkpoint.epochs} epochs already: "
-                f"raise trainer.max_epochs above {epochs} to go on."
-            )
-    return checkpoint
-
-
-def require_resumable(checkpoint: Checkpoint) -> None:
-    """Refuse to resume from a checkpoint that holds weights alone.
-
-    Raises:
-        UserError: naming the one that can be resumed, where it lies beside.
-    """
-    if checkpoint.resumable:
-        return
-    last = checkpoint.path.with_name("last.ckpt")
-    other = f"ckpt={last} resumes the run, " if last.exists() else ""
-    raise UserError(
-        f"ckpt={checkpoint.path} holds weights alone, without what training goes on with: "
-        f"{other}init_from={checkpoint.path} starts a new one from these weights"
-    )
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for name in key.split("."):
-        node = node[name]
-    return node
-
-
-def same_as_before(key: str, before: Any, now: Any, checkpoint: Checkpoint) -> None:
-    """Refuse to resume with another setting than the run began with, naming the first difference."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in {**before, **now}:
-            if (key, name) in ORIGINS:
-                continue
-            same_as_before(f"{key}.{name}", before.get(name), now.get(name), checkpoint)
-    elif before != now:
-        again = " ".join(shlex.quote(o) for o in checkpoint.overrides)
-        raise UserError(
-            f"ckpt={checkpoint.path} was trained with {key}={before}, this run has {key}={now}: "
-            f"repeat its overrides ({again or 'none'}), or use init_from= for a new run."
-        )
-
-
-def summary_of(config: Mapping[str, Any], data: CaptionDataModule) -> dict[str, Any]:
-    """Return what tells this run's data from other data: where they were read, a digest a split."""
-    return {
-        "name": data.name,
-        "origin": origin(config["data"]),
-        "splits": {split: summarize(data.records(split)) for split in data.fit_splits},
-    }
-
-
-def same_data(checkpoint: Checkpoint, read: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse to resume with other data than the run began with, unless that is asked for.
-
-    Raises:
-        UserError: naming what differs, and both ways to go on.
-    """
-    before = checkpoint.data
-    if before:
-        differs = differences(before, read)
-    else:  # written before checkpoints told their data: where these were read must do
-        old, new = (origin(c["data"]) for c in (checkpoint.config, config))
-        differs = [] if old == new else ["they were read elsewhere"]
-    if not differs:
-        return
-    told = f"{before.get('origin') or origin(checkpoint.config['data'])}, now {read['origin']}"
-    what = f"ckpt={checkpoint.path} was trained on other data ({told}: {'; '.join(differs)})"
-    if config["allow_other_data"]:
-        log.warning("warning: %s; it goes on with these, as allow_other_data=true says", what)
-        return
-    raise UserError(
-        f"{what}: give the data it had, or say init_from= for a new run from its weights, or "
-        "allow_other_data=true to go on with these on purpose."
-    )
+def begin_folder(
+    config: Config,
+    prepared: Prepared,
+    overrides: Sequence[str],
+    start: Checkpoint | None,
+) -> None:
+    """Write what is known of a run before its first step; a resumed one keeps its scores aside."""
+    output = Path(config["output_dir"])
+    write_log(output / "train.log")
+    if config["ckpt"] and start is not None:
+        set_scores_aside(output, start.epochs, log.info)
+    write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(prepared.written)))
+    write_text(output / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    artifacts = prepared.module.objective.run_artifacts()
+    if artifacts:
+        write_arrays(output / FREQUENCIES, artifacts)
 
 
 def check_data(data: CaptionDataModule) -> None:
@@ -294,7 +227,7 @@ def check_data(data: CaptionDataModule) -> None:
 
 
 def introduce(
-    config: Mapping[str, Any],
+    config: Config,
     data: CaptionDataModule,
     module: CaptioningModule,
     trainer: pl.Trainer,
@@ -329,105 +262,3 @@ def introduce(
     settings = {**config, "vocabulary": report.as_dict(), "parameters": total}
     for logger in trainer.loggers:
         logger.log_hyperparams(settings)
-
-
-def fit(
-    trainer: pl.Trainer,
-    module: CaptioningModule,
-    data: CaptionDataModule,
-    config: Mapping[str, Any],
-    overrides: Sequence[str],
-) -> None:
-    """Train; an interruption ends with a last.ckpt and the command that goes on from it.
-
-    The exit status is 1 after Ctrl-C, and ``stopping.REQUEUE`` after a scheduler's signal.
-
-    Raises:
-        UserError: if data vanish or the run folder cannot be written any more, with that command.
-    """
-    last = Path(config["output_dir"]) / "checkpoints" / "last.ckpt"
-    kept = [o for o in overrides if not o.startswith(WEIGHTS_OVERRIDES)]
-    command = shlex.join(["python", "train.py", *kept, override_text("ckpt", str(last))])
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=config["ckpt"], weights_only=True)
-    except (OSError, BrokenImage) as error:
-        sentence = explain(error)
-        if sentence is None or not last.exists():
-            raise
-        raise UserError(f"{sentence}; then go on with: {command}") from error
-    except UserError:
-        raise
-    except Exception:
-        if trainer.is_global_zero and last.exists():
-            log.error(
-                "what was trained is in %s; once it is mended go on with:\n  %s", last, command
-            )
-        raise
-    except SystemExit:  # what Lightning makes of Ctrl-C, once its callbacks have saved
-        module.metrics.close()
-        callbacks: list[pl.Callback] = getattr(trainer, "callbacks", [])
-        received = [c.received for c in callbacks if isinstance(c, Interrupt)]
-        status = 1 if set(received) <= {None, signal.SIGINT} else REQUEUE
-        if not trainer.is_global_zero:
-            sys.exit(status)
-        if not last.exists():
-            log.info("interrupted before the first step; nothing is left to resume")
-            sys.exit(status)
-        log.info("interrupted after %s steps; go on with:\n  %s", trainer.global_step, command)
-        sys.exit(status)
-
-
-def test(
-    trainer: pl.Trainer,
-    module: CaptioningModule,
-    data: CaptionDataModule,
-    config: Mapping[str, Any],
-) -> None:
-    """Score the test splits with the best checkpoint; write results.json and captions.json."""
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "")  # none without checkpoints
-    if best and Path(best).exists():
-        checkpoint = read_checkpoint(best)
-        load_weights(module.captioner, checkpoint)
-        module.checkpoint = (Path(best), checkpoint.epochs)
-    splits = [s for s in data.source.splits if s.startswith("test")] or ["val"]
-    if splits[0] not in data.source.splits:
-        if trainer.is_global_zero:
-            log.info("scores     none: %s has neither a split 'test' nor 'val'", data.name)
-        return
-    for split in reversed(splits):  # test comes last: its gallery stays
-        data.evaluation_split = module.evaluation_split = split
-        trainer.test(module, datamodule=data, verbose=False)
-    if not trainer.is_global_zero:
-        return
-    main = splits[0]
-    results = {split: module.results[split] for split in splits}
-    output = Path(config["output_dir"])
-    write_scored(output, module.scores[main], data.records(main))
-    read = {split: summarize(data.records(split)) for split in splits}
-    told = {"name": data.name, "origin": origin(config["data"]), "splits": read}
-    write_json(output / "results.json", {**named_by_split(results), "data": told})
-    present(output, module, data, results, config["examples"])
-
-
-def present(
-    output: Path,
-    module: CaptioningModule,
-    data: CaptionDataModule,
-    results: Mapping[str, Mapping[str, float]],
-    examples: int,
-) -> None:
-    """Print the table of scores, some captions, and where everything lies."""
-    console = Console(record=True)
-    print_scores(results, console=console)
-    split = next(iter(results))
-    references = {record.image_id: record.captions for record in data.records(split)}
-    print_examples(module.scores[split], references, examples, console)
-    kept = (output / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
-    checkpoint = next((path for path in kept if path.exists()), None)
-    page = output / "gallery.html"
-    lines = [f"look at    {shlex.quote(str(page))}"] if page.exists() else []
-    if checkpoint is not None:
-        lines.append(f"caption    captionlab predict {shlex.quote(str(checkpoint))} photo.jpg")
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    logging.getLogger(FILE_ONLY).info("\n%s", console.export_text())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from captionlab.core.addresses import require_local_values
@@ -34,7 +34,7 @@ LABELS: dict[str, set[str]] = {
 }
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, object]) -> None:
     """Check every ``_target_`` of a resolved configuration before anything is built.
 
     What a file names goes through ``registry.require_allowed`` first: this imports it.
@@ -51,7 +51,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise UserError("\n".join(dict.fromkeys(mistakes)))
 
 
-def _check_target(key: str, node: Mapping[str, Any]) -> Iterator[str]:
+def _check_target(key: str, node: Mapping[str, object]) -> Iterator[str]:
     target = node["_target_"]
     if not isinstance(target, str):
         yield f"{key}._target_={target!r} is not the dotted name of a class."
@@ -64,7 +64,9 @@ def _check_target(key: str, node: Mapping[str, Any]) -> Iterator[str]:
     yield from _check_arguments(key, node, call)
 
 
-def _check_arguments(key: str, node: Mapping[str, Any], call: Any) -> Iterator[str]:
+def _check_arguments(
+    key: str, node: Mapping[str, object], call: Callable[..., object]
+) -> Iterator[str]:
     parameters = inspect.signature(call).parameters
     given = {
         name: value
@@ -94,7 +96,7 @@ def _check_arguments(key: str, node: Mapping[str, Any], call: Any) -> Iterator[s
                 yield f"{key}.{name} has no value, and {call.__qualname__} needs one."
 
 
-def _hints(call: Any) -> dict[str, Any]:
+def _hints(call: Callable[..., object]) -> dict[str, object]:
     function = call.__init__ if inspect.isclass(call) else call
     try:
         return typing.get_type_hints(function)
@@ -102,7 +104,7 @@ def _hints(call: Any) -> dict[str, Any]:
         return {}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
     """Return whether a plain value can stand where the annotation says; unknown annotations accept all."""
     origin = typing.get_origin(hint)
     if hint is Any or (isinstance(value, Mapping) and "_target_" in value):
@@ -135,12 +137,12 @@ def _fits(value: Any, hint: Any) -> bool:
     return not (inspect.isclass(hint) and value is None and hint is not object)
 
 
-def _is_plain(hint: Any) -> bool:
+def _is_plain(hint: object) -> bool:
     plain = (int, float, bool, str, type(None), list, tuple, dict, Sequence, typing.Literal)
     return (typing.get_origin(hint) or hint) in plain
 
 
-def describe_type(hint: Any) -> str:
+def describe_type(hint: object) -> str:
     """Return an annotation in words for a message."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
@@ -149,7 +151,12 @@ def describe_type(hint: Any) -> str:
         return " or ".join(dict.fromkeys(describe_type(option) for option in shown))
     if origin is typing.Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    words: dict[object, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+    }
     if hint is type(None):
         return "null"
     if origin in (list, tuple, Sequence):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
+import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -12,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from captionlab.config.folder import choices, compose_by_hydra, groups
 from captionlab.config.override_syntax import explain_comma, explain_override
 from captionlab.config.parts import explain_value
+from captionlab.config.search_path import added_dirs, yaml_files
 from captionlab.core.errors import UserError, about_file, did_you_mean, first_line
 from captionlab.core.registry import PLACES, TRAINING_PLACES
 
@@ -23,6 +25,8 @@ def explain(error: BaseException, overrides: Sequence[str] = ()) -> str | None:
     """
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and _raised_in_hydra(error):
+        return _explain_yaml(error)
     module = type(error).__module__
     if not module.startswith(("hydra", "omegaconf")):  # one of these is an OSError too
         if isinstance(error, OSError) and (sentence := about_file(error)) is not None:
@@ -47,7 +51,13 @@ def _raised_in_hydra(error: BaseException) -> bool:
     """Return whether Hydra's own code raised it: that reads nothing but what the user typed."""
     frames = list(traceback.walk_tb(error.__traceback__))
     name = frames[-1][0].f_globals.get("__name__", "") if frames else ""
-    return name.startswith(("hydra._internal.", "hydra.core.", "omegaconf."))
+    return name.startswith(("hydra._internal.", "hydra.core.", "omegaconf.", "yaml."))
+
+
+def _explain_yaml(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    where = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a YAML file"
+    return f"{where}: this is no YAML: {error.problem or error.context}"
 
 
 def _explain_ambiguous(message: str, text: str, overrides: Sequence[str]) -> str:
@@ -140,10 +150,22 @@ def _explain_choice(error: BaseException) -> str:
         return f"{group}={choice} needs another package: pip install 'captionlab[{extra}]'"
     # Hydra lists sub-groups beside files; only files can be chosen
     known = sorted(set(choices(group)) & set(options) or options)
-    return (
-        f"{group}={choice}: there is no such choice; {did_you_mean(choice, known)} "
-        f"(there are: {', '.join(known)})"
-    )
+    return f"{group}={choice}: there is no such choice; {_hint_of_choice(group, choice, known)}"
+
+
+def _hint_of_choice(group: str, choice: str, known: Sequence[str]) -> str:
+    """Return where a choice was likelier meant to be: in a project's other folder, or among ours."""
+    for folder in added_dirs():
+        wrong = folder / group / f"{choice}.yml"
+        if wrong.is_file():
+            return f"{wrong} is not read: rename it to {choice}.yaml"
+        for name in yaml_files(folder):
+            if name.stem == choice:
+                return f"{folder / name} is of {name.parent}: it belongs into {folder / group}"
+    hint = did_you_mean(choice, known)
+    if hint.startswith("did you mean"):
+        return f"{hint} (there are: {', '.join(known)})"
+    return hint if added_dirs() else f"{hint}; one of your own is found with --config-dir FOLDER"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The folder of YAML files: its groups, the choices of each, and Hydra's composition of them."""
+"""The folders of YAML files: their groups, the choices of each, and Hydra's composition of them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,34 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from captionlab.config.override_syntax import as_readable_arguments
+from captionlab.config.search_path import (
+    added_dirs,
+    config_dir,
+    config_dirs,
+    searchpath_override,
+    yaml_files,
+)
+
+__all__ = ["choices", "compose_by_hydra", "config_dir", "config_dirs", "find", "groups"]
 
 
-def config_dir() -> Path:
-    """Return the folder of the YAML files: inside an installed wheel, or beside ``src`` in a checkout."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "conf", package.parent.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"No conf/train.yaml inside {package} or beside its source folder.")
+def groups() -> frozenset[str]:
+    """Return the names of all groups: the folders of YAML files, with slashes."""
+    return _own_groups().union(*map(_groups_of, added_dirs()))
 
 
 @functools.cache
-def groups() -> frozenset[str]:
-    """Return the names of all groups: the folders of YAML files, with slashes."""
-    folders = {path.parent.relative_to(config_dir()) for path in config_dir().rglob("*.yaml")}
-    return frozenset(folder.as_posix() for folder in folders) - {"."}
+def _own_groups() -> frozenset[str]:
+    return _groups_of(config_dir())
+
+
+def _groups_of(folder: Path) -> frozenset[str]:
+    return frozenset(path.parent.as_posix() for path in yaml_files(folder)) - {"."}
 
 
 def choices(group: str) -> list[str]:
     """Return the names of the YAML files of a group, which is named with slashes; bases are left out."""
-    names = (path.stem for path in (config_dir() / group).glob("*.yaml"))
+    names = (path.stem for folder in config_dirs() for path in (folder / group).glob("*.yaml"))
     return sorted(name for name in names if not is_base(name))
 
 
@@ -41,8 +48,27 @@ def is_base(name: str) -> bool:
     return name == "base" or name.startswith("base_")
 
 
-def compose_by_hydra(overrides: Sequence[str] = (), config_name: str = "train") -> DictConfig:
-    """Return the configuration of a command line; what Hydra and OmegaConf raise is theirs."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose(config_name, overrides=as_readable_arguments(overrides, groups()))
+def find(group: str, choice: str) -> Path | None:
+    """Return the YAML file of a choice; None where there is none."""
+    paths = (folder / group / f"{choice}.yaml" for folder in config_dirs())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def compose_by_hydra(
+    overrides: Sequence[str] = (), config_name: str = "train", *, with_hydra: bool = False
+) -> DictConfig:
+    """Return the configuration of a command line; what Hydra and OmegaConf raise is theirs.
+
+    ``with_hydra``: its node ``hydra`` too, which knows the choices and the folder of a run.
+    """
+    # whoever has started Hydra in this process finds it as it was
+    state = GlobalHydra.instance()
+    before, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            readable = as_readable_arguments(overrides, groups())
+            if added_dirs():
+                readable.append(searchpath_override([str(one) for one in added_dirs()]))
+            return hydra_compose(config_name, readable, return_hydra_config=with_hydra)
+    finally:
+        state.hydra = before

@@ -14,7 +14,7 @@ from captionlab.core.targets import locate
 T_co = TypeVar("T_co", covariant=True)
 
 
-def build_part(node: Any, key: str = "", **runtime: Any) -> Any:
+def build_part(node: object, key: str = "", **runtime: object) -> Any:
     """Return the object that a checked node describes, plain containers inside.
 
     Args:
@@ -44,9 +44,9 @@ class Factory(Generic[T_co]):
         UserError: if a part inside the node refuses a value.
     """
 
-    def __init__(self, node: Mapping[str, Any], key: str) -> None:
+    def __init__(self, node: Mapping[str, object], key: str) -> None:
         self.key = key
-        self.target: Callable[..., T_co] = locate(node["_target_"])
+        self.target: Callable[..., T_co] = locate(str(node["_target_"]))
         self._make: Callable[..., T_co] = build_part({**node, "_partial_": True}, key)
 
     def __call__(self, **runtime: object) -> T_co:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -15,15 +14,16 @@ from captionlab.config.explain import nearest_keys
 from captionlab.config.override_syntax import parse_override
 from captionlab.config.references import references
 from captionlab.config.resolve import resolve
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 
 
 def override(
-    stored: Mapping[str, Any],
+    stored: Mapping[str, object],
     overrides: Sequence[str],
     groups: Sequence[str],
     settings: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> MutableConfig:
     """Return a stored configuration with command-line overrides applied, resolved.
 
     Args:
@@ -62,20 +62,20 @@ def _explain_stored_key(key: str, config: DictConfig) -> str:
 @functools.cache
 def known_references() -> dict[str, set[str]]:
     """Return the references between values of the data in conf/, by the key where they stand."""
-    found: dict[str, set[str]] = {}
+    by_key: dict[str, set[str]] = {}
     for path in (config_dir() / "data").rglob("*.yaml"):
         place = ".".join(path.relative_to(config_dir()).parent.parts)
         for key, text in references(OmegaConf.to_container(OmegaConf.load(path)), place):
-            found.setdefault(key, set()).add(text)
-    return found
+            by_key.setdefault(key, set()).add(text)
+    return by_key
 
 
 def _split_overrides(
     overrides: Sequence[str], groups: Sequence[str], settings: Sequence[str]
-) -> tuple[dict[str, str], dict[str, tuple[Any, bool]]]:
+) -> tuple[dict[str, str], dict[str, tuple[object, bool]]]:
     parsed = [parse_override(text) for text in overrides]
     chosen: dict[str, str] = {}
-    values: dict[str, tuple[Any, bool]] = {}
+    values: dict[str, tuple[object, bool]] = {}
     for item in parsed:
         key = item.key_or_group
         top = key.replace("/", ".").split(".")[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Container, Sequence
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -12,6 +11,8 @@ from hydra.errors import HydraException
 
 from captionlab.core.errors import UserError
 
+# overrides that name where weights come from, not what is tried
+WEIGHTS_OVERRIDES = ("ckpt=", "init_from=")
 # a value that begins so was meant to be a list, a mapping or a text in quotes
 _STRUCTURED = ("[", "{", "(", '"', "'")
 
@@ -47,7 +48,7 @@ def _escaped(value: str) -> str:
     return text
 
 
-def _value_of(text: str) -> Any:
+def _value_of(text: str) -> object:
     try:
         override = OverridesParser.create().parse_overrides([text])[0]
     except HydraException:

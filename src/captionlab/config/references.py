@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import cast
 
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 
 MOST_VALUES = 1_000_000  # values, and letters, that a resolved configuration may have
@@ -24,7 +25,7 @@ _REFERENCE = re.compile(
 _ABSENT = object()
 
 
-def keep(raw: Any, resolved: Any) -> Any:
+def keep(raw: object, resolved: object) -> object:
     """Return a configuration with the references of ``raw`` where they can be kept.
 
     Args:
@@ -46,7 +47,7 @@ def is_reference(value: str) -> bool:
     return count > 0 and "${" not in rest and selects
 
 
-def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def references(node: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield the key and the text of every value that holds a reference."""
     if isinstance(node, Mapping):
         for name, child in node.items():
@@ -55,33 +56,33 @@ def references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, node
 
 
-def restore(resolved: Mapping[str, Any], known: Mapping[str, set[str]]) -> dict[str, Any]:
+def restore(resolved: Mapping[str, object], known: Mapping[str, set[str]]) -> MutableConfig:
     """Return a resolved configuration with references where they explain its values.
 
     What older files hold was resolved before it was written. ``known`` are the references that
     stand in the YAML files, by the key where they stand: one of them is restored where it gives the
     value that is there.
     """
-    found = _copied(resolved)
+    restored: MutableConfig = {key: _copied(value) for key, value in resolved.items()}
     for key, texts in known.items():
         *path, name = key.split(".")
-        parent = _select(found, path)
+        parent = _select(restored, path)
         if not isinstance(parent, dict) or name not in parent:
             continue
         for text in sorted(texts):
             if is_reference(text) and _value_or_absent(resolved, text) == parent[name]:
                 parent[name] = text
                 break
-    return found
+    return restored
 
 
-def _copied(node: Any) -> Any:
+def _copied(node: object) -> object:
     if isinstance(node, Mapping):
         return {key: _copied(value) for key, value in node.items()}
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _value_or_absent(config: Mapping[str, Any], text: str) -> Any:
+def _value_or_absent(config: Mapping[str, object], text: str) -> object:
     """Return what a reference gives; a default explains nothing."""
     keys = [match["key"].split(".") for match in _REFERENCE.finditer(text)]
     if any(_select(config, key) is _ABSENT for key in keys):
@@ -92,7 +93,7 @@ def _value_or_absent(config: Mapping[str, Any], text: str) -> Any:
         return _ABSENT
 
 
-def resolve_references(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+def resolve_references(config: Mapping[str, object], where: str) -> MutableConfig:
     """Return a configuration with its references resolved; ``where`` it comes from is for messages.
 
     Raises:
@@ -100,18 +101,17 @@ def resolve_references(config: Mapping[str, Any], where: str) -> dict[str, Any]:
             and for more values than a configuration can need.
     """
     try:
-        found: dict[str, Any] = _Resolver(config).value(config, "", 0)
+        return cast("MutableConfig", _Resolver(config).value(config, "", 0))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    return found
 
 
 class _Resolver:
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, object]) -> None:
         self.config = config
         self.left = MOST_VALUES
 
-    def value(self, node: Any, key: str, depth: int) -> Any:
+    def value(self, node: object, key: str, depth: int) -> object:
         """Return a node with every reference below it resolved."""
         self._spend(len(node) if isinstance(node, str) else 1)
         if depth > DEEPEST:
@@ -129,13 +129,13 @@ class _Resolver:
             return self._target(whole, key, depth)
         return _REFERENCE.sub(lambda match: str(self._target(match, key, depth)), node)
 
-    def _target(self, match: re.Match[str], key: str, depth: int) -> Any:
-        found = _select(self.config, match["key"].split("."))
-        if found is _ABSENT or found == "???":
+    def _target(self, match: re.Match[str], key: str, depth: int) -> object:
+        target = _select(self.config, match["key"].split("."))
+        if target is _ABSENT or target == "???":
             if match["select"]:
                 return None if match["default"] is None else _scalar(match["default"].strip())
             raise UserError(f"{key} refers to {match['key']}, which is not there.")
-        value = self.value(found, match["key"], depth + 1)
+        value = self.value(target, match["key"], depth + 1)
         self._spend(len(value) if isinstance(value, str) else 1)
         return value
 
@@ -145,7 +145,7 @@ class _Resolver:
             raise UserError("the configuration is larger than one can be.")
 
 
-def _select(config: Any, path: list[str]) -> Any:
+def _select(config: object, path: list[str]) -> object:
     node = config
     for name in path:
         if not isinstance(node, Mapping) or name not in node:
@@ -154,7 +154,7 @@ def _select(config: Any, path: list[str]) -> Any:
     return node
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str) -> object:
     """Return a default as OmegaConf reads it: a number, true, false, null, or a text."""
     known = {"true": True, "false": False, "null": None}
     if text.lower() in known:

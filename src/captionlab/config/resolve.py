@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from captionlab.config.references import keep
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, first_line
 from captionlab.core.targets import locate
 
 
-def resolve(config: DictConfig) -> dict[str, Any]:
+def resolve(config: DictConfig) -> MutableConfig:
     """Return the configuration as plain dicts, lists and scalars, every interpolation resolved.
 
     Raises:
@@ -30,16 +30,16 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         raise UserError(
             f"The configuration refers to something missing: {first_line(error)}"
         ) from error
-    return typing.cast(dict[str, Any], plain)
+    return typing.cast("MutableConfig", plain)
 
 
-def with_references(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
+def with_references(config: DictConfig, resolved: Mapping[str, object]) -> MutableConfig:
     """Return a resolved configuration as it is written down: with its references, where possible."""
-    kept: dict[str, Any] = keep(OmegaConf.to_container(config, resolve=False), resolved)
-    return kept
+    kept = keep(OmegaConf.to_container(config, resolve=False), resolved)
+    return typing.cast("MutableConfig", kept)
 
 
-def _missing_keys(node: Any, key: str = "") -> Iterator[str]:
+def _missing_keys(node: object, key: str = "") -> Iterator[str]:
     # OmegaConf.missing_keys() fails where an interpolation points at a missing value
     if isinstance(node, dict):
         for name, child in node.items():

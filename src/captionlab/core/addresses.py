@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from captionlab.core.errors import UserError
 
@@ -50,18 +49,18 @@ def require_local(text: object, given: str = "", *, written: bool = False) -> No
     raise UserError(f"{given}{text} is an address, {way}")
 
 
-def require_local_values(config: Mapping[str, Any]) -> None:
+def require_local_values(config: Mapping[str, object]) -> None:
     """Check that no value of a plain configuration, inside ``data`` or ``model``, is an address.
 
     Raises:
         UserError: for the outermost one.
     """
-    found = [one for group in ("data", "model") for one in _texts(config.get(group), group)]
-    for key, value in sorted(found, key=lambda one: one[0].count(".")):
+    texts = [one for group in ("data", "model") for one in _texts(config.get(group), group)]
+    for key, value in sorted(texts, key=lambda one: one[0].count(".")):
         require_local(value, f"{key}=")
 
 
-def _texts(node: Any, key: str) -> Iterator[tuple[str, str]]:
+def _texts(node: object, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, Mapping):
         for name, child in node.items():
             if name not in _ABOUT:

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError
@@ -104,7 +103,7 @@ def _pour(source: Path, path: Path) -> None:
         shutil.copyfileobj(read, written)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Return what a JSON file of captionlab's own kind holds.
 
     Raises:

@@ -7,7 +7,8 @@ import socket
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 from urllib.parse import urlparse
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
@@ -42,7 +43,24 @@ _ELSEWHERE = frozenset(_ELSEWHERE_KEYS.split())
 _DEFAULT = "gpt2"  # whose sizes are the library's own defaults: nothing to look for
 
 
-def require_offline(where: str, part: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
+class ModelConfig(Protocol):
+    """A configuration of the library's, as far as it is read here."""
+
+    model_type: str
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Return its entries; with ``use_diff`` those that are no defaults."""
+        ...
+
+
+class Factory(Protocol):
+    """One of the library's ``Auto`` classes."""
+
+    def from_pretrained(self, name: str, **more: object) -> Any:
+        """Return the model of a name or a folder: a class that the library looks up itself."""
+
+
+def require_offline(where: str, part: Mapping[str, object], trusted: Iterable[str] = ()) -> None:
     """Check that a part which Hugging Face builds is made of its entries alone.
 
     Args:
@@ -75,7 +93,7 @@ def require_offline(where: str, part: Mapping[str, Any], trusted: Iterable[str] 
             )
 
 
-def _entries(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def _entries(node: object, key: str) -> Iterator[tuple[str, object]]:
     if isinstance(node, Mapping):
         for name, child in node.items():
             yield f"{key}.{name}", child
@@ -85,7 +103,7 @@ def _entries(node: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from _entries(child, key)
 
 
-def transformers(who: str) -> Any:
+def transformers(who: str) -> ModuleType:
     """Return the transformers package, silenced; UserError if it is not installed."""
     try:
         import transformers
@@ -98,7 +116,7 @@ def transformers(who: str) -> Any:
     return transformers
 
 
-def load_config(who: str, name: str, architecture: Mapping[str, Any] | None) -> Any:
+def load_config(who: str, name: str, architecture: Mapping[str, object] | None) -> ModelConfig:
     """Return the configuration of a model by its entries, or by name or path without them.
 
     Raises:
@@ -116,15 +134,15 @@ def load_config(who: str, name: str, architecture: Mapping[str, Any] | None) -> 
     return library.AutoConfig.for_model(kind, **entries)
 
 
-def entries_of(config: Any) -> dict[str, Any]:
+def entries_of(config: ModelConfig) -> dict[str, object]:
     """Return a configuration as plain entries, from which ``load_config`` makes it again."""
-    entries: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
+    entries: dict[str, object] = json.loads(config.to_json_string(use_diff=True))
     for history in ("transformers_version", "_name_or_path", "dtype", "architectures"):
         entries.pop(history, None)
     return {**entries, "model_type": config.model_type}
 
 
-def pretrained(who: str, factory: Any, name: str, **more: Any) -> Any:
+def pretrained(who: str, factory: Factory, name: str, **more: object) -> Any:
     """Return ``factory.from_pretrained(name)`` in float32; UserError if it cannot be had."""
     with looking_for(who, name):
         return factory.from_pretrained(name, dtype="float32", **more)

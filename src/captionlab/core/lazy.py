@@ -13,6 +13,9 @@ def lazy_exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package (PEP 562).
 
+    It is called where ``TYPE_CHECKING`` is false; the imports for type checkers beside it name the
+    same; tests/test_public_api.py sees that they do.
+
     Args:
         package: its ``__name__``. modules: the names that each of its modules gives.
     """
@@ -25,4 +28,7 @@ def lazy_exports(
         setattr(sys.modules[package], name, value)
         return value
 
-    return get, lambda: sorted(origin), sorted(origin)
+    def names() -> list[str]:
+        return sorted({*origin, *vars(sys.modules[package])})
+
+    return get, names, sorted(origin)

@@ -14,7 +14,6 @@ import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from captionlab.core.errors import UserError
 from captionlab.core.targets import locate, targets
@@ -29,11 +28,11 @@ class Place:
 
     kind: str
     classes: tuple[str, ...] = ()
-    is_kind: Callable[[Any], bool] = lambda cls: False
+    is_kind: Callable[[object], bool] = lambda cls: False
     optional: bool = False
 
 
-def _is_module(cls: Any, methods: Sequence[str] = (), runtime: Sequence[str] = ()) -> bool:
+def _is_module(cls: object, methods: Sequence[str] = (), runtime: Sequence[str] = ()) -> bool:
     """Return whether a class, or what a function builds, is a module with these methods.
 
     ``runtime``: what the constructor, or the function, must take.
@@ -41,7 +40,7 @@ def _is_module(cls: Any, methods: Sequence[str] = (), runtime: Sequence[str] = (
     from torch import nn
 
     built = _built_class(cls)
-    if not (inspect.isclass(built) and issubclass(built, nn.Module)):
+    if not (callable(cls) and inspect.isclass(built) and issubclass(built, nn.Module)):
         return False
     parameters = inspect.signature(cls).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -50,32 +49,34 @@ def _is_module(cls: Any, methods: Sequence[str] = (), runtime: Sequence[str] = (
     )
 
 
-def _built_class(call: Any) -> Any:
+def _built_class(call: object) -> object:
     """Return a class itself, and of a builder function the class that it says it builds."""
     return typing.get_type_hints(call).get("return") if inspect.isfunction(call) else call
 
 
-def _is_encoder(cls: Any) -> bool:
+def _is_encoder(cls: object) -> bool:
     built = _built_class(cls)
     other = any(hasattr(built, name) for name in ("step", "logits", "keys", "targets"))
-    return _is_module(cls) and "forward" in _own_methods(built) and not other
+    if not (_is_module(cls) and inspect.isclass(built)):
+        return False
+    return "forward" in _own_methods(built) and not other
 
 
-def _own_methods(cls: Any) -> set[str]:
+def _own_methods(cls: type) -> set[str]:
     """Return what a module's class defines beyond ``torch.nn``, whose layers see no images."""
     return {
         name
-        for base in cls.__mro__
+        for base in inspect.getmro(cls)
         if not base.__module__.startswith("torch.nn")
         for name in vars(base)
     }
 
 
-def _is_plain(cls: Any, methods: Sequence[str]) -> bool:
+def _is_plain(cls: object, methods: Sequence[str]) -> bool:
     return inspect.isclass(cls) and all(callable(getattr(cls, name, None)) for name in methods)
 
 
-def _is_fit(function: Any) -> bool:
+def _is_fit(function: object) -> bool:
     return inspect.ismethod(function) and _is_plain(
         function.__self__, ("encode", "decode", "to_dict")
     )
@@ -200,9 +201,9 @@ _LIBRARIES = frozenset(
 
 
 def require_allowed(
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     trust: Iterable[str] = (),
-    stored: Mapping[str, Any] | None = None,
+    stored: Mapping[str, object] | None = None,
 ) -> None:
     """Check every ``_target_`` of a configuration that comes out of a file, before any is imported.
 
@@ -216,6 +217,8 @@ def require_allowed(
         UserError: for a class that is neither listed nor trusted, or of another kind than its place
             wants, and for a whole library in ``trust``.
     """
+    if isinstance(trust, str):
+        raise UserError(f"trust={trust!r}: a list belongs there: trust=[{trust!r}]")
     trust = tuple(_checked_trust(trust))
     of_file = dict(targets(config if stored is None else stored))
     for key, node in targets(config):
@@ -229,8 +232,8 @@ def require_allowed(
             continue
         if not _is_trusted(target, trust):
             raise UserError(_refusal(key, target, place))
-        found = locate(target)
-        if not (_is_module(found) if place is None else place.is_kind(found)):
+        part = locate(target)
+        if not (_is_module(part) if place is None else place.is_kind(part)):
             kind = "module" if place is None else place.kind
             raise UserError(
                 f"{key}._target_={target} is trusted, and is no class of the kind that belongs "
@@ -242,18 +245,33 @@ def _with_article(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def is_listed(config: Mapping[str, Any]) -> bool:
+def is_listed(config: Mapping[str, object]) -> bool:
     """Return whether a configuration names captionlab's own classes alone."""
-    return all(
-        key in PLACES and node["_target_"] in PLACES[key].classes for key, node in targets(config)
-    )
+    return all(_is_listed_at(key, node["_target_"]) for key, node in targets(config))
+
+
+def unlisted(config: Mapping[str, object]) -> list[str]:
+    """Return what ``trust`` must name for this configuration: modules, classes of whole libraries."""
+    places = ((key, str(node["_target_"])) for key, node in targets(config))
+    foreign = (target for key, target in places if not _is_listed_at(key, target))
+    return list(dict.fromkeys(map(_trusted_name, foreign)))
+
+
+def _trusted_name(target: str) -> str:
+    top = target.partition(".")[0]
+    return target if top in _LIBRARIES else top
+
+
+def _is_listed_at(key: str, target: object) -> bool:
+    return key in PLACES and target in PLACES[key].classes
 
 
 def _checked_trust(trust: Iterable[str]) -> Iterator[str]:
     for name in trust:
         stripped = str(name).strip().rstrip(".")
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", stripped):
-            raise UserError(f"trust={name!r} is not the dotted name of a class or a package.")
+            hint = "; overrides go before --trust" if "=" in stripped else ""
+            raise UserError(f"trust={name!r} is not the dotted name of a class or a package{hint}.")
         if stripped in _LIBRARIES:
             raise UserError(
                 f"trust={name}: a whole library cannot be trusted, as it can run anything; "
@@ -267,7 +285,7 @@ def _is_trusted(target: str, trust: Sequence[str]) -> bool:
     return any(target == name or (whole and target.startswith(f"{name}.")) for name in trust)
 
 
-def _require_directives(key: str, node: Mapping[str, Any]) -> None:
+def _require_directives(key: str, node: Mapping[str, object]) -> None:
     for name in node:
         if name.startswith("_") and name.endswith("_") and name not in _DIRECTIVES:
             raise UserError(f"{key}.{name} cannot stand in a file: it would change what is called.")
@@ -278,12 +296,13 @@ def _require_directives(key: str, node: Mapping[str, Any]) -> None:
 def _refusal(key: str, target: str, place: Place | None) -> str:
     other = next((p.kind for p in PLACES.values() if target in p.classes), None)
     if place is not None and other is not None:
-        wanted = _with_article(place.kind)
-        return f"{key}._target_={target} is {_with_article(other)}, and {wanted} belongs there."
+        expected = _with_article(place.kind)
+        return f"{key}._target_={target} is {_with_article(other)}, and {expected} belongs there."
     where = "nothing can be named there" if place is None else f"there are: {_short(place.classes)}"
+    name = _trusted_name(target)
     return (
         f"{key}._target_={target} is not among the classes that a file is trusted with ({where}): "
-        "if it is yours, name the class or its package with trust= (--trust on the command line)."
+        f'if you know what it does, say --trust {name} (in Python: trust=["{name}"]).'
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar, cast
+
+Node = TypeVar("Node")
 
 # dotted names below captionlab, of version 0.1
 _TARGETS = {
@@ -64,17 +66,21 @@ _TARGETS = {
 }
 
 
-def rename_targets(node: Any) -> Any:
+def rename_targets(node: Node) -> Node:
     """Return a configuration of any version with the classes' names of this one."""
+    return cast("Node", _with_renamed(node))
+
+
+def _with_renamed(node: object) -> object:
     if isinstance(node, Mapping):
         return {
-            name: _renamed(child) if name == "_target_" else rename_targets(child)
+            name: _renamed(child) if name == "_target_" else _with_renamed(child)
             for name, child in node.items()
         }
-    return [rename_targets(child) for child in node] if isinstance(node, list) else node
+    return [_with_renamed(child) for child in node] if isinstance(node, list) else node
 
 
-def _renamed(target: Any) -> Any:
+def _renamed(target: object) -> object:
     package, _, name = target.partition(".") if isinstance(target, str) else ("", "", "")
     return (
         f"captionlab.{_TARGETS[name]}" if package == "captionlab" and name in _TARGETS else target
@@ -104,7 +110,7 @@ _WEIGHTS = {
 }
 
 
-def renamed_weight(name: str, decoder: Any) -> str:
+def renamed_weight(name: str, decoder: object) -> str:
     """Return this version's name of a captioner's weight.
 
     Args:

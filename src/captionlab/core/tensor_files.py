@@ -12,12 +12,14 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
+
+Plain = TypeVar("Plain")
 
 MOST_VALUES = 2_000_000  # of a configuration and a tokenizer: a vocabulary has one for each word
 DEEPEST = 40
@@ -25,7 +27,7 @@ DEEPEST = 40
 MOST_ALIASES = 4
 
 
-def load_file(path: Path) -> dict[str, Any]:
+def load_file(path: Path) -> dict[str, object]:
     """Return what a checkpoint holds, on the CPU, loaded with ``weights_only=True``.
 
     Raises:
@@ -55,7 +57,7 @@ def load_file(path: Path) -> dict[str, Any]:
     return stored
 
 
-def load_tensors(path: Path, where: str) -> Any:
+def load_tensors(path: Path, where: str) -> object:
     """Return what a file of weights holds, on the CPU: safetensors by its name, else torch's.
 
     Nothing of what it holds is checked yet (``dense``).
@@ -76,7 +78,7 @@ def load_tensors(path: Path, where: str) -> Any:
         raise UserError(f"{where} is not a file of PyTorch weights: {reason}") from error
 
 
-def _safetensors(path: Path, where: str) -> Any:
+def _safetensors(path: Path, where: str) -> object:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -119,16 +121,16 @@ def require_unpacked(path: Path) -> None:
         )
 
 
-def plain(value: Any, where: str, most: int = MOST_VALUES) -> Any:
+def plain(value: Plain, where: str, most: int = MOST_VALUES) -> Plain:
     """Return a value of plain dicts, lists and scalars as such; ``where`` it stands is for messages.
 
     Raises:
         UserError: for anything else in it, and for more of it than a checkpoint can need.
     """
-    return _copy(value, where, DEEPEST, iter(range(most)))
+    return cast("Plain", _copy(value, where, DEEPEST, iter(range(most))))
 
 
-def _copy(value: Any, where: str, depth: int, budget: Iterator[int]) -> Any:
+def _copy(value: object, where: str, depth: int, budget: Iterator[int]) -> object:
     # a pickle can hold one list many times: what is small in the file is not small when it is walked
     if next(budget, None) is None or depth == 0:
         raise UserError(f"{where} holds more values, or deeper ones, than a checkpoint can need.")
@@ -144,7 +146,7 @@ def _copy(value: Any, where: str, depth: int, budget: Iterator[int]) -> Any:
     raise UserError(f"{where} holds a {type(value).__name__}, and only plain values belong there.")
 
 
-def dense(state: Any, prefix: str, where: str) -> dict[str, Tensor]:
+def dense(state: object, prefix: str, where: str) -> dict[str, Tensor]:
     """Return the entries of a state dict below ``prefix``: dense tensors that really are in the file.
 
     Raises:

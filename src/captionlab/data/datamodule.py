@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from captionlab.core.errors import UserError, did_you_mean
-from captionlab.data.dataset import (
-    CaptionBatch,
-    CaptionDataset,
-    Collate,
-    EvaluationSampler,
-)
+from captionlab.core.errors import UserError
+from captionlab.core.processors import available_cores
+from captionlab.data.collate import Collate
+from captionlab.data.dataset import CaptionBatch, CaptionDataset
 from captionlab.data.features.regions import open_features
-from captionlab.data.features.store import FeatureStore, require_all
-from captionlab.data.images.check import drop_broken
 from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
-from captionlab.data.order import TrainingLoader, TrainingSampler
-from captionlab.data.records import CaptionRecord, CaptionSource, drop_missing
-from captionlab.text.tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer
+from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
+from captionlab.data.records import CaptionRecord, CaptionSource
+from captionlab.data.splits import SplitReader
+from captionlab.text.tokenizers import Tokenizer, for_language
 
-log = logging.getLogger(__name__)
-
-# what to do where training needs a split that the data have not
-WAYS_OUT = {
-    "val": "; give some images this split (a table without a column 'split' is divided 80/10/10), "
-    "or train without validation: trainer.limit_val_batches=0",
-}
 CACHE_BYTES = 2**30  # prepared images of all splits up to this size stay in memory
 
 
@@ -91,13 +77,9 @@ class CaptionDataModule(pl.LightningDataModule):
         features: str | None = None,
     ):
         super().__init__()
-        for key, value in {
-            "batch_size": batch_size,
-            "captions_per_image": captions_per_image,
-            "max_length": max_length,
-        }.items():
-            if value < 1:
-                raise UserError(f"data.{key}={value} must be at least 1.")
+        _require_positive(
+            batch_size=batch_size, captions_per_image=captions_per_image, max_length=max_length
+        )
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers={num_workers} must be 0 or more, or null.")
         self.name = name
@@ -108,28 +90,27 @@ class CaptionDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.captions_per_image = captions_per_image
         self.max_length = max_length
-        self.missing_images = missing_images
-        self.broken_images = broken_images
         self.augment = augment
         self.extra = extra
         self.cache_images = cache_images
         self.blank_images = blank_images
         self.features = None if features is None else open_features(features)
-        if features is not None and (augment is not None or blank_images):
-            what = "data.blank_images=true" if blank_images else "data.augment"
-            raise UserError(f"{what} changes images, and data.features={features} reads none.")
-        if features is not None and extra is not None:
-            raise UserError(
-                f"data.features={features} holds the images of one data set: say data/extra=null"
-            )
+        if features is not None:
+            _require_images_unused(features, augment, extra, blank_images)
         self.evaluation_split = "test"
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
-        self._records: dict[str, Sequence[CaptionRecord]] = {}
-        self._added: list[CaptionRecord] | None = None
+        self._splits = SplitReader(
+            name,
+            source,
+            missing_images=missing_images,
+            broken_images=broken_images,
+            features=self.features,
+            extra=extra,
+        )
         self._datasets: dict[str, CaptionDataset] = {}
         self._training: TrainingLoader | None = None
-        self._resumed: dict[str, Any] = {}
+        self._resumed: dict[str, int] = {}
         # of the run, on every rank: later each rank draws by a seed of its own
         self._seed = torch.initial_seed() % 2**31
 
@@ -138,26 +119,12 @@ class CaptionDataModule(pl.LightningDataModule):
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
             captions = [c for record in self.training_records() for c in record.captions]
-            self._tokenizer = self._tokenizer_of_language()(captions)
+            self._tokenizer = for_language(self._fit_tokenizer, self.source.language)(captions)
         return self._tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-
-    def _tokenizer_of_language(self) -> Callable[[Iterable[str]], Tokenizer]:
-        fit = self._fit_tokenizer
-        if (
-            self.source.language == "zh"
-            and isinstance(fit, partial)
-            and fit.func == WordTokenizer.fit
-        ):
-            # the rules for English words find no words in a script without spaces
-            log.info(
-                "tokenizer  character: Chinese captions have no spaces that data/tokenizer=word needs"
-            )
-            return partial(CharacterTokenizer.fit, **fit.keywords)
-        return fit
 
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:
@@ -170,22 +137,7 @@ class CaptionDataModule(pl.LightningDataModule):
         Raises:
             UserError: for an unknown or empty split, and for images the policies do not forgive.
         """
-        if split not in self._records:
-            if split not in self.source.splits:
-                raise UserError(
-                    f"{self.name} has no split {split!r}: {did_you_mean(split, self.source.splits)}"
-                    f"{WAYS_OUT.get(split, '')}"
-                )
-            records = list(self.source.records(split))
-            if self.features is None:
-                records = drop_missing(records, policy=self.missing_images, split=split)
-                records = drop_broken(records, policy=self.broken_images, split=split)
-            else:
-                records = self._with_features(records, split)
-            if not records:
-                raise UserError(f"The split {split!r} of {self.name} is empty: no image is left.")
-            self._records[split] = records
-        return self._records[split]
+        return self._splits.records(split)
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.
@@ -193,31 +145,13 @@ class CaptionDataModule(pl.LightningDataModule):
         Raises:
             UserError: as ``records`` does.
         """
-        own = self.records("train")
-        if self.extra is None:
-            return own
-        if self._added is None:
-            added = self.extra.records(self.source)
-            added = drop_missing(added, policy=self.missing_images, split="extra")
-            self._added = drop_broken(added, policy=self.broken_images, split="extra")
-            if not self._added:
-                raise UserError("data.extra is empty: no image is left.")
-        return [*own, *self._added]
+        return self._splits.training_records()
 
     @property
     def fit_splits(self) -> tuple[str, ...]:
         """The splits that training reads: train, and val unless there is none and none is wanted."""
         unwanted = self.trainer is not None and self.trainer.limit_val_batches == 0
         return ("train",) if unwanted and "val" not in self.source.splits else ("train", "val")
-
-    def _with_features(self, records: list[CaptionRecord], split: str) -> list[CaptionRecord]:
-        assert self.features is not None
-        if self.missing_images == "skip":
-            records = [record for record in records if record.image_id in self.features]
-        require_all(self.features, records, split)
-        if isinstance(self.features, FeatureStore):
-            self.features.require_images(records)
-        return records
 
     def dataset(self, split: str) -> CaptionDataset:
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
@@ -280,11 +214,11 @@ class CaptionDataModule(pl.LightningDataModule):
         loader.load_state_dict(self._resumed)
         return loader
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         """Return how far this epoch's training batches are, for a checkpoint."""
         return {} if self._training is None else self._training.state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on with the batch that comes next.
 
         Lightning would ask the loader itself, but has made its iterator before it reads a checkpoint
@@ -343,7 +277,8 @@ class CaptionDataModule(pl.LightningDataModule):
         if workers is None:
             at_once = self._cached(len(dataset)) or self.blank_images or self.features is not None
             workers = 0 if at_once else available_cores()
-        examples = cast("Dataset[Any]", dataset)  # what comes out are batches: collate makes them
+        # what comes out are batches: collate makes them
+        examples = cast("Dataset[CaptionBatch]", dataset)
         return kind(
             examples,
             batch_size=batch_size,
@@ -364,8 +299,20 @@ class CaptionDataModule(pl.LightningDataModule):
         return self.augment is None and images * 3 * self.image_size**2 <= CACHE_BYTES
 
 
-def available_cores() -> int:
-    """Return how many loading processes to start: the cores this process may use, 16 at most."""
-    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS
-    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
-    return min(cores, 16)
+def _require_positive(**values: int) -> None:
+    for key, value in values.items():
+        if value < 1:
+            raise UserError(f"data.{key}={value} must be at least 1.")
+
+
+def _require_images_unused(
+    features: str, augment: Augment | None, extra: Extra | None, blank_images: bool
+) -> None:
+    """Raise UserError for settings that want images where features are read in their place."""
+    if augment is not None or blank_images:
+        what = "data.blank_images=true" if blank_images else "data.augment"
+        raise UserError(f"{what} changes images, and data.features={features} reads none.")
+    if extra is not None:
+        raise UserError(
+            f"data.features={features} holds the images of one data set: say data/extra=null"
+        )

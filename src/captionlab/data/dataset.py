@@ -1,4 +1,4 @@
-"""Records become examples, examples become image-major batches.
+"""Records become examples; what a batch of them holds (``collate`` makes it).
 
 B images, K captions an image, T tokens, h and w pixels.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.data.features.store import Features, stack
+from captionlab.data.features.store import Features
 from captionlab.data.images.files import BrokenImage, load_image
 from captionlab.data.images.prepare import Augment, prepare, shrunk, swap_sides
 from captionlab.data.records import CaptionRecord
@@ -219,85 +219,3 @@ def read_record_image(record: CaptionRecord, size: int | None = None) -> Tensor:
     if callable(record.image):
         return torch.from_numpy(np.ascontiguousarray(record.image())).permute(2, 0, 1)
     return load_image(record.image, size=size)
-
-
-class Collate:
-    """Stacks examples into a ``CaptionBatch``; a class, not a closure, so that workers can pickle it.
-
-    ``mixup`` above 0 mixes each image with its neighbor in the batch.
-    """
-
-    def __init__(self, pad_id: int, mixup: float = 0.0):
-        self.pad_id = pad_id
-        self.mixup = mixup
-
-    def __call__(self, examples: list[CaptionExample]) -> CaptionBatch:
-        """Return the batch, padded to its longest caption and its largest number of captions."""
-        if self.mixup:
-            with drawn_from(examples[0].seed):
-                examples = mixed(examples, self.mixup)
-        most = max(len(example.captions) for example in examples)
-        longest = max((len(c) for e in examples for c in e.captions), default=2)
-        tokens = torch.full((len(examples), most, longest), self.pad_id)
-        lengths = torch.zeros(len(examples), most, dtype=torch.long)
-        for b, example in enumerate(examples):
-            for k, caption in enumerate(example.captions):
-                tokens[b, k, : len(caption)] = caption
-                lengths[b, k] = len(caption)
-        return CaptionBatch(
-            _join([example.image for example in examples]),
-            tokens,
-            lengths,
-            [example.image_id for example in examples],
-            [example.references for example in examples],
-        )
-
-
-def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExample]:
-    """Return each image mixed with the one before it (Zhang et al. 2018, "mixup").
-
-    The image's own share is drawn from Beta(alpha, alpha), or is what that leaves of 1 if this is
-    more. Each of its captions is the other image's with probability 1 - share: the mean loss is that
-    of both images' captions, weighed by their shares. Ids and references stay the image's own.
-    """
-    beta = torch.distributions.Beta(alpha, alpha).sample((len(examples),))
-    found = []
-    for i, (example, share) in enumerate(zip(examples, beta.maximum(1 - beta), strict=True)):
-        other = examples[i - 1]
-        assert isinstance(example.image, Tensor)
-        assert isinstance(other.image, Tensor)
-        image = share * example.image + (1 - share) * other.image
-        instead = torch.rand(len(example.captions)) > share
-        captions = [
-            other.captions[k] if swap and k < len(other.captions) else caption
-            for k, (caption, swap) in enumerate(
-                zip(example.captions, instead.tolist(), strict=True)
-            )
-        ]
-        found.append(replace(example, image=image.round().to(torch.uint8), captions=captions))
-    return found
-
-
-def _join(images: list[Tensor | Memory]) -> Tensor | Memory:
-    memories = [image for image in images if isinstance(image, Memory)]
-    if memories:
-        return stack(memories)
-    return torch.stack([image for image in images if isinstance(image, Tensor)])
-
-
-class EvaluationSampler(Sampler[int]):
-    """Deals a split to the ranks in turn, the first items again where it does not divide evenly.
-
-    Every rank gets the same number of batches, because DDP's collective calls hang otherwise; the
-    repeated items are dropped by image id before anything is scored, so that a score does not
-    depend on the number of GPUs (pytorch-lightning issues 5060 and 7929).
-    """
-
-    def __init__(self, size: int, rank: int, ranks: int):
-        self.size, self.rank, self.ranks = size, rank, ranks
-
-    def __len__(self) -> int:
-        return -(-self.size // self.ranks)
-
-    def __iter__(self) -> Iterator[int]:
-        return (i % self.size for i in range(self.rank, len(self) * self.ranks, self.ranks))

@@ -1,4 +1,4 @@
-"""In what order training items come, and what is random about each: decided by seed and epoch alone.
+"""In what order items come, and what is random about each: decided by seed and epoch alone.
 
 So an epoch is the same on any number of processes, with any number of loading processes, and in a
 run that was stopped in its midst and goes on.
@@ -75,6 +75,24 @@ class TrainingSampler(Sampler[Draw]):
         return torch.cat(orders)[: self.added]
 
 
+class EvaluationSampler(Sampler[int]):
+    """Deals a split to the ranks in turn, the first items again where it does not divide evenly.
+
+    Every rank gets the same number of batches, because DDP's collective calls hang otherwise; the
+    repeated items are dropped by image id before anything is scored, so that a score does not
+    depend on the number of GPUs (pytorch-lightning issues 5060 and 7929).
+    """
+
+    def __init__(self, size: int, rank: int, ranks: int):
+        self.size, self.rank, self.ranks = size, rank, ranks
+
+    def __len__(self) -> int:
+        return -(-self.size // self.ranks)
+
+    def __iter__(self) -> Iterator[int]:
+        return (i % self.size for i in range(self.rank, len(self) * self.ranks, self.ranks))
+
+
 class TrainingLoader(DataLoader[CaptionBatch]):
     """A loader that a checkpoint can hold: a resumed epoch goes on with the batch that comes next.
 
@@ -86,7 +104,7 @@ class TrainingLoader(DataLoader[CaptionBatch]):
         self._given = 0
         self._skip = 0
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[CaptionBatch]:  # type: ignore[override]
         # a generator: Lightning also makes iterators that it never asks for a batch
         self._given, self._skip = self._skip, 0
         self.sampler.start = self._given * (self.batch_size or 1)  # type: ignore[attr-defined]

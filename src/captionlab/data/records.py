@@ -30,7 +30,7 @@ class CaptionRecord:
 
 
 class CaptionSource(Protocol):
-    """A data set: its language ("en" or "zh"), its splits, and the records of each."""
+    """A data set: its language, such as "en", its splits, and the records of each."""
 
     language: str
     splits: tuple[str, ...]

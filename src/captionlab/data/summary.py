@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from captionlab.core.config_types import Config
 from captionlab.data.records import CaptionRecord
 
 # settings of a data module that change how it is loaded, and nothing of what is read
 LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer")
 
 
-def summarize(records: Sequence[CaptionRecord]) -> dict[str, Any]:
+def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:
     """Return the number of images and captions of a split, and a digest of names and captions.
 
     The digest holds the order too, and no folder: data that were moved are the same data.
@@ -35,7 +35,7 @@ def count(records: Sequence[CaptionRecord]) -> dict[str, int]:
     }
 
 
-def origin(data: Mapping[str, Any]) -> str:
+def origin(data: Config) -> str:
     """Return where a data configuration reads from: an absolute path, or that it is built in."""
     source = data.get("source") or {}
     path = source.get("root") or source.get("file") or data.get("root")
@@ -44,17 +44,17 @@ def origin(data: Mapping[str, Any]) -> str:
     return os.path.abspath(os.path.expanduser(str(path)))
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Config, now: Config) -> list[str]:
     """Return in words how the splits of one run's data differ from another's; empty if they do not.
 
     Args:
         before, now: ``{"origin": ..., "splits": {split: summary}}``.
     """
-    found = []
+    changes = []
     old, new = before.get("splits", {}), now.get("splits", {})
     for split in {**old, **new}:
         if split not in old or split not in new:
-            found.append(f"{split} is {'new' if split in new else 'gone'}")
+            changes.append(f"{split} is {'new' if split in new else 'gone'}")
             continue
         counts = [
             f"{old[split][what]:,} {what} became {new[split][what]:,}"
@@ -62,7 +62,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             if old[split][what] != new[split][what]
         ]
         if counts:
-            found.append(f"in {split} {' and '.join(counts)}")
+            changes.append(f"in {split} {' and '.join(counts)}")
         elif old[split]["digest"] != new[split]["digest"]:
-            found.append(f"{split} has other names, captions, or another order of them")
-    return found
+            changes.append(f"{split} has other names, captions, or another order of them")
+    return changes

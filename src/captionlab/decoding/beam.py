@@ -18,8 +18,9 @@ from captionlab.decoding.constraints import (
     word_ids,
 )
 from captionlab.decoding.generated import (
-    BatchMemory,
     Generated,
+    MemoryT,
+    StateT,
     StepModel,
     all_finished,
     image_index,
@@ -108,8 +109,8 @@ class Beam(GenerationConstraints):
     @torch.no_grad()
     def __call__(
         self,
-        model: StepModel,
-        memory: BatchMemory,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         *,
         bos_id: int,
         eos_id: int,
@@ -136,8 +137,8 @@ class Beam(GenerationConstraints):
 
     def _search(
         self,
-        model: StepModel,
-        memory: BatchMemory,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         partitions: BeamPartitions,
         processor: LogitsProcessor,
         bos_id: int,

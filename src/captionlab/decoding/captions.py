@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
-from captionlab.decoding.generated import Generated
+from captionlab.decoding.generated import Generated, MemoryT, StateT, StepModel
 
 
 class TokenIds(Protocol):
@@ -41,8 +41,8 @@ class Decoding(Protocol):
 
     def __call__(
         self,
-        model: Any,
-        memory: Any,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         *,
         bos_id: int,
         eos_id: int,
@@ -62,7 +62,10 @@ def captions_each(decoding: Decoding) -> int:
 
 
 def generate(
-    model: Any, memory: Any, decoding: Decoding, tokenizer: TokenIds
+    model: StepModel[MemoryT, StateT],
+    memory: MemoryT,
+    decoding: Decoding,
+    tokenizer: TokenIds,
 ) -> tuple[list[str], Generated]:
     """Return one caption an image (the best) and all that the decoding found.
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, Protocol
 
 import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
-from captionlab.decoding.generated import StepModel
+from captionlab.core.memory import Memory
+from captionlab.decoding.generated import MemoryT, StateT, StepModel
 
 
 @dataclass(frozen=True)
-class EnsembleMemory:
+class EnsembleMemory(Generic[MemoryT]):
     """What each member knows of the images."""
 
-    members: tuple[Any, ...]
+    members: tuple[MemoryT, ...]
 
     @property
     def pooled(self) -> Tensor:
@@ -30,52 +31,60 @@ class EnsembleMemory:
 
 
 @dataclass(frozen=True)
-class EnsembleState:
+class EnsembleState(Generic[StateT]):
     """The members' states."""
 
-    members: tuple[Any, ...]
+    members: tuple[StateT, ...]
 
     @property
     def weights(self) -> Tensor | None:
         """The mean of where the members looked (B,W,N); None if one does not look, or N differ."""
-        weights = [state.weights for state in self.members]
-        if any(w is None for w in weights) or len({w.shape for w in weights}) > 1:
+        weights = [state.weights for state in self.members if state.weights is not None]
+        if len(weights) < len(self.members) or len({w.shape for w in weights}) > 1:
             return None
         return torch.stack(weights).mean(0)
 
-    def select(self, indices: Tensor) -> EnsembleState:
+    def select(self, indices: Tensor) -> EnsembleState[StateT]:
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
         return EnsembleState(tuple(state.select(indices) for state in self.members))
 
 
-class Ensemble:
+class EnsembleMember(StepModel[MemoryT, StateT], Protocol[MemoryT, StateT]):
+    """A model that can write with others."""
+
+    def encode(self, images: Tensor | Memory) -> MemoryT:
+        """Return what it sees of the images."""
+        ...
+
+
+class Ensemble(Generic[MemoryT, StateT]):
     """Captioners of one vocabulary, of any architectures, as one ``StepModel``.
 
     The probability of a word is the mean of the members' (Vinyals et al. 2016, section 4.3.4).
     Raises UserError for an empty ensemble.
     """
 
-    def __init__(self, members: Sequence[StepModel]) -> None:
+    def __init__(self, members: Sequence[EnsembleMember[MemoryT, StateT]]) -> None:
         if not members:
             raise UserError("an ensemble needs at least one captioner")
         self.members = tuple(members)
 
-    def encode(self, images: Any) -> EnsembleMemory:
+    def encode(self, images: Tensor | Memory) -> EnsembleMemory[MemoryT]:
         """Return what each member sees of the images."""
-        return EnsembleMemory(tuple(member.encode(images) for member in self.members))  # type: ignore[attr-defined]
+        return EnsembleMemory(tuple(member.encode(images) for member in self.members))
 
-    def init_state(self, memory: EnsembleMemory, width: int) -> EnsembleState:
+    def init_state(self, memory: EnsembleMemory[MemoryT], width: int) -> EnsembleState[StateT]:
         """Return the members' states before the first token."""
         pairs = zip(self.members, memory.members, strict=True)
         return EnsembleState(tuple(member.init_state(own, width) for member, own in pairs))
 
     def sample_init_state(
         self,
-        memory: EnsembleMemory,
+        memory: EnsembleMemory[MemoryT],
         width: int,
         generator: torch.Generator | None = None,
         seeds: Sequence[int] | None = None,
-    ) -> EnsembleState:
+    ) -> EnsembleState[StateT]:
         """Return the same, with what is random about a member drawn for each hypothesis."""
         states = []
         for member, own in zip(self.members, memory.members, strict=True):
@@ -87,7 +96,9 @@ class Ensemble:
             )
         return EnsembleState(tuple(states))
 
-    def step(self, token_ids: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
+    def step(
+        self, token_ids: Tensor, state: EnsembleState[StateT]
+    ) -> tuple[Tensor, EnsembleState[StateT]]:
         """Return the logarithm of the mean probabilities (B,W,V), and the next states."""
         log_probs, states = [], []
         for member, own in zip(self.members, state.members, strict=True):

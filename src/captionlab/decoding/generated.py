@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,19 +26,8 @@ class StepState(Protocol):
     def weights(self) -> Tensor | None:
         """Where the last step looked, (B,W,N), or None for a model without attention."""
 
-    def select(self, indices: Tensor) -> StepState:
+    def select(self, indices: Tensor) -> Self:
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
-        ...
-
-
-class StepModel(Protocol):
-    """Anything that can be decoded; the states it makes are ``StepState``s of its own class."""
-
-    def init_state(self, memory: Any, width: int) -> Any:
-        """Return the state before the first token, for ``width`` hypotheses an image."""
-
-    def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return logits (B,W,V) of the token after ``token_ids`` (B,W), and the next state."""
         ...
 
 
@@ -48,6 +37,24 @@ class BatchMemory(Protocol):
     @property
     def pooled(self) -> Tensor:
         """One vector an image, (B,D)."""
+        ...
+
+
+# a model's own classes of memory and state
+MemoryT = TypeVar("MemoryT", bound=BatchMemory)
+MemoryT_contra = TypeVar("MemoryT_contra", bound=BatchMemory, contravariant=True)
+StateT = TypeVar("StateT", bound=StepState)
+
+
+class StepModel(Protocol[MemoryT_contra, StateT]):
+    """Anything that can be decoded."""
+
+    def init_state(self, memory: MemoryT_contra, width: int) -> StateT:
+        """Return the state before the first token, for ``width`` hypotheses an image."""
+        ...
+
+    def step(self, token_ids: Tensor, state: StateT) -> tuple[Tensor, StateT]:
+        """Return logits (B,W,V) of the token after ``token_ids`` (B,W), and the next state."""
         ...
 
 

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from captionlab.decoding.constraints import Encode, GenerationConstraints, LogitsProcessor
-from captionlab.decoding.generated import BatchMemory, Generated, StepModel, all_finished, longest
+from captionlab.decoding.generated import (
+    Generated,
+    MemoryT,
+    StateT,
+    StepModel,
+    all_finished,
+    longest,
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,8 @@ class Greedy(GenerationConstraints):
 
     def __call__(
         self,
-        model: StepModel,
-        memory: BatchMemory,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         *,
         bos_id: int,
         eos_id: int,
@@ -59,8 +65,8 @@ def most_probable(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def roll_out(
-    model: StepModel,
-    state: Any,
+    model: StepModel[MemoryT, StateT],
+    state: StateT,
     choose: Callable[[Tensor], Tensor],
     processor: LogitsProcessor,
     *,

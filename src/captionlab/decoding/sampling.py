@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,9 @@ from torch import Tensor
 from captionlab.core.errors import UserError
 from captionlab.decoding.constraints import Encode, GenerationConstraints
 from captionlab.decoding.generated import (
-    BatchMemory,
     Generated,
+    MemoryT,
+    StateT,
     StepModel,
     image_index,
     is_number,
@@ -84,8 +84,8 @@ class Sampling(GenerationConstraints):
 
     def __call__(
         self,
-        model: StepModel,
-        memory: BatchMemory,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         *,
         bos_id: int,
         eos_id: int,
@@ -127,17 +127,18 @@ class Sampling(GenerationConstraints):
 
     def _init_state(
         self,
-        model: StepModel,
-        memory: BatchMemory,
+        model: StepModel[MemoryT, StateT],
+        memory: MemoryT,
         generator: torch.Generator | None,
         noise: Tensor | None,
-    ) -> Any:
+    ) -> StateT:
         """Return the state before the first token; what is latent in a model is drawn a sample."""
         sample_init_state = getattr(model, "sample_init_state", None)
         if sample_init_state is None:
             return model.init_state(memory, self.num_samples)
         seeds = None if noise is None else noise[:, 0, 0].tolist()
-        return sample_init_state(memory, self.num_samples, generator, seeds)
+        drawn: StateT = sample_init_state(memory, self.num_samples, generator, seeds)
+        return drawn
 
     def draw(
         self,

@@ -33,7 +33,7 @@ class AttentionMaps:
     boxes: Tensor | None = None
 
 
-def lay_attention(
+def attention_maps_of(
     dataset: CaptionDataset, index: int, size: tuple[int, int], weights: Tensor
 ) -> AttentionMaps | str:
     """Return attention over an item's memory slots as maps, or in words why it cannot be shown.
@@ -61,17 +61,17 @@ def lay_attention(
     return without_padding(AttentionMaps(grid, frame(*size, dataset.image_size, fit)))
 
 
-def without_padding(seen: AttentionMaps) -> AttentionMaps:
+def without_padding(attention: AttentionMaps) -> AttentionMaps:
     """Return maps without the rows and columns that lie beyond the picture altogether.
 
     How bright a cell is shown follows from the largest, which has to be one that is shown.
     """
-    left, top, right, bottom = seen.frame
-    rows, columns = seen.maps.shape[-2:]
+    left, top, right, bottom = attention.frame
+    rows, columns = attention.maps.shape[-2:]
     first, last, left, right = _within(left, right, columns)
     upper, lower, top, bottom = _within(top, bottom, rows)
-    maps = seen.maps[..., upper:lower, first:last]
-    return AttentionMaps(maps, (left, top, right, bottom), seen.boxes)
+    maps = attention.maps[..., upper:lower, first:last]
+    return AttentionMaps(maps, (left, top, right, bottom), attention.boxes)
 
 
 def _within(start: float, end: float, cells: int) -> tuple[int, int, float, float]:

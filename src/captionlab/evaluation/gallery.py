@@ -34,7 +34,7 @@ class Example:
 
     ``image``: uint8, a tensor (3,h,w) or an array (h,w,3), in its own proportions. ``scores``: any,
     by name. ``true``: whether all the caption says holds, None if nobody can tell. ``attention``:
-    where the model looked for each of the T ``words``; ``unseen``: why that is not shown.
+    where the model looked for each of the T ``words``; ``attention_missing``: why that is not shown.
     ``remark``: what else must be said of the image.
     """
 
@@ -46,7 +46,7 @@ class Example:
     true: bool | None = None
     attention: AttentionMaps | None = None
     words: Sequence[str] = ()
-    unseen: str = ""
+    attention_missing: str = ""
     remark: str = ""
 
     def image_array(self) -> np.ndarray:
@@ -119,7 +119,7 @@ def card(example: Example) -> str:
         f'<p class="caption" dir="auto">{shown}</p>',
         f'<ul class="references" aria-label="References">{references}</ul>' if references else "",
         score_list("scores", example.scores, truth),
-        looks(example),
+        attention_strip(example),
         f'<p class="remark">{html.escape(example.remark)}</p>' if example.remark else "",
         f'<p class="id">{image_id}</p>',
     ]
@@ -134,7 +134,11 @@ def card(example: Example) -> str:
 
 def attention_facts(examples: Iterable[Example]) -> dict[str, str]:
     """Return why a page shows no attention, or not of all images; nothing where it does."""
-    reasons = list(dict.fromkeys(e.unseen for e in examples if e.attention is None and e.unseen))
+    reasons = list(
+        dict.fromkeys(
+            e.attention_missing for e in examples if e.attention is None and e.attention_missing
+        )
+    )
     return {"attention": f"not shown: {'; '.join(reasons)}"} if reasons else {}
 
 
@@ -157,7 +161,7 @@ def score_list(kind: str, scores: Mapping[str, float], truth: str = "") -> str:
     return f'<dl class="{kind}">{items}</dl>' if items else ""
 
 
-def looks(example: Example) -> str:
+def attention_strip(example: Example) -> str:
     """Return the strip of small images that are dark where the model did not look.
 
     ValueError unless there is one map for each word.
@@ -170,7 +174,7 @@ def looks(example: Example) -> str:
         cells += f"<li><span>{shade}{outline}</span>{html.escape(word)}</li>"
     if not cells:
         return ""
-    return f'<ul class="looks" aria-label="Where the model looked for each word">{cells}</ul>'
+    return f'<ul class="attention" aria-label="Where the model looked for each word">{cells}</ul>'
 
 
 def photo(image: Image.Image) -> str:

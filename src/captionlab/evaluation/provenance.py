@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from captionlab.core.config_types import Config
 
 
-def told_data(
-    read: Mapping[str, Any], split: str, *, scored: int | None = None, features: object = None
+def describe_data(
+    read: Config, split: str, *, scored: int | None = None, features: object = None
 ) -> str:
     """Return which data captions were made of.
 
@@ -30,14 +31,14 @@ def told_data(
     return ", ".join(parts)
 
 
-def told_checkpoint(files: Sequence[tuple[str | Path, int]]) -> str:
+def describe_checkpoint(files: Sequence[tuple[str | Path, int]]) -> str:
     """Return which checkpoint wrote captions, or which ones together: paths and finished epochs."""
     return " with ".join(f"{Path(path).absolute()} (epoch {epochs})" for path, epochs in files)
 
 
-def told_decoding(decoding: object) -> str:
+def describe_decoding(decoding: object) -> str:
     """Return a decoding's name and settings, of the built part or of its configuration."""
-    settings: Mapping[str, Any]
+    settings: Config
     if isinstance(decoding, Mapping):
         name = str(decoding.get("_target_", "unknown")).rpartition(".")[2]
         settings = {key: value for key, value in decoding.items() if not key.startswith("_")}
@@ -45,10 +46,10 @@ def told_decoding(decoding: object) -> str:
         name, settings = getattr(decoding.func, "__name__", "unknown"), decoding.keywords
     else:
         name, settings = type(decoding).__name__, getattr(decoding, "__dict__", {})
-    words = [f"{key}={value}" for key, value in sorted(settings.items()) if _is_said(value)]
+    words = [f"{key}={value}" for key, value in sorted(settings.items()) if _has_effect(value)]
     return ", ".join([name.lower(), *words])
 
 
-def _is_said(value: object) -> bool:
+def _has_effect(value: object) -> bool:
     """Return whether a setting does anything: nothing, no and an empty list do not."""
     return value is not None and value is not False and value not in ((), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +16,8 @@ from captionlab.core.files import replacing
 from captionlab.data.records import CaptionRecord
 from captionlab.metrics.split_scorer import Scores
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
+
+T = TypeVar("T")
 
 SCORES = (
     *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss"),
@@ -43,12 +45,12 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def coco_result(captions: Mapping[int | str, str]) -> list[dict[str, Any]]:
+def coco_result(captions: Mapping[int | str, str]) -> list[dict[str, object]]:
     """Return captions in COCO's result format."""
     return [{"image_id": image_id, "caption": text} for image_id, text in captions.items()]
 
 
-def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, Any]:
+def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, object]:
     """Return the references in COCO's annotation format: with it pycocoevalcap scores captions.json."""
     annotations = [(record.image_id, caption) for record in records for caption in record.captions]
     return {
@@ -70,7 +72,7 @@ def write_scored(folder: Path, scores: Scores, records: Sequence[CaptionRecord])
     write_statistics(folder / STATISTICS, list(scores.captions), scores.statistics)
 
 
-def named_by_split(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def named_by_split(results: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
     """Return scores under their names on the outside: ``{"test/cider": ...}``."""
     return {f"{split}/{name}": value for split in results for name, value in results[split].items()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torch.nn.modules import module as registration
@@ -24,7 +23,7 @@ MOST_UNSTORED = 2**26  # elements of buffers that no file holds, such as tables 
 
 
 def require_decoding(
-    decoding: Mapping[str, Any], checkpoint: Checkpoint, trust: Sequence[str]
+    decoding: Mapping[str, object], checkpoint: Checkpoint, trust: Sequence[str]
 ) -> None:
     """Check a checkpoint's decoding, as overrides left it, before it is built.
 
@@ -44,7 +43,7 @@ def require_decoding(
             )
 
 
-def require_bounded(model: Mapping[str, Any], path: Path) -> None:
+def require_bounded(model: Mapping[str, object], path: Path) -> None:
     """Raise UserError for a number that no model has: some are allocated by no weight's name."""
     for key, value in _numbers(model, "model"):
         largest = LARGEST_IMAGE if key.endswith("image_size") else LARGEST_NUMBER
@@ -52,7 +51,7 @@ def require_bounded(model: Mapping[str, Any], path: Path) -> None:
             raise UserError(f"{path}: {key}={value} is more than a model can have ({largest}).")
 
 
-def _numbers(node: Any, key: str) -> Iterator[tuple[str, float]]:
+def _numbers(node: object, key: str) -> Iterator[tuple[str, float]]:
     if isinstance(node, Mapping):
         for name, child in node.items():
             yield from _numbers(child, f"{key}.{name}")

@@ -23,6 +23,7 @@ from torch import Tensor
 from captionlab.config.override import known_references
 from captionlab.config.references import resolve_references, restore
 from captionlab.core.addresses import require_local
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.renamed import rename_targets, renamed_weight
 from captionlab.core.tensor_files import dense, load_file, plain
@@ -40,11 +41,11 @@ MOST_SETTINGS = 20_000  # of a configuration: a few hundred are usual
 
 
 def portable(
-    config: Mapping[str, Any],
+    config: Config,
     tokenizer: Tokenizer,
     overrides: Sequence[str] = (),
-    data: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    data: Mapping[str, object] | None = None,
+) -> dict[str, object]:
     """Return the part of a checkpoint that makes it self-contained: plain types only.
 
     ``config`` may hold references; ``data`` tells the data of the run from other data.
@@ -69,14 +70,14 @@ class Checkpoint:
     """
 
     path: Path
-    config: dict[str, Any]
+    config: MutableConfig
     tokenizer: Tokenizer
     overrides: list[str]
     weights: dict[str, Tensor]
     epochs: int
     scores: dict[str, float] = field(default_factory=dict)
-    composed: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    composed: MutableConfig = field(default_factory=dict)
+    data: MutableConfig = field(default_factory=dict)
     resumable: bool = True
 
 
@@ -89,24 +90,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     require_local(path)  # as it was typed: a Path keeps one slash
     path = Path(path)
     stored = load_file(path)
-    entry = stored.get(KEY)
-    if not isinstance(entry, dict):
-        raise UserError(
-            f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "
-            "give a file that captionlab wrote, e.g. runs/.../checkpoints/best.ckpt."
-        )
-    written = entry.get("format")
-    if type(written) is not int or written not in READABLE:
-        raise UserError(
-            f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
-            "use the version of captionlab that wrote it."
-        )
-    plain(entry.get("config"), f"{path}: config", MOST_SETTINGS)
-    entry = plain(entry, f"{path}: {KEY}")
-    _require_entries(entry, path)
+    entry = _portable_entry(stored.get(KEY), path)
     composed = rename_targets(entry["config"])
     config = resolve_references(composed, f"{path}: config")
-    if written == 1:
+    if entry["format"] == 1:
         composed = restore(config, known_references())
     weights = {
         current_weight(name.removeprefix(WEIGHTS_PREFIX), entry): tensor
@@ -126,6 +113,29 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     )
 
 
+def _portable_entry(entry: object, path: Path) -> dict[str, Any]:
+    """Return the portable part of a file: plain values, with the entries that are read of it.
+
+    Raises:
+        UserError: if it is something else, or of a format that this version does not read.
+    """
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"{path} is a checkpoint of another project: it has no entry {KEY!r}; "
+            "give a file that captionlab wrote, e.g. runs/.../checkpoints/best.ckpt."
+        )
+    written = entry.get("format")
+    if type(written) is not int or written not in READABLE:
+        raise UserError(
+            f"{path} has checkpoint format {written!r}, this captionlab reads {FORMAT}: "
+            "use the version of captionlab that wrote it."
+        )
+    plain(entry.get("config"), f"{path}: config", MOST_SETTINGS)
+    entry = plain(entry, f"{path}: {KEY}")
+    _require_entries(entry, path)
+    return entry
+
+
 def current_weight(name: str, entry: Mapping[str, Any]) -> str:
     """Return this version's name of a captioner's weight in a file whose portable part is ``entry``."""
     if entry["format"] >= FORMAT:
@@ -133,7 +143,7 @@ def current_weight(name: str, entry: Mapping[str, Any]) -> str:
     return renamed_weight(name, entry["config"]["model"]["decoder"].get("_target_"))
 
 
-def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
+def _require_entries(entry: Mapping[str, object], path: Path) -> None:
     """Raise UserError unless a checkpoint has the entries that everything after it reads."""
     kinds = {"config": dict, "tokenizer": dict, "overrides": list}
     kinds |= {name: dict for name in ("scores", "data") if name in entry}
@@ -157,12 +167,12 @@ def _require_entries(entry: Mapping[str, Any], path: Path) -> None:
             raise UserError(f"{path} is damaged: its config.{place} names no class.")
 
 
-def _epochs_done(stored: Mapping[str, Any]) -> int:
+def _epochs_done(stored: Mapping[str, object]) -> int:
     """Return how many epochs were finished: Lightning counts the current one from 0."""
     epoch = stored.get("epoch", 0)
     if type(epoch) is not int:
         return 0
-    node: Any = stored
+    node: object = stored
     for name in ("loops", "fit_loop", "epoch_loop.batch_progress", "is_last_batch"):
         node = node.get(name) if isinstance(node, Mapping) else None
     return epoch + 1 if node is True else epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from captionlab.config.instantiate import build_part
 from captionlab.config.override import override
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.images.files import load_image
 from captionlab.data.images.prepare import prepare
-from captionlab.decoding.captions import generate
+from captionlab.decoding.captions import Decoding, generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
@@ -40,8 +41,8 @@ class LoadedCaptioner:
         self,
         captioner: Captioner,
         tokenizer: Tokenizer,
-        decoding: Any,
-        config: Mapping[str, Any],
+        decoding: Decoding,
+        config: Config,
         device: str | torch.device = "cpu",
         others: Sequence[Captioner] = (),
     ):

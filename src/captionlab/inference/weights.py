@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from captionlab.build import Sizes, build_captioner
 from captionlab.config.check import check
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.core.hugging_face import require_offline
 from captionlab.core.registry import is_listed, require_allowed
@@ -47,7 +47,7 @@ def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner
     return build_with_weights(model, Sizes.of(checkpoint.tokenizer), checkpoint).eval()
 
 
-def build_with_weights(model: Mapping[str, Any], sizes: Sizes, checkpoint: Checkpoint) -> Captioner:
+def build_with_weights(model: Config, sizes: Sizes, checkpoint: Checkpoint) -> Captioner:
     """Return the captioner of a model's configuration with the weights of a checkpoint.
 
     Raises:
@@ -64,7 +64,7 @@ def build_with_weights(model: Mapping[str, Any], sizes: Sizes, checkpoint: Check
     return captioner
 
 
-def _self_contained(model: Mapping[str, Any], path: Path, trust: Sequence[str]) -> dict[str, Any]:
+def _self_contained(model: Config, path: Path, trust: Sequence[str]) -> dict[str, object]:
     """Return an allowed model's configuration that reads nothing but its own checkpoint.
 
     Raises:
@@ -83,9 +83,7 @@ def _self_contained(model: Mapping[str, Any], path: Path, trust: Sequence[str]) 
     return contained
 
 
-def without_downloads(
-    model: Mapping[str, Any], stored: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def without_downloads(model: Config, stored: Config | None = None) -> dict[str, object]:
     """Return a model's configuration that builds it bare: the weights come from a checkpoint.
 
     ``stored`` is the checkpoint's own configuration of its model: what a part from elsewhere is

@@ -25,7 +25,14 @@ import numpy as np
 
 from captionlab.core.errors import Notice, UserError, did_you_mean
 
-_OPTIONS = {"en": ["-l", "en", "-norm"], "other": ["-l", "other", "-lower"]}
+_OPTIONS = {
+    "en": ["-l", "en", "-norm"],
+    # pycocoevalcap's jar has German stems, and no German paraphrases, which METEOR asks for unless told
+    "de": ["-l", "de", "-norm", "-m", "exact stem"],
+    "other": ["-l", "other", "-lower"],
+}
+# those whose words METEOR knows
+METEOR_LANGUAGES = tuple(sorted(_OPTIONS.keys() - {"other"}))
 _T = TypeVar("_T")
 _STATISTICS = re.compile(r"[-+0-9.Ee]+( [-+0-9.Ee]+)*")
 
@@ -41,7 +48,8 @@ class Meteor:
     warning; from then on every score is None and nothing is started again.
 
     Args:
-        language: "en" (stems, synonyms and paraphrases count), or "other" (equal words only).
+        language: "en" (stems, synonyms and paraphrases count), "de" (stems count), or "other"
+            (equal words only).
         timeout: longest wait in seconds for one line of an answer, the start of Java included.
         memory: largest heap of the Java process, in Java's notation.
     """

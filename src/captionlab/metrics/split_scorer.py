@@ -6,19 +6,18 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import Any
 
 import numpy as np
 
 from captionlab.core.errors import Notice, UserError
 from captionlab.metrics.bootstrap import Kind, Statistic
 from captionlab.metrics.cider import CiderD
-from captionlab.metrics.diversity import score_sets
+from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
 
-Truth = Callable[[Any, str], bool]
+Truth = Callable[[ImageId, str], bool]
 Known = Callable[[str], bool]
 _BLEU: tuple[Kind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 
@@ -88,12 +87,7 @@ class SplitScorer:
 
         UserError unless each image has a caption.
         """
-        missing = [i for i in self._references.image_ids if i not in captions]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(self._references)} images have no caption to score, "
-                f"the first is {missing[0]!r}"
-            )
+        self._require_all(captions)
         ids = image_order(captions)
         texts = [captions[i] for i in ids]
         candidates = self._references.candidates(ids, texts)
@@ -107,9 +101,7 @@ class SplitScorer:
             of_sets = score_sets(self._references, self._cider, ids, sets)
             means |= of_sets.means
             corpus["mbleu"] = float(bleu_of(of_sets.mutual.sum(0)[None])[0, 3])
-            statistics["mbleu"] = Statistic(of_sets.mutual, "bleu_4")
-            both = np.column_stack([columns["cider"], of_sets.means["div_2"]])
-            statistics["balance"] = Statistic(both, "geometric")
+            statistics |= _set_statistics(of_sets, columns["cider"])
         # fsum: the mean does not depend on the order of summation
         corpus.update((name, fsum(values) / len(ids)) for name, values in means.items())
         statistics |= _length_statistics(candidates)
@@ -123,6 +115,14 @@ class SplitScorer:
             i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
         }
         return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)), statistics)
+
+    def _require_all(self, captions: Mapping[ImageId, str]) -> None:
+        missing = [i for i in self._references.image_ids if i not in captions]
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(self._references)} images have no caption to score, "
+                f"the first is {missing[0]!r}"
+            )
 
     def _columns(
         self, ids: Sequence[ImageId], candidates: Candidates, counts: np.ndarray
@@ -159,6 +159,14 @@ class SplitScorer:
             corpus["meteor"], columns["meteor"] = scores
             shift = corpus["meteor"] - float(np.mean(columns["meteor"]))
             statistics["meteor"] = Statistic(columns["meteor"][:, None], shift=shift)
+
+
+def _set_statistics(of_sets: Sets, ciders: np.ndarray) -> dict[str, Statistic]:
+    both = np.column_stack([ciders, of_sets.means["div_2"]])
+    return {
+        "mbleu": Statistic(of_sets.mutual, "bleu_4"),
+        "balance": Statistic(both, "geometric"),
+    }
 
 
 def _length_statistics(candidates: Candidates) -> dict[str, Statistic]:

@@ -48,7 +48,7 @@ class Decoder(Protocol):
     def init_state(self, memory: Memory, width: int) -> State:
         """Return the state before the first token, for ``width`` beams an image."""
 
-    def step(self, token_ids: Tensor, state: Any) -> tuple[Tensor, State]:
+    def step(self, token_ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
 
 

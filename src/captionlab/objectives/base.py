@@ -1,13 +1,12 @@
-"""What every training objective shares: its base class, the one-token shift and the plain likelihood.
+"""What every training objective shares: its base class, and means over all processes.
 
-B images, K captions an image, T tokens, M real tokens of a batch, H hidden width, N memory slots.
+B images, K captions an image, T tokens.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 from captionlab.core.distributed import world_size
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.captioner import Captioner, Decoded
+from captionlab.models.captioner import Captioner
+from captionlab.models.likelihood import teacher_forced
 
 if TYPE_CHECKING:
     from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -146,44 +146,6 @@ def with_tags(
     return loss + captioner.tags.weight * tags, {**diagnostics, "tags": tags.detach()}
 
 
-class Shifted(NamedTuple):
-    """Teacher forcing: what the decoder reads, what it must say, and which positions are real."""
-
-    inputs: Tensor  # (B,K,T-1)
-    targets: Tensor  # (B,K,T-1)
-    real: Tensor  # (B,K,T-1) bool
-
-
-def shift(tokens: Tensor, lengths: Tensor) -> Shifted:
-    """Return inputs and targets one token apart, the only place where this is done.
-
-    Args:
-        tokens: (B,K,T); lengths: (B,K), bos and eos counted.
-    """
-    steps = torch.arange(tokens.shape[-1] - 1, device=tokens.device)
-    return Shifted(tokens[..., :-1], tokens[..., 1:], steps < (lengths[..., None] - 1))
-
-
-class TeacherForced(NamedTuple):
-    """The decoder's answers on the real tokens of a batch."""
-
-    logits: Tensor  # (M,V)
-    targets: Tensor  # (M,)
-    weights: Tensor | None  # attention (B,K,T-1,N)
-    real: Tensor  # (B,K,T-1) bool
-    decoded: Decoded  # all that the decoder gave
-
-
-def teacher_forced(captioner: Captioner, memory: Memory, batch: Batch) -> TeacherForced:
-    """Return logits and targets of the batch's M real tokens; padding never reaches the vocabulary."""
-    inputs, targets, real = shift(batch.tokens, batch.lengths)
-    # the end token is no input: as padding its step is not computed
-    inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
-    decoded: Decoded = captioner.decoder(memory, inputs)
-    logits = captioner.logits(decoded.hidden[real])
-    return TeacherForced(logits, targets[real], decoded.weights, real, decoded)
-
-
 def rank_weight(count: int | Tensor, like: Tensor) -> Tensor | float:
     """Return by what to multiply a mean over ``count`` things of this process, its tokens say.
 
@@ -226,23 +188,3 @@ def mean_nll(captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
     answers = teacher_forced(captioner, memory, batch)
     nll = F.cross_entropy(answers.logits.float(), answers.targets)
     return nll * rank_weight(len(answers.targets), nll)
-
-
-@torch.no_grad()
-def caption_nll(
-    captioners: Sequence[Captioner], memories: Sequence[Memory], batch: Batch
-) -> tuple[Tensor, Tensor]:
-    """Return each image's summed negative log-likelihood in nats (B,) and its number of tokens (B,).
-
-    Several captioners, each with its memory of the images, predict with the mean of their
-    probabilities.
-    """
-    log_probs = []
-    for captioner, memory in zip(captioners, memories, strict=True):
-        logits, targets, _, real, _ = teacher_forced(captioner, memory, batch)
-        log_probs.append(-F.cross_entropy(logits.float(), targets, reduction="none"))
-    token_nll = math.log(len(log_probs)) - torch.stack(log_probs).logsumexp(0)
-    images = torch.arange(len(real), device=token_nll.device)
-    owner = images[:, None, None].expand_as(real)[real]
-    total = token_nll.new_zeros(len(images)).index_add_(0, owner, token_nll)
-    return total, real.sum((1, 2))

@@ -8,7 +8,6 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
@@ -24,7 +23,7 @@ class Group:
     """Runs that differ in nothing but what is averaged over: the seed, as a rule."""
 
     runs: list[Run]
-    settings: dict[str, Any] = field(default_factory=dict)  # what tells it from the other groups
+    settings: dict[str, object] = field(default_factory=dict)  # what tells it from the other groups
 
     def values(self, metric: str) -> list[float]:
         """Return the runs' values of a metric, those that have it."""
@@ -66,11 +65,11 @@ def group_runs(runs: Sequence[Run], over: Sequence[str] = (SEED,)) -> list[Group
     return [Group(group, {key: group[0].config.get(key) for key in keys}) for group in groups]
 
 
-def _differing_keys(configs: Sequence[Mapping[str, Any]], over: Sequence[str]) -> list[str]:
+def _differing_keys(configs: Sequence[Mapping[str, object]], over: Sequence[str]) -> list[str]:
     """Return the settings that not all have in common, those that people name first."""
     keys = {key for config in configs for key in config} - set(over)
 
-    def value(config: Mapping[str, Any], key: str) -> str:
+    def value(config: Mapping[str, object], key: str) -> str:
         return json.dumps(config.get(key), default=str)
 
     differ = [key for key in keys if len({value(config, key) for config in configs}) > 1]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from captionlab.data.summary import origin
-from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.evaluation.provenance import describe_checkpoint, describe_data, describe_decoding
 from captionlab.runs.run import CAPTIONS, Run
 
 MAX_SHOWN = 3  # different values that the heading tells; the table of runs tells them all
@@ -17,7 +16,7 @@ def run_facts(run: Run, metric: str) -> dict[str, str]:
     return {
         "data": _data(run, metric.partition("/")[0]),
         "checkpoint": _checkpoint(run),
-        "decoding": told_decoding(_below(run.config, "decoding.")),
+        "decoding": describe_decoding(_below(run.config, "decoding.")),
     }
 
 
@@ -44,7 +43,7 @@ def _joined(values: Sequence[str]) -> str:
     return "; ".join(different)
 
 
-def _below(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _below(config: Mapping[str, object], prefix: str) -> dict[str, object]:
     """Return the flat settings whose names begin with the prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
 
@@ -60,7 +59,7 @@ def _data(run: Run, split: str) -> str:
     splits = stored.get("splits")
     summary = splits.get(split) if isinstance(splits, dict) else None
     read = {**stored, **(summary if isinstance(summary, dict) else {})}
-    return told_data(read, split, features=settings.get("features"))
+    return describe_data(read, split, features=settings.get("features"))
 
 
 def _captioned(run: Run) -> str:
@@ -74,5 +73,5 @@ def _checkpoint(run: Run) -> str:
     if run.best_epoch is None:
         return f"{file.absolute()} (epoch not told)" if file.exists() else "none"
     if file.exists():
-        return told_checkpoint([(file, run.best_epoch + 1)])
+        return describe_checkpoint([(file, run.best_epoch + 1)])
     return f"that of epoch {run.best_epoch + 1}, which is not there any more"

@@ -82,7 +82,7 @@ def row(
     gap: Difference | None,
     keys: Sequence[str],
     facts: Mapping[Path, Mapping[str, str]],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what the page knows of a group; ``facts``: the ``run_facts`` of each run, by its path."""
     values = [format_value(group.settings[k]) for k in keys if group.settings[k] is not None]
     names = sorted({name for run in group.runs for name in run.scores})
@@ -110,7 +110,7 @@ def sortable_value(value: object) -> int | float | str | None:
     return value if isinstance(value, int | float | None) else format_value(value)
 
 
-def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str, Any]]:
+def images(groups: Sequence[Group], trust: Sequence[str] = ()) -> list[dict[str, object]]:
     """Return images with each group's caption of it (its first run's) and that one's CIDEr.
 
     Those come first where the groups differ most.
@@ -154,10 +154,10 @@ def first_references(groups: Sequence[Group]) -> dict[int | str, list[str]]:
 
 
 def add_pictures(
-    shown: Sequence[dict[str, Any]], groups: Sequence[Group], trust: Sequence[str]
+    shown: Sequence[dict[str, object]], groups: Sequence[Group], trust: Sequence[str]
 ) -> None:
     """Put small pictures beside the captions, as far as the runs' data is still there."""
-    by_image_id: Mapping[Any, dict[str, Any]] = {one["id"]: one for one in shown}
+    by_image_id: Mapping[object, dict[str, object]] = {one["id"]: one for one in shown}
     runs = [group.runs[0] for group in groups if group.runs[0].finished]
     if not runs or not by_image_id:
         return

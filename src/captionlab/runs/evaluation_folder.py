@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
@@ -25,7 +24,7 @@ def relative(checkpoint: str, folder: Path) -> str:
     return os.path.relpath(Path(checkpoint).resolve(), folder.resolve())
 
 
-def require_free(folder: Path, settings: Mapping[str, Any]) -> None:
+def require_free(folder: Path, settings: Mapping[str, object]) -> None:
     """Check that a folder which the user named holds no results of other settings.
 
     Raises:
@@ -38,7 +37,7 @@ def require_free(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def claim(beside: Path, settings: Mapping[str, Any]) -> Path:
+def claim(beside: Path, settings: Mapping[str, object]) -> Path:
     """Return the folder for these settings: the one that holds theirs, or a new one.
 
     The names are ``beside``, then ``beside-2`` and so on.
@@ -60,7 +59,7 @@ def holds_results(folder: Path) -> bool:
     return any((folder / name).exists() for name in (RESULTS, "captions.json"))
 
 
-def difference(folder: Path, settings: Mapping[str, Any]) -> str | None:
+def difference(folder: Path, settings: Mapping[str, object]) -> str | None:
     """Return the first setting in which results differ from these, in words; None if none does."""
     try:
         stored = read_json(folder / RESULTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from captionlab.config.references import resolve_references
 from captionlab.core.addresses import require_local
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.renamed import rename_targets
 from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
@@ -25,23 +27,57 @@ OUTPUT, RESUMED = "output_dir", "ckpt"
 NO_SETTINGS = ("logger", "job")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder: what was asked for, how far it came, what it scored.
 
     ``config`` is flat (``{"model.decoder.hidden": 192}``). ``curves`` holds each logged value's
     (epoch, value) pairs. ``scores``: ``val/...`` of the best epoch, ``test/...`` of the end.
     ``best_epoch``: that of the best checkpoint, counted from 0; None where it is not known.
-    ``data``: what its results.json tells of the data that it read, unchecked.
+    ``results``: the scores of the end alone. ``data``: what its results.json tells of the data that
+    it read, unchecked.
     """
 
     path: Path
-    config: dict[str, Any]
+    config: MutableConfig
     scores: dict[str, float]
     curves: dict[str, list[tuple[int, float]]]
     finished: bool
     best_epoch: int | None = None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, object] = field(default_factory=dict)
+    results: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        cider = next((f", {k} {v:.3f}" for k, v in self.results.items() if "cider" in k), "")
+        return f"Run({str(self.path)!r}, {self.epochs} epochs{cider})"
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """What was logged, one row an epoch: ``{"epoch": 0, "train/loss": 4.1, ...}``."""
+        rows: dict[int, dict[str, float]] = {}
+        for name, points in self.curves.items():
+            for epoch, value in points:
+                rows.setdefault(epoch, {"epoch": epoch})[name] = value
+        return [rows[epoch] for epoch in sorted(rows)]
+
+    @property
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint of the best epoch; None for a run that left none."""
+        return self._existing("checkpoints", "best.ckpt")
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint of the last epoch; None for a run that left none."""
+        return self._existing("checkpoints", "last.ckpt")
+
+    @property
+    def gallery(self) -> Path | None:
+        """The page of pictures and captions; None for a run that left none."""
+        return self._existing("gallery.html")
+
+    def _existing(self, *names: str) -> Path | None:
+        path = self.path.joinpath(*names)
+        return path if path.exists() else None
 
     @property
     def epochs(self) -> int:
@@ -101,12 +137,15 @@ def _run_folders(path: Path) -> Iterator[Path]:
             yield config.parent
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> Run:
     """Return one run.
 
     Raises:
-        UserError: if one of its files is damaged.
+        UserError: if the folder holds none, or one of its files is damaged.
     """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} holds no run: there is no {CONFIG} in it")
     config = _comparable(flatten(read_config(folder)), folder)
     curves = _read_curves(folder / "metrics.csv")
     best = _best_epoch(curves, config)
@@ -118,21 +157,22 @@ def read_run(folder: Path) -> Run:
         if epoch == best
     }
     finished = (folder / RESULTS).exists()
-    results = read_results(folder / RESULTS)
-    scores |= _numbers(results)
-    data = results.get("data")
+    left = read_results(folder / RESULTS)
+    results = _numbers(left)
+    data = left.get("data")
     return Run(
         path=folder,
         config=config,
-        scores=scores,
+        scores={**scores, **results},
         curves=curves,
         finished=finished,
         best_epoch=best if best >= 0 else None,
         data=data if isinstance(data, dict) else {},
+        results=results,
     )
 
 
-def _comparable(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _comparable(config: dict[str, object], folder: Path) -> dict[str, object]:
     """Return flat settings without what tells where the run lies, and what it resumed."""
     config.pop(RESUMED, None)
     # paths into the run's own folder, wherever it lay then, are the same for all runs
@@ -151,7 +191,7 @@ def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, object]:
     """Return the settings of a run, its references resolved, without its loggers and its sweep.
 
     Raises:
@@ -178,7 +218,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
-def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, Any]) -> int:
+def _best_epoch(curves: Mapping[str, list[tuple[int, float]]], config: Mapping[str, object]) -> int:
     """Return the epoch whose checkpoint is the best one."""
     monitor = config.get("callbacks.best.monitor", "val/cider")
     sign = -1 if config.get("callbacks.best.mode") == "min" else 1

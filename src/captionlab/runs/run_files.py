@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -12,7 +11,7 @@ from captionlab.core.files import read_json
 from captionlab.data.readers.fields import identifier, text
 
 # the parser written in C where there is one: a sweep has hundreds of these files
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: object = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_captions(path: Path) -> dict[int | str, str]:
@@ -38,7 +37,7 @@ def read_references(path: Path) -> dict[int | str, list[str]]:
     return references
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, object]:
     """Return what a results.json holds; nothing where there is no file.
 
     Raises:
@@ -50,7 +49,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> object:
     """Return what a YAML file holds: plain values, none of which is built.
 
     Raises:
@@ -62,7 +61,7 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path} is no YAML: {first_line(error)}") from error
 
 
-def _json(path: Path, missing: object) -> Any:
+def _json(path: Path, missing: object) -> object:
     if not path.exists():
         return missing
     try:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from omegaconf import DictConfig
 
 from captionlab.core.errors import UserError
-from captionlab.data.datamodule import available_cores
+from captionlab.core.processors import available_cores
 from captionlab.sweeps.jobs import Job
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captionlab.config.override_syntax import override_text
+from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
+from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
 from captionlab.runs.run_files import read_yaml
 
 SCORE_FILE = "score.json"
-# overrides that say where weights come from, not what is tried
-WEIGHTS_OVERRIDES = ("ckpt=", "init_from=")
 JOB_NODE = "job"  # of the configuration: what a sweep tells its jobs
 
 
@@ -122,7 +121,7 @@ def read_score(path: Path) -> float | None:
         UserError: if that is no score.
     """
     try:
-        content = read_json(path)
+        content: Any = read_json(path)
         score = content["score"]
         return None if score is None else float(score)
     except (ValueError, TypeError, LookupError) as error:
@@ -137,7 +136,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return last if last.exists() else None
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> MutableConfig:
     path = folder / "config.yaml"
     content = read_yaml(path) if path.exists() else {}
     return content if isinstance(content, dict) else {}

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionlab.config.override_syntax import override_text
+from captionlab.config.override_syntax import WEIGHTS_OVERRIDES, override_text
+from captionlab.config.search_path import as_arguments
 from captionlab.sweeps.devices import DevicePool
 from captionlab.sweeps.jobs import (
-    WEIGHTS_OVERRIDES,
     Job,
     job_overrides,
     last_checkpoint,
@@ -112,7 +112,8 @@ def command(job: Job, checkpoint: Path | None) -> list[str]:
         overrides = [o for o in overrides if not o.startswith(WEIGHTS_OVERRIDES)]
         overrides.append(override_text("ckpt", str(checkpoint)))
     folder = override_text("hydra.run.dir", str(job.folder))
-    return [sys.executable, *program, *overrides, *job_overrides(job.settings()), folder]
+    settings = [*job_overrides(job.settings()), folder]
+    return [sys.executable, *program, *as_arguments(), *overrides, *settings]
 
 
 def environment(group: Sequence[str], threads: int | None) -> dict[str, str]:

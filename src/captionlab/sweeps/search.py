@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -16,6 +17,9 @@ from captionlab.sweeps.launch import job_folder
 from captionlab.sweeps.processes import Outcome, run_job
 from captionlab.sweeps.space import params_as_overrides, read_space
 from captionlab.training.loggers.table import read_table
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
 
 DEFAULT_MONITOR = "val/cider"
 
@@ -40,7 +44,7 @@ class OptunaSearch:
     def __init__(
         self,
         *,
-        space: Mapping[str, Any],
+        space: Mapping[str, object],
         trials: int,
         at_a_time: int | None,
         seed: int,
@@ -103,10 +107,10 @@ class OptunaSearch:
             values.suggest(trial, key)
         self._run_trial(trial, devices)
 
-    def _resume_trial(self, frozen: Any, devices: DevicePool) -> None:
+    def _resume_trial(self, frozen: FrozenTrial, devices: DevicePool) -> None:
         self._run_trial(_optuna().trial.Trial(self.study, frozen._trial_id), devices)
 
-    def _run_trial(self, trial: Any, devices: DevicePool) -> None:
+    def _run_trial(self, trial: Trial, devices: DevicePool) -> None:
         states = _optuna().trial.TrialState
         # the study is a file: what it names becomes overrides of a run
         if foreign := sorted(set(trial.params) - set(self.space)):
@@ -135,7 +139,7 @@ class OptunaSearch:
         else:
             self.study.tell(trial, outcome.score)
 
-    def _job(self, number: int, params: Mapping[str, Any]) -> Job:
+    def _job(self, number: int, params: Mapping[str, object]) -> Job:
         chosen = params_as_overrides(params)
         overrides = [*self.shared, *chosen]
         config = self.compose(number, overrides)
@@ -147,7 +151,7 @@ def _monitor(config: DictConfig) -> str:
     return str(best.monitor) if best and "monitor" in best else DEFAULT_MONITOR
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError as error:

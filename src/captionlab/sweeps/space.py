@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionlab.core.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 BOUNDS = ("low", "high", "log", "step")
 
@@ -39,7 +42,7 @@ class Range:
             raise UserError(f"{where}: a logarithmic range needs a low above 0")
         return cls(None, value)
 
-    def suggest(self, trial: Any, key: str) -> Any:
+    def suggest(self, trial: Trial, key: str) -> object:
         """Return the value that an Optuna trial chooses."""
         if self.choices is not None:
             return trial.suggest_categorical(key, self.choices)
@@ -70,7 +73,7 @@ def read_space(space: Mapping[str, object], shared: Sequence[str]) -> dict[str, 
     return ranges
 
 
-def params_as_overrides(params: Mapping[str, Any]) -> list[str]:
+def params_as_overrides(params: Mapping[str, object]) -> list[str]:
     """Return the overrides of chosen values, floats with six digits: a run's name can be read."""
     return [
         f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"

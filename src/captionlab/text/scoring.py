@@ -1,4 +1,4 @@
-"""Which tokens a score counts, by language: PTB words for English, characters for Chinese."""
+"""Which tokens a score counts, by language: PTB words, or characters for Chinese."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ def character_tokens(text: str) -> list[str]:
     return tokens
 
 
-_SCORING: dict[str, Callable[[str], list[str]]] = {"en": ptb_tokens, "zh": character_tokens}
+_SCORING: dict[str, Callable[[str], list[str]]] = {
+    "de": ptb_tokens,
+    "en": ptb_tokens,
+    "zh": character_tokens,
+}
 
 
 def scoring_tokenizer(language: str) -> Callable[[str], list[str]]:
-    """Return the function that turns a caption of this language ("en" or "zh") into scored tokens.
+    """Return the function that turns a caption of this language (de, en or zh) into scored tokens.
 
     Raises:
         UserError: for another language.

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import ClassVar, Protocol, Self
 
 from captionlab.core.errors import UserError, did_you_mean
-from captionlab.core.hugging_face import looking_for, transformers
 from captionlab.core.special_tokens import SpecialTokens
 from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
+from captionlab.text.subwords import PretrainedTokenizer, SubwordTokenizer
+from captionlab.text.token_ids import FORMAT, up_to_eos
 from captionlab.text.vocabulary import (
     Vocabulary,
     VocabularyReport,
     count_tokens,
 )
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 __all__ = [
     "CharacterTokenizer",
@@ -28,11 +26,13 @@ __all__ = [
     "SubwordTokenizer",
     "Tokenizer",
     "WordTokenizer",
+    "for_language",
     "scoring_tokenizer",
     "tokenizer_from_dict",
 ]
 
-FORMAT = 1
+
+log = logging.getLogger(__name__)
 
 
 class Tokenizer(Protocol):
@@ -58,20 +58,9 @@ class Tokenizer(Protocol):
         """Return how the vocabulary fits these captions."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint; ``tokenizer_from_dict`` reads them."""
         ...
-
-
-def _up_to_eos(ids: Iterable[int]) -> list[int]:
-    """Return the ids of real tokens before the first eos."""
-    real = []
-    for token_id in map(int, ids):
-        if token_id == SpecialTokens.EOS:
-            break
-        if token_id >= SpecialTokens.COUNT:
-            real.append(token_id)
-    return real
 
 
 class WordTokenizer:
@@ -117,18 +106,18 @@ class WordTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids up to the first eos; pad, bos and unk are skipped."""
-        return self._join([self.vocabulary.token(i) for i in _up_to_eos(ids)])
+        return self._join([self.vocabulary.token(i) for i in up_to_eos(ids)])
 
     def report(self, captions: Iterable[str]) -> VocabularyReport:
         """Return how the vocabulary fits these captions."""
         return self.vocabulary.report(count_tokens(map(self._split, captions))[0])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
         return {"kind": self.kind, "format": FORMAT, **self.vocabulary.to_dict()}
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+    def from_dict(cls, entry: Mapping[str, object]) -> Self:
         """Return the tokenizer that ``to_dict`` wrote."""
         return cls(Vocabulary.from_dict(entry))
 
@@ -155,147 +144,26 @@ class CharacterTokenizer(WordTokenizer):
         return text
 
 
-class SubwordTokenizer:
-    """Byte-level BPE of lower-cased captions (Sennrich et al. 2016; bytes as in Radford et al. 2019).
-
-    ``decode(encode(x))`` is x in lower case with single spaces, whatever x holds; no token is
-    unknown. Trained by Hugging Face's ``tokenizers``.
-    """
-
-    kind: ClassVar[str] = "subword"
-    pad_id: ClassVar[int] = SpecialTokens.PAD
-    bos_id: ClassVar[int] = SpecialTokens.BOS
-    eos_id: ClassVar[int] = SpecialTokens.EOS
-    unk_id: ClassVar[int] = SpecialTokens.UNK
-
-    def __init__(self, pieces: HuggingFaceTokenizer) -> None:
-        # what a file may ask for, and no caption wants: a billion ids of padding
-        pieces.no_padding()
-        pieces.no_truncation()
-        self._pieces = pieces  # its ids begin at 0: the special ones stay out of reach of any text
-
-    @classmethod
-    def fit(cls, captions: Iterable[str], *, size: int = 4000) -> Self:
-        """Return the tokenizer with at most ``size`` entries (special ones counted) for captions.
-
-        Raises:
-            UserError: if the captions hold no text, or ``size`` has no room for the 256 bytes.
-        """
-        # Its threads would warn at every later fork of a data-loader worker.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from tokenizers import Tokenizer as HuggingFaceTokenizer
-        from tokenizers import decoders, models, pre_tokenizers, trainers
-
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        least = SpecialTokens.COUNT + len(alphabet)
-        if size < least:
-            raise UserError(
-                f"data.tokenizer.size={size} is too small: the special tokens and the "
-                f"{len(alphabet)} bytes alone need {least}."
-            )
-        texts = Counter(map(_normalize, captions))
-        if not any(texts):
-            raise UserError(
-                f"There is no vocabulary: {texts.total():,} training captions hold no words. "
-                "Check data.root and the caption file."
-            )
-        pieces = HuggingFaceTokenizer(models.BPE())
-        pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-        pieces.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=size - SpecialTokens.COUNT,
-            min_frequency=2,
-            initial_alphabet=alphabet,
-            show_progress=False,
-        )
-        pieces.train_from_iterator(texts.elements(), trainer)
-        return cls(pieces)
-
-    def __len__(self) -> int:
-        return int(self._pieces.get_vocab_size()) + SpecialTokens.COUNT
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a caption, without bos and eos."""
-        normal = self._normal(text)
-        if not normal:
-            return []
-        ids = self._pieces.encode(normal, add_special_tokens=False).ids
-        return [i + SpecialTokens.COUNT for i in ids]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids up to the first eos; pad, bos, unk and broken bytes are skipped."""
-        text = self._pieces.decode([i - SpecialTokens.COUNT for i in _up_to_eos(ids)])
-        return " ".join(text.replace("\ufffd", "").split())
-
-    @staticmethod
-    def _normal(text: str) -> str:
-        return _normalize(text)
-
-    def report(self, captions: Iterable[str]) -> VocabularyReport:
-        """Return how the vocabulary fits these captions: its pieces are all known."""
-        types = {i for caption in captions for i in self.encode(caption)}
-        return VocabularyReport(size=len(self), types=len(types), coverage=1.0, unknown=0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types, for a checkpoint."""
-        return {"kind": self.kind, "format": FORMAT, "json": self._pieces.to_str()}
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """Return the tokenizer that ``to_dict`` wrote (UserError if it is damaged)."""
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from tokenizers import Tokenizer as HuggingFaceTokenizer
-
-        try:
-            return cls(HuggingFaceTokenizer.from_str(entry["json"]))
-        except Exception as error:  # the library raises plain Exception
-            raise UserError(f"This subword tokenizer is damaged: {error}.") from error
-
-
-class PretrainedTokenizer(SubwordTokenizer):
-    """The tokenizer of a pretrained language model, with the case of the captions as it is.
-
-    Its ids stand 4 higher than the model's own, behind pad, bos, eos and unk.
-    """
-
-    kind: ClassVar[str] = "pretrained"
-
-    @classmethod
-    def fit(cls, captions: Iterable[str], *, name: str = "gpt2") -> Self:  # type: ignore[override]
-        """Return the tokenizer of a Hugging Face model, by its name or the path of a folder.
-
-        It was trained before: the captions do not change it.
-
-        Raises:
-            UserError: if transformers is missing, or the tokenizer cannot be had.
-        """
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        library = transformers("data/tokenizer=pretrained")
-        with looking_for("data.tokenizer", name):
-            return cls(library.AutoTokenizer.from_pretrained(name).backend_tokenizer)
-
-    @staticmethod
-    def _normal(text: str) -> str:
-        return _clean(text)
-
-
-def _normalize(text: str) -> str:
-    """Return the text in lower case with single spaces, without what UTF-8 cannot hold."""
-    return _clean(text.lower())
-
-
-def _clean(text: str) -> str:
-    utf8 = text.replace("\ufffd", "").encode("utf-8", "ignore").decode("utf-8")
-    return " ".join(utf8.split())
-
-
 _KINDS: dict[str, type[WordTokenizer] | type[SubwordTokenizer]] = {
     cls.kind: cls
     for cls in (WordTokenizer, CharacterTokenizer, SubwordTokenizer, PretrainedTokenizer)
 }
 
 
-def tokenizer_from_dict(entry: Mapping[str, Any]) -> Tokenizer:
+def for_language(
+    fit: Callable[[Iterable[str]], Tokenizer], language: str
+) -> Callable[[Iterable[str]], Tokenizer]:
+    """Return what fits a tokenizer to captions of a language: for Chinese no words, but characters."""
+    if language == "zh" and isinstance(fit, partial) and fit.func == WordTokenizer.fit:
+        # the rules for English words find no words in a script without spaces
+        log.info(
+            "tokenizer  character: Chinese captions have no spaces that data/tokenizer=word needs"
+        )
+        return partial(CharacterTokenizer.fit, **fit.keywords)
+    return fit
+
+
+def tokenizer_from_dict(entry: Mapping[str, object]) -> Tokenizer:
     """Return the tokenizer that ``to_dict`` wrote.
 
     Raises:

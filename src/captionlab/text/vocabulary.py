@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from captionlab.core.errors import UserError
 from captionlab.core.special_tokens import SpecialTokens
@@ -119,12 +118,12 @@ class Vocabulary:
             unknown=1 - sum(known.values()) / running if running else 0.0,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
         return {"words": list(self.tokens[SpecialTokens.COUNT :])}
 
     @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> Vocabulary:
+    def from_dict(cls, entry: Mapping[str, object]) -> Vocabulary:
         """Return the vocabulary that ``to_dict`` wrote (UserError if it is damaged)."""
         words = entry.get("words")
         if not isinstance(words, list | tuple):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from captionlab.core.tensor_files import dense, load_tensors
 _BERT_TABLE = "word_embeddings.weight"
 WIDEST = 1 << 14  # components of a vector; published ones have 1024 at most
 LONGEST_LINE = 1 << 20
-Entry = tuple[str, Any]  # a word and what numpy makes a vector of, if it is asked for
+Entry = tuple[str, object]  # a word and what numpy makes a vector of, if it is asked for
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import UnionType
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from captionlab.config.check import describe_type
 from captionlab.config.instantiate import build_part
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.evaluation.evaluator import Evaluator
 from captionlab.metrics.caption_metrics import CaptionMetrics
-from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -24,7 +27,7 @@ from captionlab.text.scoring import scoring_tokenizer
 from captionlab.training.callbacks.stopping import FinalValidation, WholeCheckpoints
 from captionlab.training.module import CaptioningModule
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, type | UnionType] = {
     "seed": int,
     "ckpt": str | None,
     "init_from": str | None,
@@ -36,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def check_settings(config: Mapping[str, Any]) -> None:
+def check_settings(config: Config) -> None:
     """Check the values that stand outside every group.
 
     Raises:
@@ -49,7 +52,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
             raise UserError(f"{key}={value!r} is not {describe_type(hint)}.")
 
 
-def check_devices(trainer: Mapping[str, Any]) -> None:
+def check_devices(trainer: Config) -> None:
     """Check that the machine has the devices that are asked for.
 
     Raises:
@@ -57,7 +60,7 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
     """
     accelerator, devices = trainer["accelerator"], trainer["devices"]
     gpus = torch.cuda.device_count()
-    wanted = (
+    num_devices = (
         devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
     )
     if accelerator == "cpu":
@@ -71,22 +74,29 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
             f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; "
             "say trainer.accelerator=cpu or leave it at auto."
         )
-    if accelerator == "auto" and gpus == 0 and wanted > 1 and not torch.backends.mps.is_available():
+    if (
+        accelerator == "auto"
+        and gpus == 0
+        and num_devices > 1
+        and not torch.backends.mps.is_available()
+    ):
         raise UserError(
             f"trainer.devices={devices}: this machine has no GPU that torch can use; "
-            f"say trainer.devices=1, or trainer.accelerator=cpu for {wanted} processes on the CPU."
+            f"say trainer.devices=1, or trainer.accelerator=cpu for {num_devices} processes on the CPU."
         )
-    if gpus and wanted > gpus:
+    if gpus and num_devices > gpus:
         raise UserError(
             f"trainer.devices={devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}; "
             f"say trainer.devices={gpus} or trainer.devices=auto."
         )
 
 
-def build_metrics(config: Mapping[str, Any], data: CaptionDataModule) -> CaptionMetrics:
+def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
     """Return the scores of the data's language; METEOR's process starts with the first batch."""
     language = data.source.language
-    meteor = Meteor() if config["meteor"] and language == "en" else None
+    meteor = (
+        Meteor(language=language) if config["meteor"] and language in METEOR_LANGUAGES else None
+    )
     return CaptionMetrics(
         scoring_tokenizer(language),
         meteor=meteor,
@@ -113,24 +123,30 @@ class KnownCaptions:
 
 
 def build_module(
-    config: Mapping[str, Any],
+    config: Config,
     data: CaptionDataModule,
     captioner: Captioner,
-    portable: dict[str, Any],
+    portable: Config,
     others: Sequence[Captioner] = (),
+    start_scores: Mapping[str, float] | None = None,
 ) -> CaptioningModule:
-    """Return the LightningModule of a checked configuration around a captioner, or several."""
+    """Return the LightningModule of a checked configuration around a captioner.
+
+    ``others`` write captions together with it. ``portable`` and ``start_scores`` as of the module.
+    """
     return CaptioningModule(
-        captioner=captioner,
+        evaluator=Evaluator(
+            (captioner, *others),
+            decoding=build_part(config["decoding"], "decoding"),
+            tokenizer=data.tokenizer,
+            metrics=build_metrics(config, data),
+            samples=config["samples"],
+        ),
         objective=build_part(config["objective"], "objective"),
-        decoding=build_part(config["decoding"], "decoding"),
-        tokenizer=data.tokenizer,
-        metrics=build_metrics(config, data),
         optimizer=build_part(config["optimizer"], "optimizer"),
         schedule=build_part(config["scheduler"], "scheduler") if config["scheduler"] else None,
         portable=portable,
-        others=others,
-        samples=config["samples"],
+        start_scores=start_scores,
     )
 
 
@@ -150,7 +166,7 @@ def training_text(
 
 
 def build_trainer(
-    config: Mapping[str, Any], loggers: list[Any], callbacks: list[pl.Callback]
+    config: Config, loggers: list[Logger], callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Return Lightning's trainer.
 
@@ -173,7 +189,13 @@ def build_trainer(
     return trainer
 
 
-def build_callbacks(config: Mapping[str, Any]) -> list[pl.Callback]:
+def build_loggers(config: Config) -> list[Logger]:
+    """Return the loggers of a configuration; one that is null is left out."""
+    nodes = (config["logger"] or {}).items()
+    return [build_part(node, f"logger.{name}") for name, node in nodes if node]
+
+
+def build_callbacks(config: Config) -> list[pl.Callback]:
     """Return the callbacks of a configuration; one that is null is left out.
 
     Raises:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from captionlab.inference.checkpoints import KEY, OPTIMIZERS, WEIGHTS_PREFIX, current_weight
 
+StateDict = dict[str, Any]  # as torch.save takes it
 
-def update_checkpoint(checkpoint: dict[str, Any], module: nn.Module) -> None:
+
+def update_checkpoint(checkpoint: StateDict, module: nn.Module) -> None:
     """Give the weights of an earlier version's checkpoint this version's names, in place.
 
     An optimizer's state has no names: it counts the parameters in the order of the module that
@@ -30,7 +32,7 @@ def update_checkpoint(checkpoint: dict[str, Any], module: nn.Module) -> None:
         _reorder(state, names, module)
 
 
-def _reorder(optimizer: dict[str, Any], earlier: list[str], module: nn.Module) -> None:
+def _reorder(optimizer: StateDict, earlier: list[str], module: nn.Module) -> None:
     """Bring an optimizer's groups, in the order of ``earlier`` names, into the module's own."""
     parameters: Mapping[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
     place = {id(parameter): index for index, parameter in enumerate(module.parameters())}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.training.callbacks.validation import Collapse
 from captionlab.training.module import CaptioningModule
 
 # why a score that captionlab knows is not there in this run
 REASONS = {
-    "meteor": "METEOR is left out: meteor=false, a language other than English, or no Java",
+    "meteor": "METEOR is left out: meteor=false, a language that it does not know, or no Java",
     "truth": "only the built-in data can tell whether a caption is true",
     "tags_map": "the model has no tags: say model/tags=default",
     "novel": "the data have no training split to compare with",
@@ -22,7 +22,7 @@ REASONS = {
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
 
-def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: dict[str, Any]) -> None:
+def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: Config) -> None:
     """Check every name that a callback, a schedule or a logger monitors.
 
     Raises:
@@ -37,7 +37,7 @@ def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: dict
         if name not in names and not name.startswith(prefixes):
             raise UserError(f"{key}={name}: {_reason(name, names, module, validates)}")
         waited.add(name)
-    module.monitored = frozenset(waited)
+    module.always_log(waited)
     if "val/meteor" in waited and trainer.is_global_zero:
         _require_meteor(module)
 
@@ -62,7 +62,7 @@ def keep_last_as_best(trainer: pl.Trainer) -> bool:
     return changed
 
 
-def _monitored(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _monitored(trainer: pl.Trainer, config: Config) -> Iterator[tuple[str, str]]:
     """Yield the key and the name of everything that is monitored."""
     for name, node in (config["callbacks"] or {}).items():
         if not isinstance(node, dict) or not node.get("monitor"):
@@ -80,7 +80,7 @@ def _monitored(trainer: pl.Trainer, config: dict[str, Any]) -> Iterator[tuple[st
             yield f"logger.{name}.monitor", str(node["monitor"])
 
 
-def _kept_as_last(trainer: pl.Trainer, config: dict[str, Any]) -> set[str]:
+def _kept_as_last(trainer: pl.Trainer, config: Config) -> set[str]:
     if is_validated(trainer):
         return set()
     return {
@@ -94,7 +94,11 @@ def _reason(name: str, names: set[str], module: CaptioningModule, validates: boo
     split, _, score = name.partition("/")
     if split == "val" and not validates:
         return "this run does not validate (trainer.limit_val_batches=0); leave the callback out"
-    if split == "val" and score in module.metrics.names(sets=True) and not module.several_captions:
+    if (
+        split == "val"
+        and score in module.evaluator.metrics.names(sets=True)
+        and not module.evaluator.several_captions
+    ):
         return f"this run has no such score; {OF_SEVERAL}"
     if split == "val" and score in REASONS:
         return f"this run has no such score; {REASONS[score]}"
@@ -105,7 +109,7 @@ def _reason(name: str, names: set[str], module: CaptioningModule, validates: boo
 
 def _require_meteor(module: CaptioningModule) -> None:
     """Try METEOR before hours are spent on a run that is judged by it."""
-    meteor = module.metrics.meteor
+    meteor = module.evaluator.metrics.meteor
     if meteor is not None and meteor.score(["a dog runs"], [["a dog is running"]]) is None:
         raise UserError(
             f"val/meteor is monitored, and METEOR cannot be had here ({meteor.failure}): monitor "

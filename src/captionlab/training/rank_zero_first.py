@@ -1,4 +1,4 @@
-"""Several processes of one run: what the first one finds out for all, and how they end together."""
+"""Several processes of one run: what rank 0 prepares for all, and how they end together."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from subprocess import Popen
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pytorch_lightning as pl
 import torch.distributed as dist
@@ -23,18 +24,20 @@ PATIENCE = 300.0
 LAST_WORDS = 120.0
 log = logging.getLogger(__name__)
 
+Results = dict[str, object]  # what can be pickled
 
-class Lead:
-    """Rank 0 goes ahead: it reads and checks everything, and the other ranks begin with what it found.
 
-    So a mistake is said once, what is computed from the data is computed once, and all ranks have the
-    same. Where Lightning starts the processes, the others are not there before ``tell``; where a
-    cluster does (SLURM, torchrun), they wait in ``told``, and end with it if rank 0 fails.
+class RankZeroFirst:
+    """Rank 0 goes ahead: it reads and checks everything, and the other ranks begin with its results.
 
-        with Lead(trainer) as lead:
-            found = lead.told() or find_out()
+    So a mistake is reported once, what is computed from the data is computed once, and all ranks have
+    the same. Where Lightning starts the processes, the others are not there before ``broadcast``;
+    where a cluster does (SLURM, torchrun), they wait in ``receive``, and end there if rank 0 fails.
+
+        with RankZeroFirst(trainer) as ranks:
+            results = ranks.receive() or compute()
             ...
-            lead.tell(found)
+            ranks.broadcast(results)
     """
 
     def __init__(self, trainer: pl.Trainer) -> None:
@@ -45,29 +48,29 @@ class Lead:
         self._alone = trainer.world_size == 1 or forked
         self._first = trainer.is_global_zero
         self._environment = getattr(trainer.strategy, "cluster_environment", None)
-        self._told = False
+        self._sent = False
 
     def __enter__(self) -> Self:
         return self
 
-    def told(self) -> dict[str, Any] | None:
-        """Return what rank 0 tells, waiting for it; None on rank 0 itself.
+    def receive(self) -> Results | None:
+        """Return what rank 0 broadcasts, waiting for it; None on rank 0 itself.
 
         Raises:
             SystemExit: with status 2, if rank 0 failed; it says why.
         """
         if self._alone or self._first:
             return None
-        self._meet()
-        found: dict[str, Any] | None = self._trainer.strategy.broadcast(None)
-        if found is None:
+        self._connect()
+        received: Results | None = self._trainer.strategy.broadcast(None)
+        if received is None:
             sys.exit(2)
-        return found
+        return received
 
-    def tell(self, found: dict[str, Any]) -> None:
-        """Start the other processes where nobody else does, and hand them what rank 0 found."""
+    def broadcast(self, results: Results) -> None:
+        """Start the other processes where nobody else does, and hand them rank 0's results."""
         if not self._alone and self._first:
-            self._tell(found)
+            self._send(results)
 
     def __exit__(
         self,
@@ -76,22 +79,22 @@ class Lead:
         traceback: TracebackType | None,
     ) -> None:
         # Ctrl-C comes to the others as it came here
-        if not isinstance(error, Exception) or self._told or self._alone or not self._first:
+        if not isinstance(error, Exception) or self._sent or self._alone or not self._first:
             return
         cluster = self._environment
         waiting = cluster is not None and cluster.creates_processes_externally
         if waiting or self._trainer.num_nodes > 1:
             # aside: the sentence must come out first, though the others are late, or never come
-            messenger = threading.Thread(target=self._tell, args=(None,), daemon=True)
+            messenger = threading.Thread(target=self._send, args=(None,), daemon=True)
             messenger.start()
             atexit.register(_wait_for, messenger)
 
-    def _tell(self, found: dict[str, Any] | None) -> None:
-        self._told = True
-        self._meet()
-        self._trainer.strategy.broadcast(found)
+    def _send(self, results: Results | None) -> None:
+        self._sent = True
+        self._connect()
+        self._trainer.strategy.broadcast(results)
 
-    def _meet(self) -> None:
+    def _connect(self) -> None:
         """Start what processes are missing and connect them: what ``fit`` would do first."""
         strategy = self._trainer.strategy
         assert strategy.launcher is not None  # then this rank would be alone
@@ -106,7 +109,7 @@ class Lead:
 
 
 @contextmanager
-def together(trainer: pl.Trainer) -> Iterator[None]:
+def exit_together(trainer: pl.Trainer) -> Iterator[None]:
     """End this process without a word where another one ended first: that one says why.
 
     Raises:
@@ -117,7 +120,7 @@ def together(trainer: pl.Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.world_size == 1 or not _of_another(error):
             raise
-        children: list[Any] = getattr(trainer.strategy.launcher, "procs", [])
+        children: list[Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         started = children.copy()
         # out of the sight of Lightning's observer, which kills this process for a child that failed
         children.clear()
@@ -141,7 +144,7 @@ def _of_another(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
-def _status(children: list[Any]) -> int:
+def _status(children: list[Popen[bytes]]) -> int:
     """Wait until one child has ended, and return how the first one that failed did; 0 where none.
 
     A connection breaks before the process at its other end has ended, which takes a busy machine

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from pytorch_lightning.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -19,12 +20,12 @@ from captionlab.core.errors import UserError
 class Schedule(Protocol):
     """Makes the learning rate's schedule for a run of known length."""
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return Lightning's ``lr_scheduler`` entry for a run of so many optimizer steps and epochs."""
         ...
 
 
-def _per_step(optimizer: Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
+def _per_step(optimizer: Optimizer, factor: Callable[[int], float]) -> LRSchedulerConfigType:
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "step", "name": "lr"}
 
 
@@ -50,7 +51,7 @@ class CosineSchedule:
         _check_floor(floor)
         self.warm_up, self.floor = warm_up, floor
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped every optimizer step."""
         warm_up = _warm_up_steps(self.warm_up, steps)
 
@@ -72,7 +73,7 @@ class StepSchedule:
             raise UserError(f"scheduler.every={every} must be at least 1 epoch.")
         self.warm_up, self.every, self.gamma = warm_up, every, gamma
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped every optimizer step."""
         warm_up = _warm_up_steps(self.warm_up, steps)
         per_epoch = max(1, steps // max(1, epochs))
@@ -91,7 +92,7 @@ class ConstantSchedule:
         _check_warm_up(warm_up)
         self.warm_up = warm_up
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped every optimizer step."""
         warm_up = _warm_up_steps(self.warm_up, steps)
         return _per_step(optimizer, lambda step: _ramp(step, warm_up))
@@ -105,7 +106,7 @@ class LinearSchedule:
         _check_floor(floor)
         self.warm_up, self.floor = warm_up, floor
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped every optimizer step."""
         warm_up = _warm_up_steps(self.warm_up, steps)
 
@@ -126,7 +127,7 @@ class InverseSquareRootSchedule:
         _check_warm_up(warm_up)
         self.warm_up = warm_up
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped every optimizer step."""
         warm_up = max(1, _warm_up_steps(self.warm_up, steps))
 
@@ -153,7 +154,7 @@ class PlateauSchedule:
         self.monitor, self.mode = monitor, mode
         self.factor, self.patience, self.min_lr = factor, patience, min_lr
 
-    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> dict[str, Any]:
+    def __call__(self, optimizer: Optimizer, *, steps: int, epochs: int) -> LRSchedulerConfigType:
         """Return the schedule, stepped after each validation."""
         scheduler = ReduceLROnPlateau(
             optimizer,

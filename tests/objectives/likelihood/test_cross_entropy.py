@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import caption_nll, shift
+from captionlab.models.likelihood import caption_nll, shift
 from captionlab.objectives.likelihood.cross_entropy import CrossEntropy, doubly_stochastic
 from tests_support import tiny_captioner
 

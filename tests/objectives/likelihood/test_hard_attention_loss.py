@@ -7,7 +7,7 @@ from torch import nn
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner, Decoded
-from captionlab.objectives.base import shift
+from captionlab.models.likelihood import shift
 from captionlab.objectives.likelihood.hard_attention import HardAttentionLoss
 from tests_support import tiny_captioner
 

@@ -18,12 +18,13 @@ def module(start: dict[str, float]) -> CaptioningModule:
     bare = CaptioningModule.__new__(CaptioningModule)
     torch.nn.Module.__init__(bare)
     bare.start_scores = start
+    bare.evaluator = SimpleNamespace(results={})
     return bare
 
 
 def validate(watch: Collapse, model: CaptioningModule, **scores: float) -> bool:
     """Let the callback see a validation; return whether it ends the run."""
-    model.results = {"val": scores}
+    model.evaluator.results = {"val": scores}
     trainer = SimpleNamespace(
         sanity_checking=False,
         is_global_zero=True,

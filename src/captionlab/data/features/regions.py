@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class H5Regions:
                 f"data.features={path} needs h5py: pip install 'captionlab[regions]'"
             ) from error
         self.path = path
-        self._library: Any = h5py
+        self._library: ModuleType = h5py
         self._file: Any = None  # opened in each process by itself: h5py's handles cannot be shared
         self._opened()
 
@@ -144,7 +145,7 @@ class H5Regions:
                 raise UserError(f"data.features={self.path} is no h5 file: {error}") from None
         return self._file
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_file": None}
 
     def __contains__(self, image_id: int | str) -> bool:
@@ -184,7 +185,9 @@ class H5Regions:
             raise UserError(f"{where} is damaged: {error}") from None
 
 
-def _memory(slots: Any, boxes: Any, size: list[np.ndarray], where: str) -> Memory:
+def _memory(
+    slots: np.ndarray, boxes: np.ndarray | None, size: list[np.ndarray], where: str
+) -> Memory:
     slots, cells = np.array(slots), None
     if slots.ndim == 3:  # a grid (h, w, D) is a list of regions too
         cells = _cells(*slots.shape[:2])

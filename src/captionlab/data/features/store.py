@@ -10,25 +10,30 @@ A store is a folder: ``slots-00000.npy`` (n, N, D), ``pooled-00000.npy`` (n, D) 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from captionlab.core.array_files import map_array
 from captionlab.core.errors import UserError
-from captionlab.core.files import read_json, replacing
 from captionlab.core.memory import Memory
+from captionlab.data.features.shards import (
+    map_shard,
+    read_object,
+    require_fit,
+    shard_entries,
+    shard_file,
+    write_object,
+    write_shard,
+)
 from captionlab.data.records import CaptionRecord
 
 FORMAT = 1
 SHARD = 1024  # images a shard: what an interruption loses at most
 SPOT_CHECKS = 50
-PARTS = ("slots", "pooled", "mask")
 
 
 class Features(Protocol):
@@ -53,7 +58,7 @@ class FeatureStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         where = f"data.features={path}"
-        index = _json(self.path / "index.json", where)
+        index = read_object(self.path / "index.json", where)
         if index is None:
             raise UserError(
                 f"data.features={path} is no finished feature store (it has no index.json): "
@@ -66,17 +71,16 @@ class FeatureStore:
         key, shards = index.get("key"), index.get("shards")
         if not isinstance(key, dict) or type(shards) is not int or shards < 1:
             raise UserError(f"{where} is damaged: its index.json tells no key or no shards")
-        self.key: dict[str, Any] = key
+        self.key: dict[str, object] = key
         self._places: dict[str, tuple[int, int]] = {}
         self._identities: dict[str, str] = {}
         self._shards: list[tuple[np.ndarray, ...]] = []
         for number in range(shards):
-            ids, identities = _shard_entries(self.path / f"shard-{number:05d}.json", where)
+            ids, identities = shard_entries(shard_file(self.path, number), where)
             self._places |= {name: (number, row) for row, name in enumerate(ids)}
             self._identities |= dict(zip(ids, identities, strict=True))
-            files = (self.path / f"{part}-{number:05d}.npy" for part in PARTS)
-            arrays = tuple(map_array(file, where) for file in files)
-            _require_fit(arrays, len(ids), self._shards, where, number)
+            arrays = map_shard(self.path, number, where)
+            require_fit(arrays, len(ids), self._shards, where, number)
             self._shards.append(arrays)
 
     def __contains__(self, image_id: int | str) -> bool:
@@ -101,7 +105,7 @@ class FeatureStore:
         """How its images were brought to the encoder's size (``data.images.prepare``)."""
         return str(self.key.get("fit", "stretch"))
 
-    def require_key(self, key: Mapping[str, Any]) -> None:
+    def require_key(self, key: Mapping[str, object]) -> None:
         """Raise UserError that tells in words how the store's key differs from ``key``."""
         differences = [
             f"{name} is {str(self.key.get(name))[:300]} in the store and {key.get(name)} here"
@@ -133,7 +137,7 @@ class FeatureStore:
 def write_store(
     path: Path,
     records: Sequence[CaptionRecord],
-    key: Mapping[str, Any],
+    key: Mapping[str, object],
     encode: Callable[[Sequence[CaptionRecord]], Memory],
     *,
     dtype: str = "float16",
@@ -153,59 +157,30 @@ def write_store(
     """
     path.mkdir(parents=True, exist_ok=True)
     where = f"the store {path}"
-    begun = _json(path / "key.json", where)
-    wanted = {**key, "dtype": dtype}
-    if begun is not None and begun != wanted:
+    begun = read_object(path / "key.json", where)
+    own_key = {**key, "dtype": dtype}
+    if begun is not None and begun != own_key:
         raise UserError(
             f"{path} holds features of another encoder, transform or dtype: choose out="
         )
-    _write_json(path / "key.json", wanted)
+    write_object(path / "key.json", own_key)
     shards = -(-len(records) // shard_size)
     for number in range(shards):
         part = records[number * shard_size : (number + 1) * shard_size]
         ids = [str(record.image_id) for record in part]
-        done = _json(path / f"shard-{number:05d}.json", where)
+        done = read_object(shard_file(path, number), where)
         if done is not None and done.get("ids") != ids:
             raise UserError(
                 f"{path} holds features of other images: choose another folder with out="
             )
         if done is None:
-            _write_shard(path, number, part, encode, dtype, batch_size, progress)
+            write_shard(path, number, part, encode, dtype, batch_size, progress)
             entry = {"ids": ids, "identities": [identity(record) or "" for record in part]}
-            _write_json(path / f"shard-{number:05d}.json", entry)
+            write_object(shard_file(path, number), entry)
         else:
             progress(len(part))
     index = {"format": FORMAT, "key": dict(key), "dtype": dtype, "images": len(records)}
-    _write_json(path / "index.json", {**index, "shards": shards})
-
-
-def _write_shard(
-    path: Path,
-    number: int,
-    records: Sequence[CaptionRecord],
-    encode: Callable[[Sequence[CaptionRecord]], Memory],
-    dtype: str,
-    batch_size: int,
-    progress: Callable[[int], None],
-) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for start in range(0, len(records), batch_size):
-        batch = records[start : start + batch_size]
-        memory = encode(batch)
-        for part in PARTS:
-            tensor = getattr(memory, part).cpu()
-            with np.errstate(over="ignore"):  # what does not fit is refused below
-                values = tensor.numpy().astype(dtype if tensor.is_floating_point() else bool)
-            if part not in arrays:
-                arrays[part] = np.empty((len(records), *values.shape[1:]), values.dtype)
-            arrays[part][start : start + len(batch)] = values
-        progress(len(batch))
-    if not all(np.isfinite(arrays[part]).all() for part in ("slots", "pooled")):
-        raise UserError(f"The memory of some images does not fit into {dtype}: say dtype=float32")
-    for part, array in arrays.items():
-        file = path / f"{part}-{number:05d}.npy"
-        with replacing(file) as temporary, temporary.open("wb") as opened:
-            np.save(opened, array)
+    write_object(path / "index.json", {**index, "shards": shards})
 
 
 def require_all(features: Features, records: Iterable[CaptionRecord], split: str) -> None:
@@ -229,8 +204,10 @@ def identity(record: CaptionRecord) -> str | None:
             return None
         return f"{record.image.name}, {record.image.stat().st_size} bytes"
     drawing = record.image
-    told = repr((drawing.args, drawing.keywords)) if isinstance(drawing, partial) else repr(drawing)
-    return f"drawing {hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    description = (
+        repr((drawing.args, drawing.keywords)) if isinstance(drawing, partial) else repr(drawing)
+    )
+    return f"drawing {hashlib.sha256(description.encode()).hexdigest()[:12]}"
 
 
 def stack(memories: Sequence[Memory]) -> Memory:
@@ -246,66 +223,3 @@ def stack(memories: Sequence[Memory]) -> Memory:
         if boxes is not None and memory.boxes is not None:
             boxes[row, :count] = memory.boxes
     return Memory(slots, torch.stack([memory.pooled for memory in memories]), mask, boxes)
-
-
-def _json(path: Path, where: str) -> dict[str, Any] | None:
-    """Return the object that a file of the store ``where`` holds, None where there is no file."""
-    if not path.is_file():
-        return None
-    try:
-        value = read_json(path)
-    except ValueError:
-        raise UserError(f"{where} is damaged: {path.name} is not JSON") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{where} is damaged: {path.name} holds no object")
-    return value
-
-
-def _shard_entries(path: Path, where: str) -> tuple[list[str], list[str]]:
-    """Return ids and identities of a shard's images."""
-    shard = _json(path, where)
-    if shard is None:
-        raise UserError(f"{where} is damaged: it has no {path.name}")
-    ids, identities = shard.get("ids"), shard.get("identities")
-    for values in (ids, identities):
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-            raise UserError(f"{where} is damaged: {path.name} has no lists of ids and identities")
-    if len(ids) != len(identities) or len(set(ids)) != len(ids):  # type: ignore[arg-type]
-        raise UserError(f"{where} is damaged: {path.name} has not one identity for each id")
-    return ids, identities  # type: ignore[return-value]
-
-
-def _require_fit(
-    arrays: tuple[np.ndarray, ...],
-    images: int,
-    before: Sequence[tuple[np.ndarray, ...]],
-    where: str,
-    number: int,
-) -> None:
-    """Raise UserError unless slots (n, N, D), pooled (n, D) and mask (n, N) belong together."""
-    slots, pooled, mask = arrays
-    width = (before[0][0] if before else slots).shape[-1:]
-    fits = (
-        slots.ndim == 3
-        and slots.shape[0] == images
-        and min(slots.shape) > 0
-        and slots.shape[-1:] == width
-        and pooled.shape == (slots.shape[0], slots.shape[2])
-        and mask.shape == slots.shape[:2]
-        and slots.dtype == pooled.dtype
-        and slots.dtype in (np.float16, np.float32)
-        and mask.dtype == np.bool_
-    )
-    if not fits:
-        shapes = ", ".join(
-            f"{part} {array.dtype} {array.shape}" for part, array in zip(PARTS, arrays, strict=True)
-        )
-        raise UserError(
-            f"{where} is damaged: shard {number} of {images} images holds {shapes}; expected float "
-            "slots (n, N, D), pooled (n, D) and bool mask (n, N)"
-        )
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value), encoding="utf-8")

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal, get_args
 
 import torch
@@ -163,14 +164,13 @@ class Augment:
         sided = any(map(SIDES.search, captions))
         mirrored = self.flip and draws[4] < 0.5 and (self.sides == "swap" or not sided)
         if mirrored:
-            image = image.flip(-1)
+            image = _torchvision().horizontal_flip_image(image)
         strengths = (self.brightness, self.contrast, self.saturation)
         if any(strengths):
             factors = [1 + x * (2 * draw - 1) for x, draw in zip(strengths, draws[5:], strict=True)]
             image = _recolor(image, *factors)
         if self.random_operations:
-            # here, because it takes its time and few runs want it
-            from torchvision.transforms.v2 import RandAugment
+            from torchvision.transforms.v2 import RandAugment  # as in _torchvision
 
             operations = RandAugment(num_ops=self.random_operations, magnitude=self.magnitude)
             image = operations(image.contiguous())
@@ -183,21 +183,30 @@ class Augment:
         h = max(1, min(height, round(height * math.sqrt(scale) * stretch)))
         w = max(1, min(width, round(width * math.sqrt(scale) / stretch)))
         top, left = round((height - h) * draws[2]), round((width - w) * draws[3])
-        return image[:, top : top + h, left : left + w]
+        cropped: Tensor = _torchvision().crop_image(image, top, left, h, w)
+        return cropped
 
 
 def swap_sides(caption: str) -> str:
     """Return a caption as it would be said of the mirror image: left for right, with its case."""
 
-    def other(found: re.Match[str]) -> str:
-        side = found.group()
+    def other(match: re.Match[str]) -> str:
+        side = match.group()
         swapped = OTHER_SIDE[side.lower()]
         return swapped.capitalize() if side[0].isupper() else swapped
 
     return SIDES.sub(other, caption)
 
 
+def _torchvision() -> ModuleType:
+    """Return torchvision's functions of images; the import takes its time, and only Augment needs it."""
+    from torchvision.transforms.v2 import functional
+
+    return functional
+
+
 def _recolor(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    # not torchvision's, which changes one color property after another: that takes twice the time
     # all three are linear in a pixel's color p, so one product with a 3x3 matrix does them:
     # p -> brightness p; p -> mean + contrast (p - mean); p -> gray(p) + saturation (p - gray(p))
     luma = torch.tensor([0.299, 0.587, 0.114])

@@ -75,7 +75,7 @@ class CocoOfficial(Reader):
             split: require(folder, coco_files(split, year), what="caption file", layout=layout)
             for split in ("train", "val")
         }
-        found = {split: coco_captions(file, encoding) for split, file in files.items()}
+        by_split = {split: coco_captions(file, encoding) for split, file in files.items()}
         images = CocoImages(folder, (f"train{year}", f"val{year}"), layout)
         entries = [
             Entry(
@@ -85,7 +85,7 @@ class CocoOfficial(Reader):
                 captions,
                 f"{files[split]}: images[{index}]",
             )
-            for split, images_of_split in found.items()
+            for split, images_of_split in by_split.items()
             for index, (image_id, name, captions) in enumerate(images_of_split)
         ]
         super().__init__(entries, language=language, origin=folder / "annotations")
@@ -129,11 +129,11 @@ def coco_captions(file: Path, encoding: str) -> list[tuple[int | str, str, list[
     return [(image_id, name, captions[image_id]) for image_id, name in names.items()]
 
 
-def _tables(data: Any, file: Path) -> tuple[list[Any], list[Any]]:
+def _tables(data: object, file: Path) -> tuple[list[object], list[object]]:
     keys = sorted(data) if isinstance(data, dict) else []
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
-        found = f"the keys {', '.join(keys)}" if keys else f"a {type(data).__name__}"
-        raise UserError(f"{file} is no COCO caption file: it holds {found}, no list 'images'")
+        content = f"the keys {', '.join(keys)}" if keys else f"a {type(data).__name__}"
+        raise UserError(f"{file} is no COCO caption file: it holds {content}, no list 'images'")
     if not isinstance(data.get("annotations"), list):
         first = data["images"][0] if data["images"] else None
         if isinstance(first, dict) and "sentences" in first:
@@ -149,7 +149,7 @@ def _tables(data: Any, file: Path) -> tuple[list[Any], list[Any]]:
     return data["images"], annotations
 
 
-def _fields(item: Any, keys: tuple[str, ...], place: str) -> tuple[Any, ...]:
+def _fields(item: Any, keys: tuple[str, ...], place: str) -> tuple[object, ...]:
     missing = [key for key in keys if not isinstance(item, dict) or key not in item]
     if missing:
         has = ", ".join(sorted(item)) if isinstance(item, dict) else type(item).__name__

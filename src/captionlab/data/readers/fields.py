@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import reprlib
-from typing import Any
 
 from captionlab.core.errors import UserError
 
@@ -15,7 +14,7 @@ from captionlab.core.errors import UserError
 NO_VALUE = frozenset({"nan", "none", "null", "<na>"})
 
 
-def text(value: Any, where: str, key: str) -> str:
+def text(value: object, where: str, key: str) -> str:
     """Return a field that must be text.
 
     Raises:
@@ -35,7 +34,7 @@ def text(value: Any, where: str, key: str) -> str:
     return value
 
 
-def file_name(value: Any, where: str, key: str) -> str:
+def file_name(value: object, where: str, key: str) -> str:
     """Return a field that must be the name of a file.
 
     Raises:
@@ -47,7 +46,7 @@ def file_name(value: Any, where: str, key: str) -> str:
     return name
 
 
-def identifier(value: Any, where: str, key: str) -> int | str:
+def identifier(value: object, where: str, key: str) -> int | str:
     """Return a field that must be a whole number or a text.
 
     Raises:
@@ -60,7 +59,7 @@ def identifier(value: Any, where: str, key: str) -> int | str:
     return value
 
 
-def captions(value: Any, where: str, key: str) -> list[str]:
+def captions(value: object, where: str, key: str) -> list[str]:
     """Return a field that must be a text or a list of texts, as a list.
 
     Raises:
@@ -78,7 +77,7 @@ def cell(value: str) -> str:
     return "" if value.strip().lower() in NO_VALUE else value
 
 
-def named(value: Any) -> str:
+def named(value: object) -> str:
     """Return a value as a sentence names it: in JSON's words, and short."""
     if value is None:
         return "null"

@@ -51,14 +51,14 @@ def find(root: Path, names: Sequence[str]) -> Path | None:
 
 def require(root: Path, names: Sequence[str], *, what: str, layout: str) -> Path:
     """Return the first of `names` that exists below `root`; UserError with the layout otherwise."""
-    found = find(root, names)
-    if found is None:
+    place = find(root, names)
+    if place is None:
         tried = " or ".join(dict.fromkeys(Path(name).name for name in names))
         raise UserError(
             f"data.root={root} has no {what} ({tried}): {nearest(root / names[0])}; "
             f"expected layout: {layout}"
         )
-    return found
+    return place
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
@@ -82,14 +82,14 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 def _encoding(encoding: str) -> str:
     """Return the encoding's own name; UserError for one that is not there or gives no text."""
     try:
-        found = codecs.lookup(encoding)
+        codec = codecs.lookup(encoding)
     except (LookupError, ValueError, TypeError):
         raise UserError(f"{ENCODING_KEY}={encoding!r} is no encoding that Python knows") from None
-    if not getattr(found, "_is_text_encoding", True):  # base64, zip, rot13
+    if not getattr(codec, "_is_text_encoding", True):  # base64, zip, rot13
         raise UserError(
             f"{ENCODING_KEY}={encoding!r} is no encoding of text: utf-8 is the usual one"
         )
-    return found.name
+    return codec.name
 
 
 def _wrong_encoding(path: Path, data: bytes, encoding: str, error: UnicodeDecodeError) -> str:

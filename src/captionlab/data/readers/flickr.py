@@ -168,9 +168,9 @@ def token_captions(file: Path, encoding: str = "utf-8", separator: str = "\t") -
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        key, found, caption = line.partition(separator)
+        key, is_parted, caption = line.partition(separator)
         image = re.fullmatch(r"(.+?)(?:#[a-z]+)?#\d+", key.strip())
-        if not found or image is None:
+        if not is_parted or image is None:
             sign = "tab" if separator == "\t" else "blank"
             cut = " (the last line: is the file cut in half?)" if number == len(lines) else ""
             raise UserError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers.files import read_text
@@ -13,7 +12,7 @@ from captionlab.data.readers.files import read_text
 LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 
 
-def read_json(path: Path, encoding: str = "utf-8") -> Any:
+def read_json(path: Path, encoding: str = "utf-8") -> object:
     """Return the parsed file; UserError with line, column and character where it is not JSON."""
     text = read_text(path, encoding)
     try:
@@ -27,7 +26,7 @@ def read_json(path: Path, encoding: str = "utf-8") -> Any:
         raise UserError(bad_json(path, text, error)) from None
 
 
-def read_json_line(path: Path, lines: Sequence[str], number: int) -> Any:
+def read_json_line(path: Path, lines: Sequence[str], number: int) -> object:
     """Return the value of one line (from 1) of a JSON Lines file.
 
     Raises:
@@ -57,7 +56,7 @@ def bad_json(path: Path, text: str, error: json.JSONDecodeError, first_line: int
     return f"{path} is not JSON at {place}: {what}"
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -78,7 +77,7 @@ def _breaks_off(text: str, error: json.JSONDecodeError) -> bool:
     return any(literal.startswith(rest) and literal != rest for literal in LITERALS)
 
 
-def _whole(lines: Sequence[str]) -> Any:
+def _whole(lines: Sequence[str]) -> object:
     """Return the value that all lines together are, None if they are none."""
     try:
         return _parsed("\n".join(lines), "")
@@ -86,7 +85,7 @@ def _whole(lines: Sequence[str]) -> Any:
         return None
 
 
-def _no_lines(path: Path, whole: Any) -> str:
+def _no_lines(path: Path, whole: object) -> str:
     if isinstance(whole, dict) and {"images", "annotations"} <= set(whole):
         return f"{path} is a file in COCO's form, not JSON Lines: data=coco reads such files"
     kind = "array" if isinstance(whole, list) else "value"

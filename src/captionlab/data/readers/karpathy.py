@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, NotRequired, TypedDict
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.readers import fields
@@ -30,6 +30,22 @@ FLICKR_FOLDERS = {
         "images",
     ),
 }
+
+
+class Sentence(TypedDict):
+    """What is read of a caption in a split file."""
+
+    raw: str
+
+
+class KarpathyImage(TypedDict):
+    """What is read of an image in a split file."""
+
+    filename: str
+    filepath: NotRequired[str]  # COCO's folder
+    cocoid: int | str  # COCO's alone
+    split: str
+    sentences: list[Sentence]
 
 
 class Karpathy(Reader):
@@ -86,13 +102,13 @@ def karpathy_files(dataset: str) -> tuple[str, ...]:
     return (name, f"annotations/{name}", f"caption_datasets/{name}")
 
 
-def karpathy_images(file: Path, dataset: str, encoding: str = "utf-8") -> list[dict[str, Any]]:
+def karpathy_images(file: Path, dataset: str, encoding: str = "utf-8") -> list[KarpathyImage]:
     """Return the checked `images` of a split file; UserError where it is something else."""
     data = read_json(file, encoding)
     images = data.get("images") if isinstance(data, dict) else None
-    if not isinstance(images, list):
-        found = ", ".join(sorted(data)) if isinstance(data, dict) else type(data).__name__
-        raise UserError(f"{file} is no split file of Karpathy's: it holds {found}, no 'images'")
+    if not isinstance(data, dict) or not isinstance(images, list):
+        content = ", ".join(sorted(data)) if isinstance(data, dict) else type(data).__name__
+        raise UserError(f"{file} is no split file of Karpathy's: it holds {content}, no 'images'")
     if "annotations" in data:
         raise UserError(f"{file} is an official COCO file: use data=coco2014 or data=coco2017")
     needed = {"filename", "split", "sentences", *(["cocoid"] if dataset == "coco" else [])}
@@ -106,7 +122,7 @@ def karpathy_images(file: Path, dataset: str, encoding: str = "utf-8") -> list[d
     return images
 
 
-def _require_types(image: dict[str, Any], place: str) -> None:
+def _require_types(image: Mapping[str, object], place: str) -> None:
     fields.file_name(image["filename"], place, "filename")
     fields.text(image["split"], place, "split")
     fields.text(image.get("filepath", ""), place, "filepath")
@@ -123,7 +139,7 @@ def _require_types(image: dict[str, Any], place: str) -> None:
         fields.text(sentence["raw"], f"{place}.sentences[{number}]", "raw")
 
 
-def _image_paths(folder: Path, dataset: str, layout: str) -> Callable[[dict[str, Any]], Path]:
+def _image_paths(folder: Path, dataset: str, layout: str) -> Callable[[KarpathyImage], Path]:
     if dataset == "coco":
         images = CocoImages(folder, ("val2014", "train2014"), layout)
         return lambda image: images.path(image.get("filepath", ""), image["filename"])

@@ -64,8 +64,9 @@ class Shapes:
     ) -> None:
         if language not in LANGUAGES:
             hint = did_you_mean(str(language), LANGUAGES)
-            known = f"{', '.join(LANGUAGES[:-1])} and {LANGUAGES[-1]}"
-            raise UserError(f"language={language!r}: the built-in data speak {known}; {hint}")
+            raise UserError(
+                f"language={language!r}: the built-in data have no such language; {hint}"
+            )
         _whole("seed", seed, -(2**63), 2**63 - 1)
         for name, size in (
             ("train_size", train_size),
@@ -99,8 +100,8 @@ class Shapes:
         return self._scene(split, int(number))
 
     def truth(self, image_id: int | str, caption: str) -> bool:
-        """Return whether all that a caption says of an image holds; see `is_true`."""
-        return is_true(caption, self.scene(image_id))
+        """Return whether all that a caption says of an image holds, in the data's language; see `is_true`."""
+        return is_true(caption, self.scene(image_id), self.language)
 
     def record(self, split: str, index: int) -> CaptionRecord:
         """Return one record; its captions are written now, its image is drawn on demand."""

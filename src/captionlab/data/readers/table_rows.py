@@ -61,8 +61,8 @@ def csv_rows(
 def _check_header(header: list[str], where: str, image_column: str, caption_column: str) -> None:
     if len(set(header)) != len(header):
         raise UserError(f"{where}: the header names a column twice: {', '.join(header)}")
-    wanted = {"image_column": image_column, "caption_column": caption_column}
-    for key, column in wanted.items():
+    columns = {"image_column": image_column, "caption_column": caption_column}
+    for key, column in columns.items():
         if column in header or (column == "caption" and "captions" in header):
             continue
         if len(header) == 1:

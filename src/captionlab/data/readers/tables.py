@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers.fields import identifier
@@ -165,7 +165,7 @@ def _split_name(split: str | None) -> str | None:
     return SPLIT_NAMES.get(name, name) or None
 
 
-def _image_id(value: Any, name: str, where: str) -> int | str:
+def _image_id(value: object, name: str, where: str) -> int | str:
     if value is None or value == "":
         return name
     # COCO's result format has numbers; 007 stays a text, or it would lose its zeros

@@ -113,7 +113,7 @@ def normalization(name: str, weights: str | None) -> tuple[list[float], list[flo
     return transforms.mean, transforms.std
 
 
-def _options(name: str, image_size: int) -> dict[str, Any]:
+def _options(name: str, image_size: int) -> dict[str, bool | int | tuple[int, int]]:
     if name.startswith("vit_"):
         return {"image_size": image_size}
     if name.startswith("maxvit_"):

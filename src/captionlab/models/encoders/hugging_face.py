@@ -45,7 +45,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         name: str,
         *,
         weights: str | None = "DEFAULT",
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
@@ -69,21 +69,21 @@ class HuggingFaceEncoder(TrunkEncoder):
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
-            found = self.trunk(pixel_values=self.normalize(images))
-            slots = _rows(found.last_hidden_state)[:, self._prefix :]
-            pooled = getattr(found, "pooler_output", None)
+            output = self.trunk(pixel_values=self.normalize(images))
+            slots = _rows(output.last_hidden_state)[:, self._prefix :]
+            pooled = getattr(output, "pooler_output", None)
             pooled = None if pooled is None else pooled.flatten(1)
             if pooled is None or pooled.shape[-1] != slots.shape[-1]:
                 pooled = slots.mean(1)
         return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
 
 
-def _rows(found: Tensor) -> Tensor:
+def _rows(tensor: Tensor) -> Tensor:
     """Return slots (B, N, D) of tokens (B, N, D) or a grid (B, D, h, w)."""
-    return found.flatten(2).transpose(1, 2) if found.ndim == 4 else found
+    return tensor.flatten(2).transpose(1, 2) if tensor.ndim == 4 else tensor
 
 
-def _network(name: str, weights: str | None, architecture: dict[str, Any] | None) -> Any:
+def _network(name: str, weights: str | None, architecture: dict[str, object] | None) -> Any:
     factory = transformers(WHO).AutoModel
     if weights == "DEFAULT":
         network = pretrained(WHO, factory, name)
@@ -106,14 +106,14 @@ def _measure(network: Any, name: str, image_size: int) -> tuple[int, int]:
         network.eval()
         device = next(network.parameters()).device
         with torch.no_grad():
-            found = network(pixel_values=torch.zeros(1, 3, image_size, image_size, device=device))
-        rows = _rows(found.last_hidden_state)
+            output = network(pixel_values=torch.zeros(1, 3, image_size, image_size, device=device))
+        rows = _rows(output.last_hidden_state)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-        wanted = f"; it was made for image_size={own}" if own else ""
+        hint = f"; it was made for image_size={own}" if own else ""
         reason = first_line(error)
         raise UserError(
             f"{WHO}.name={name} gives no features of images of image_size={image_size}: "
-            f"{reason}{wanted}"
+            f"{reason}{hint}"
         ) from error
     patch = getattr(network.config, "patch_size", None)
     before = rows.shape[1] - (image_size // patch) ** 2 if isinstance(patch, int) else 0

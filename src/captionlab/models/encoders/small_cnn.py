@@ -45,6 +45,8 @@ class SmallCNN(ImageEncoder):
                 f"an encoder cannot be trainable={trainable!r}: "
                 f"{did_you_mean(str(trainable), ('none', 'all'))}"
             )
+        if not channels:
+            raise UserError(f"channels={list(channels)}: an encoder has at least one convolution")
         side, rest = divmod(image_size, 2 ** len(channels))
         if side < 1 or rest:
             raise UserError(

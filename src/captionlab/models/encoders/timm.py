@@ -65,15 +65,15 @@ class TimmEncoder(TrunkEncoder):
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
-            found = self.trunk.forward_features(self.normalize(images))
-            pooled = self.trunk.forward_head(found, pre_logits=True)
-        slots = found
-        if found.ndim == 4:
+            features = self.trunk.forward_features(self.normalize(images))
+            pooled = self.trunk.forward_head(features, pre_logits=True)
+        slots = features
+        if features.ndim == 4:
             # (B, D, h, w), or (B, h, w, D) as Swin has it
-            grid = found if found.shape[1] == self.dim else found.permute(0, 3, 1, 2)
+            grid = features if features.shape[1] == self.dim else features.permute(0, 3, 1, 2)
             slots = grid.flatten(2).transpose(1, 2)
         else:
-            slots = found[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
+            slots = features[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
         if pooled.shape[-1] != slots.shape[-1]:
             pooled = slots.mean(1)
         return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))

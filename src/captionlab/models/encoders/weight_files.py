@@ -109,7 +109,7 @@ def load_weights_file(
     taken = {name: state[chosen.prefix + name] for name in own if chosen.prefix + name in state}
     _require_numbers(taken, path, key)
     network.load_state_dict(taken, strict=False)
-    _say(chosen, len(state) - len(taken), own, taken, path)
+    _log_adjustments(chosen, len(state) - len(taken), own, taken, path)
 
 
 def read_weights_file(path: Path, key: str) -> dict[str, Tensor]:
@@ -131,8 +131,8 @@ def read_weights_file(path: Path, key: str) -> dict[str, Tensor]:
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{key}={path} holds no tensor: it is no file of PyTorch weights")
-    found = dense(tensors, "", f"{key}={path}")
-    return {_OLD_DENSE_KEY.sub(r"\1\2", name): tensor for name, tensor in found.items()}
+    weights = dense(tensors, "", f"{key}={path}")
+    return {_OLD_DENSE_KEY.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
 
 
 def _unwrapped(content: Any) -> Any:
@@ -148,8 +148,8 @@ def _prefixes(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[st
     """Return what may stand before the network's names in a file, nothing first."""
     # the longest name is the least likely to end another one
     longest = max((name for name in own if not name.endswith(_COUNT)), key=len)
-    found = {name.removesuffix(longest) for name in state if name.endswith(f".{longest}")}
-    return ["", *sorted(found)]
+    prefixes = {name.removesuffix(longest) for name in state if name.endswith(f".{longest}")}
+    return ["", *sorted(prefixes)]
 
 
 def fit_below(prefix: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Fit:
@@ -181,15 +181,15 @@ def _require_numbers(taken: Mapping[str, Tensor], path: Path, key: str) -> None:
             raise UserError(f"{key}={path}: {name} holds values that are no finite numbers")
 
 
-def _say(
+def _log_adjustments(
     fit: Fit, left: int, own: Mapping[str, Tensor], taken: Mapping[str, Tensor], path: Path
 ) -> None:
     notes = [f"names without {fit.prefix!r}"] if fit.prefix else []
     if left:
         notes.append(f"{left} entries beside the network left out, such as a classifier's")
     kinds = {t.dtype for n, t in taken.items() if not n.endswith(_COUNT)}
-    wanted = {t.dtype for n, t in own.items() if not n.endswith(_COUNT)}
-    if kinds != wanted:
+    own_kinds = {t.dtype for n, t in own.items() if not n.endswith(_COUNT)}
+    if kinds != own_kinds:
         notes.append(f"converted from {', '.join(sorted(map(str, kinds)))}")
     if notes:
         log.info("weights    %s: %s", path, "; ".join(notes))
@@ -205,8 +205,8 @@ def _refusal(
 ) -> str:
     mistakes = fit.mistakes()
     more = f" and {len(mistakes) - 3} more" if len(mistakes) > 3 else ""
-    found = nearest_network(state, path, candidates)
-    hint = f" (it is of {found})" if found and found != kind else ""
+    network = nearest_network(state, path, candidates)
+    hint = f" (it is of {network})" if network and network != kind else ""
     return f"{key}={path} do not fit {kind}{hint}: {'; '.join(mistakes[:3])}{more}"
 
 

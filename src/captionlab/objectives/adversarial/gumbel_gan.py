@@ -21,11 +21,9 @@ from captionlab.objectives.adversarial.discriminator_trainer import (
 from captionlab.objectives.adversarial.objective import (
     AdversarialObjective,
     AdversarialParts,
-    SampledBatch,
-    detached_float,
-    policy_loss,
     step_diagnostics,
 )
+from captionlab.objectives.adversarial.samples import SampledBatch, detached_float, policy_loss
 from captionlab.objectives.adversarial.straight_through import straight_through
 from captionlab.objectives.base import Batch, joined
 from captionlab.objectives.policy_gradient.rewards import score_samples

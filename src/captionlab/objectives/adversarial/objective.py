@@ -6,7 +6,7 @@ Legend: B images, K samples an image, T tokens, M real tokens of all samples, V 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.decoding.generated import Generated
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.adversarial.discriminator_trainer import (
@@ -23,7 +22,8 @@ from captionlab.objectives.adversarial.discriminator_trainer import (
     MaskedTokens,
 )
 from captionlab.objectives.adversarial.discriminators import Discriminator
-from captionlab.objectives.base import Batch, Objective, mean_nll, rank_weight
+from captionlab.objectives.adversarial.samples import SampledBatch
+from captionlab.objectives.base import Batch, Objective, mean_nll
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.diversity import DiversityMonitor
 from captionlab.objectives.policy_gradient.policy import (
@@ -34,25 +34,6 @@ from captionlab.objectives.policy_gradient.policy import (
 )
 from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText
 from captionlab.objectives.schedules import LinearSchedule
-
-
-class SampledBatch(NamedTuple):
-    """Captions that were drawn of a batch's images."""
-
-    memory: Memory  # with gradient
-    captions: Generated
-    mask: Tensor  # (B,K,T)
-    logits: Tensor  # (M,V) of their tokens with gradient, divided by the temperature
-
-    @property
-    def tokens(self) -> MaskedTokens:
-        """The captions as a discriminator reads them."""
-        return MaskedTokens(self.captions.tokens, self.mask)
-
-    @property
-    def words(self) -> Tensor:
-        """The captions' tokens (M,)."""
-        return self.captions.tokens[self.mask]
 
 
 class AdversarialParts(TypedDict):
@@ -118,7 +99,7 @@ class AdversarialObjective(Objective):
         self.trainer: DiscriminatorTrainer | None = None  # from the first batch on
         self._new_discriminator = discriminator
         self._new_trainer = trainer
-        self._trainer_state: dict[str, Any] | None = None  # of a checkpoint, until it is built
+        self._trainer_state: dict[str, object] | None = None  # of a checkpoint, until it is built
 
     def on_train_batch_start(self, epoch: float) -> None:
         """Set lambda from the epochs done so far."""
@@ -220,7 +201,7 @@ class AdversarialObjective(Objective):
         own = {"distinct_2": distinct, "nll": nll.detach()}
         return loss + self.likelihood * nll, diagnostics | own
 
-    def get_extra_state(self) -> dict[str, Any]:
+    def get_extra_state(self) -> dict[str, object]:
         """Return the discriminator, its optimizer and the diversity so far, for a checkpoint."""
         state = self._trainer_state if self.trainer is None else self.trainer.state_dict()
         # the keys of version 0.1: its runs go on
@@ -232,24 +213,6 @@ class AdversarialObjective(Objective):
         self._trainer_state = state["adversary"]
         if self.trainer is not None and self._trainer_state is not None:
             self.trainer.load_state_dict(self._trainer_state)
-
-
-def detached_float(memory: Memory) -> Memory:
-    """Return a memory without gradient and in single precision, in which a discriminator reads it."""
-    return memory.each(lambda part: part.detach().float() if part.is_floating_point() else part)
-
-
-def policy_loss(samples: SampledBatch, advantage: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the policy gradient's loss, and the entropy of a word in nats, detached.
-
-    The loss is minus the mean of advantage (B,K,T) or (B,K,1) times log-probability of the tokens.
-    """
-    log_probs = samples.logits.log_softmax(-1)
-    chosen = log_probs.gather(-1, samples.words.unsqueeze(-1)).squeeze(-1)
-    gain = (advantage.expand(samples.mask.shape)[samples.mask] * chosen).mean()
-    constant = log_probs.detach()
-    entropy = -(constant.exp() * constant).sum(-1).mean()
-    return -gain * rank_weight(len(chosen), gain), entropy
 
 
 def step_diagnostics(

@@ -19,11 +19,9 @@ from captionlab.objectives.adversarial.discriminators import Discriminator
 from captionlab.objectives.adversarial.objective import (
     AdversarialObjective,
     AdversarialParts,
-    SampledBatch,
-    detached_float,
-    policy_loss,
     step_diagnostics,
 )
+from captionlab.objectives.adversarial.samples import SampledBatch, detached_float, policy_loss
 from captionlab.objectives.base import Batch
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.policy import (

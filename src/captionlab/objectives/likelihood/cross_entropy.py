@@ -7,7 +7,8 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, rank_weight, teacher_forced
+from captionlab.models.likelihood import teacher_forced
+from captionlab.objectives.base import Batch, Objective, rank_weight
 
 
 class CrossEntropy(Objective):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, joined, rank_weight, teacher_forced
+from captionlab.models.likelihood import teacher_forced
+from captionlab.objectives.base import Batch, Objective, joined, rank_weight
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, rank_weight, shift
+from captionlab.models.likelihood import shift
+from captionlab.objectives.base import Batch, Objective, rank_weight
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 
 Decay = Literal["linear", "exponential", "inverse_sigmoid"]

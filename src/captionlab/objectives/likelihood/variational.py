@@ -10,13 +10,13 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
+from captionlab.models.likelihood import teacher_forced
 from captionlab.objectives.base import (
     Batch,
     Objective,
     averaged,
     joined,
     rank_weight,
-    teacher_forced,
 )
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 from captionlab.objectives.schedules import LinearSchedule

@@ -16,7 +16,7 @@ from torch import Tensor
 from captionlab.core.errors import UserError
 from captionlab.decoding.generated import Generated
 from captionlab.metrics.cider import CiderD
-from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.ngrams import RougeL, bleu
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences
 from captionlab.objectives.base import Batch
@@ -107,12 +107,12 @@ class Reward:
                 "objective/reward=cider, or data=shapes"
             )
         if "meteor" in self.weights:
-            if text.language != "en":
+            if text.language not in METEOR_LANGUAGES:
                 raise UserError(
-                    f"objective.reward.meteor: METEOR's stems and synonyms are English, the "
+                    f"objective.reward.meteor: METEOR knows stems of {' and '.join(METEOR_LANGUAGES)}, the "
                     f"captions are in {text.language!r}; say objective/reward=cider"
                 )
-            self._meteor = Meteor()
+            self._meteor = Meteor(language=text.language)
             self._meteor.start()
             if not self._meteor.available:
                 raise UserError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captionlab.core.memory import Memory
-from captionlab.decoding.generated import Generated, StepModel
+from captionlab.decoding.generated import Generated, StateT, StepModel
 from captionlab.decoding.greedy import roll_out
 from captionlab.decoding.sampling import Sampling
 from captionlab.objectives.policy_gradient.policy import SpecialIds
@@ -20,7 +20,7 @@ from captionlab.objectives.policy_gradient.policy import SpecialIds
 
 @torch.no_grad()
 def rollout_values(
-    model: StepModel,
+    model: StepModel[Memory, StateT],
     memory: Memory,
     captions: Generated,
     *,
@@ -47,7 +47,7 @@ def rollout_values(
 
 
 def complete_prefixes(
-    model: StepModel,
+    model: StepModel[Memory, StateT],
     memory: Memory,
     captions: Generated,
     sampling: Sampling,
@@ -81,9 +81,18 @@ def complete_prefixes(
             max_length=max(1, sampling.max_length - step),
             pad_id=special["pad_id"],
         )
-        ended = lengths <= step
         prefix = tokens[..., :step].gather(1, rows.unsqueeze(-1).expand(-1, -1, step))
-        suffix = rest.tokens.masked_fill(ended.unsqueeze(-1), special["pad_id"])
-        whole = torch.cat([prefix, suffix], -1)
-        after = torch.where(ended, lengths, step + rest.lengths)
-        yield replace(rest, tokens=whole, lengths=after, weights=None)
+        yield _continued(prefix, lengths, rest, special["pad_id"])
+
+
+def _continued(prefix: Tensor, lengths: Tensor, rest: Generated, pad_id: int) -> Generated:
+    """Return whole captions of prefixes (B,KR,t) and what follows; ``lengths`` of those that ended."""
+    step = prefix.shape[-1]
+    ended = lengths <= step
+    suffix = rest.tokens.masked_fill(ended.unsqueeze(-1), pad_id)
+    return replace(
+        rest,
+        tokens=torch.cat([prefix, suffix], -1),
+        lengths=torch.where(ended, lengths, step + rest.lengths),
+        weights=None,
+    )

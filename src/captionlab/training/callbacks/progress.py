@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.utilities.types import STEP_OUTPUT
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -35,7 +37,7 @@ class Progress(ProgressBar):
         self._console = Console()
         self._enabled = True
         self._bar: RichProgress | None = None
-        self._task: Any = None
+        self._task = TaskID(0)
         self._began = 0.0
         self._done_before = 0
         self._loss: float | None = None
@@ -74,14 +76,15 @@ class Progress(ProgressBar):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: STEP_OUTPUT,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Move the bar; the loss is read every 20 batches only, since reading waits for the device."""
         if not self._enabled:
             return
         if batch_idx % 20 == 0:
+            assert isinstance(outputs, Mapping)  # automatic optimization gives a dict
             self._loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         if self._bar is not None:
             self._bar.update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.utilities.types import STEP_OUTPUT
 
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing
@@ -23,6 +25,8 @@ AGREE_EVERY = 8  # batches: several processes ask each other no oftener, since t
 
 log = logging.getLogger(__name__)
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as signal.signal returns it
+
 
 class Interrupt(Callback):
     """Lets a signal end the run between two steps, with a last.ckpt that goes on exactly there.
@@ -33,7 +37,7 @@ class Interrupt(Callback):
 
     def __init__(self, *, dirpath: str) -> None:
         self._path = Path(dirpath) / "last.ckpt"
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
         self.received: int | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -58,8 +62,8 @@ class Interrupt(Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: STEP_OUTPUT,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Save and stop, where that was asked for and a resumed run can go on."""
@@ -79,12 +83,12 @@ class Interrupt(Callback):
         log.info("%s: stopping after this step; once more: at once", signal.Signals(number).name)
 
     def _agreed(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        wanted = self.received is not None
+        stop = self.received is not None
         if trainer.world_size == 1:
-            return wanted
+            return stop
         if batch_idx % AGREE_EVERY:
             return False
-        return trainer.strategy.reduce_boolean_decision(wanted, all=False)
+        return trainer.strategy.reduce_boolean_decision(stop, all=False)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -117,8 +121,8 @@ class FinalValidation(Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: STEP_OUTPUT,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Let the last batch be validated."""
@@ -168,8 +172,8 @@ class LastCheckpoint(ModelCheckpoint):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: STEP_OUTPUT,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Save in the midst of an epoch."""

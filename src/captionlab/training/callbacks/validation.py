@@ -12,13 +12,23 @@ from pytorch_lightning.callbacks import Callback
 
 from captionlab.core.errors import UserError
 from captionlab.data.summary import count
-from captionlab.evaluation.examples import collect_examples, watched
+from captionlab.evaluation.examples import collect_examples, example_ids
 from captionlab.evaluation.gallery import write_gallery
-from captionlab.evaluation.provenance import told_checkpoint, told_data, told_decoding
+from captionlab.evaluation.provenance import (
+    describe_checkpoint,
+    describe_data,
+    describe_decoding,
+)
 from captionlab.training.loggers.dashboards import CaptionWandbLogger
 from captionlab.training.module import CaptioningModule
 
 log = logging.getLogger(__name__)
+
+
+def evaluation_split(trainer: pl.Trainer) -> str:
+    """Return the split that a trainer's test is of."""
+    split: str = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+    return split
 
 
 class Collapse(Callback):
@@ -52,7 +62,7 @@ class Collapse(Callback):
         """Judge the validation that was just scored."""
         if trainer.sanity_checking or not isinstance(pl_module, CaptioningModule):
             return
-        scores = pl_module.results["val"]
+        scores = pl_module.evaluator.results["val"]
         for name in self.monitor:
             if name not in scores:
                 raise UserError(
@@ -100,12 +110,11 @@ class Gallery(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ask for the attention of what will be shown."""
-        self._watch(trainer, pl_module, "val")
+        self._keep_attention(trainer, pl_module, "val")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ask for the attention of what will be shown."""
-        if isinstance(pl_module, CaptioningModule):
-            self._watch(trainer, pl_module, pl_module.evaluation_split)
+        self._keep_attention(trainer, pl_module, evaluation_split(trainer))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the validation split."""
@@ -117,22 +126,22 @@ class Gallery(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the split that was tested; the page of an earlier split is replaced."""
         if isinstance(pl_module, CaptioningModule):
-            split, file = pl_module.evaluation_split, pl_module.checkpoint
+            split, file = evaluation_split(trainer), pl_module.weights_from
             when = f"after epoch {trainer.current_epoch if file is None else file[1]}"
             if file is None:
                 weights = f"none: the weights at the end of training, {when}, of {self._folder}"
             else:
-                weights, when = told_checkpoint([file]), f"{file[0].name} {when}"
+                weights, when = describe_checkpoint([file]), f"{file[0].name} {when}"
             self._show(trainer, pl_module, split, when, weights)
 
     @property
     def _folder(self) -> Path:
         return self._path.parent.absolute()
 
-    def _watch(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
+    def _keep_attention(self, trainer: pl.Trainer, module: pl.LightningModule, split: str) -> None:
         if isinstance(module, CaptioningModule):
             dataset = trainer.datamodule.dataset(split)  # type: ignore[attr-defined]
-            module.watched = watched(dataset, self._images)
+            module.evaluator.keep_attention(example_ids(dataset, self._images))
 
     def _show(
         self,
@@ -144,18 +153,18 @@ class Gallery(Callback):
     ) -> None:
         if not trainer.is_global_zero or not isinstance(module, CaptioningModule):
             return
-        scores = module.scores.get(split)
+        scores = module.evaluator.scores.get(split)
         if scores is None or self._images == 0:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         dataset = data.dataset(split)
-        examples = collect_examples(dataset, scores, self._images, module.looks)
+        examples = collect_examples(dataset, scores, self._images, module.evaluator.traces)
         read = {"name": data.name, "origin": module.data_origin, **count(dataset.records)}
         stored = None if dataset.features is None else dataset.features.path
         facts = {
-            "data": told_data(read, split, scored=len(scores.captions), features=stored),
+            "data": describe_data(read, split, scored=len(scores.captions), features=stored),
             "checkpoint": weights,
-            "decoding": told_decoding(module.decoding),
+            "decoding": describe_decoding(module.evaluator.decoding),
         }
         title = f"{data.name} {split}, {when}"
         write_gallery(self._path, examples, title, scores.corpus, facts)

@@ -66,20 +66,20 @@ class CaptionWandbLogger(WandbLogger):
 
         rows = examples[: self.images]
         scores = sorted({name for example in rows for name in example.scores})
-        looks = [attention_picture(example) for example in rows]
-        seen: list[str | int] = ["attention"] if any(looks) else []
-        columns = ["epoch", "image_id", "image", *seen, "caption", "references", *scores]
+        pictures = [attention_picture(example) for example in rows]
+        attention: list[str | int] = ["attention"] if any(pictures) else []
+        columns = ["epoch", "image_id", "image", *attention, "caption", "references", *scores]
         data = [
             [
                 epoch,
                 str(example.image_id),
                 wandb.Image(example.image_array(), caption=example.caption),
-                *([None if look is None else wandb.Image(look)] if seen else []),
+                *([None if picture is None else wandb.Image(picture)] if attention else []),
                 example.caption,
                 "\n".join(example.references),
                 *(example.scores.get(name) for name in scores),
             ]
-            for example, look in zip(rows, looks, strict=True)
+            for example, picture in zip(rows, pictures, strict=True)
         ]
         self.experiment.log({f"{split}/captions": wandb.Table(columns=columns, data=data)})
 
@@ -138,24 +138,12 @@ def weights_and_biases(
         UserError: if wandb is not installed, the mode is unknown, or ``online`` cannot work here
             (no key, or no network: the client itself would wait for minutes).
     """
-    if importlib.util.find_spec("wandb") is None:
-        raise UserError("logger=wandb needs the package wandb: pip install 'captionlab[wandb]'.")
-    if mode not in MODES:
-        raise UserError(f"logger.wandb.mode={mode!r}: {did_you_mean(mode, MODES)}")
-    if not project or len(project) > LONGEST_PROJECT or set(project) & set(NOT_IN_PROJECT):
-        raise UserError(
-            f"logger.wandb.project={project!r}: a project's name has up to {LONGEST_PROJECT} letters "
-            f"and none of {NOT_IN_PROJECT}"
-        )
+    _check_settings(mode, project)
     mode = os.environ.get("WANDB_MODE", mode)
     if mode == "online":
         _check_online()
     os.makedirs(save_dir, exist_ok=True)
-    # where table images are staged, otherwise in the user's home: of this run, not of one before
-    if os.environ.get(DATA_DIR) in (None, os.environ.get(OWN_DATA_DIR)):
-        os.environ[DATA_DIR] = os.environ[OWN_DATA_DIR] = os.path.join(save_dir, "wandb")
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ["WANDB_MODE"] = mode
+    _set_environment(mode, save_dir)
     return CaptionWandbLogger(
         images=images,
         monitor=monitor,
@@ -168,6 +156,27 @@ def weights_and_biases(
         tags=tags or [],
         job_type=job_type,
     )
+
+
+def _check_settings(mode: str, project: str) -> None:
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("logger=wandb needs the package wandb: pip install 'captionlab[wandb]'.")
+    if mode not in MODES:
+        raise UserError(f"logger.wandb.mode={mode!r}: {did_you_mean(mode, MODES)}")
+    if not project or len(project) > LONGEST_PROJECT or set(project) & set(NOT_IN_PROJECT):
+        raise UserError(
+            f"logger.wandb.project={project!r}: a project's name has up to {LONGEST_PROJECT} letters "
+            f"and none of {NOT_IN_PROJECT}"
+        )
+
+
+def _set_environment(mode: str, save_dir: str) -> None:
+    """Keep what the client writes in the run folder: table images are staged in the user's home."""
+    # a folder that this process set is that of the run before
+    if os.environ.get(DATA_DIR) in (None, os.environ.get(OWN_DATA_DIR)):
+        os.environ[DATA_DIR] = os.environ[OWN_DATA_DIR] = os.path.join(save_dir, "wandb")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ["WANDB_MODE"] = mode
 
 
 def _check_online() -> None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 
+Row = dict[str, Any]  # the values of an epoch: text where they were read, else numbers
 LOWER_IS_BETTER = ("loss", "mbleu")  # of all scores
 
 
-def read_table(path: Path) -> dict[int, dict[str, Any]]:
+def read_table(path: Path) -> dict[int, Row]:
     """Return the rows of a metrics.csv by epoch; none where there is no file.
 
     Raises:
@@ -30,9 +32,9 @@ def read_table(path: Path) -> dict[int, dict[str, Any]]:
         raise UserError(f"{path} is no table of epochs: {error}") from None
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Config, prefix: str = "") -> MutableConfig:
     """Return nested settings as one level of dotted keys; a list stays a value."""
-    flat: dict[str, Any] = {}
+    flat: MutableConfig = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:

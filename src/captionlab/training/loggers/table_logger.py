@@ -11,7 +11,7 @@ from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from captionlab.core.files import replacing
-from captionlab.training.loggers.table import read_table
+from captionlab.training.loggers.table import Row, read_table
 
 FIRST_COLUMNS = ("epoch", "step")
 
@@ -26,7 +26,7 @@ class TableLogger(Logger):
     def __init__(self, *, path: str):
         super().__init__()
         self._path = Path(path)
-        self._rows: dict[int, dict[str, Any]] = {}
+        self._rows: dict[int, Row] = {}
         self._read = False
 
     @property

@@ -13,10 +13,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from captionlab.core.errors import UserError, first_line
-from captionlab.core.hugging_face import entries_of, load_config, pretrained, transformers
+from captionlab.core.errors import UserError
+from captionlab.core.hugging_face import entries_of, transformers
 from captionlab.core.memory import Memory
-from captionlab.core.special_tokens import SpecialTokens
 from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.captioner import Decoded
@@ -27,11 +26,17 @@ from captionlab.models.decoders.language_model.adapter import (
     Recomputed,
     cross_attention_context,
 )
+from captionlab.models.decoders.language_model.library import (
+    KEY,
+    NUM_SPECIAL,
+    causal_model,
+    choose_trainable,
+    edge_id,
+    layers_of,
+    require_plain_head,
+    require_sizes,
+)
 from captionlab.models.state import PER_BEAM, State
-
-KEY = "model.decoder"
-# these stand before the language model's own ids
-NUM_SPECIAL = SpecialTokens.COUNT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class LanguageModelDecoder(nn.Module):
         name: str = "gpt2",
         *,
         weights: Literal["DEFAULT"] | None = "DEFAULT",
-        architecture: dict[str, Any] | None = None,
+        architecture: dict[str, object] | None = None,
         trainable: int | Literal["none", "all"] = "none",
         cross_every: int = 1,
         heads: int = 8,
@@ -84,7 +89,7 @@ class LanguageModelDecoder(nn.Module):
         self.pad_id = pad_id
         self.memory_dim = memory_dim
         self.vocabulary_size = vocabulary_size
-        model = _causal_model(name, weights, architecture, vocabulary_size)
+        model = causal_model(name, weights, architecture, vocabulary_size)
         config = model.config
         if getattr(model, "_is_stateful", False):
             raise UserError(
@@ -93,19 +98,19 @@ class LanguageModelDecoder(nn.Module):
             )
         self.architecture = entries_of(config)
         self._new_cache = transformers(KEY).DynamicCache
-        self.bos = _edge(config.bos_token_id, config.eos_token_id)
-        self.eos = _edge(config.eos_token_id, config.bos_token_id)
+        self.bos = edge_id(config.bos_token_id, config.eos_token_id)
+        self.eos = edge_id(config.eos_token_id, config.bos_token_id)
         self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
         self.body = model.base_model
         self.output = model.get_output_embeddings()
         self.output_dim = self.output.in_features
         width = config.hidden_size
         rows = self.words.num_embeddings
-        _require_sizes(name, weights, vocabulary_size, rows, width, heads, cross_every)
+        require_sizes(name, weights, vocabulary_size, rows, width, heads, cross_every)
         if weights is not None:
-            _require_same(model, name)
-        layers = _layers(self.body, config.num_hidden_layers)
-        _choose_trainable(model, layers, trainable)
+            require_plain_head(model, name)
+        layers = layers_of(self.body, config.num_hidden_layers)
+        choose_trainable(model, layers, trainable)
         self.trainable = trainable
         self.slots = nn.Sequential(nn.Linear(memory_dim, width), nn.LayerNorm(width))
         for place, index in enumerate(range(0, len(layers), cross_every)):
@@ -216,104 +221,5 @@ class LanguageModelDecoder(nn.Module):
 
 
 def _weights(context: CrossAttentionContext) -> Tensor:
-    assert context.weights is not None  # there is an adapted layer: _require_sizes asks for one
+    assert context.weights is not None  # there is an adapted layer: require_sizes asks for one
     return context.weights
-
-
-def _causal_model(
-    name: str,
-    weights: str | None,
-    architecture: dict[str, Any] | None,
-    vocabulary_size: int,
-) -> Any:
-    factory = transformers(KEY).AutoModelForCausalLM
-    if weights is not None:
-        more = {} if architecture is None else {"config": load_config(KEY, name, architecture)}
-        return pretrained(KEY, factory, name, **more)
-    if architecture is None:
-        # the library's defaults for this type are GPT-2's own sizes: nothing to look for
-        known = {"model_type": "gpt2"} if name == "gpt2" else None
-        entries = entries_of(load_config(KEY, name, known))
-        del entries["vocab_size"]
-    else:
-        entries = dict(architecture)
-    if "vocab_size" not in entries:
-        # behind the words a beginning and an end of its own
-        words = vocabulary_size - NUM_SPECIAL
-        entries |= {"vocab_size": words + 2, "bos_token_id": words, "eos_token_id": words + 1}
-    try:
-        model = factory.from_config(load_config(KEY, name, entries))
-    except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-        reason = first_line(error)
-        raise UserError(
-            f"{KEY}.architecture={architecture} is no causal language model: {reason}"
-        ) from error
-    return model
-
-
-def _edge(first: Any, second: Any) -> int:
-    for value in (first, second):
-        number = value[0] if isinstance(value, list | tuple) else value
-        if number is not None:
-            return int(number)
-    raise UserError(
-        f"{KEY}: the language model names neither bos_token_id nor eos_token_id: captions could "
-        "not end; add them to its config.json or to model.decoder.architecture"
-    )
-
-
-def _require_sizes(
-    name: str,
-    weights: str | None,
-    vocabulary_size: int,
-    rows: int,
-    width: int,
-    heads: int,
-    cross_every: int,
-) -> None:
-    words = vocabulary_size - NUM_SPECIAL
-    # some models pad their table to a round number of rows
-    if words > rows or (weights is not None and rows - words > max(1024, rows // 50)):
-        raise UserError(
-            f"{KEY}.name={name} has words for {rows:,} ids and the tokenizer writes {words:,}: "
-            "say data/tokenizer=pretrained, or model.decoder.weights=null with an architecture"
-        )
-    if heads < 1 or width % heads:
-        raise UserError(f"{KEY}.heads={heads} does not divide the language model's width {width}")
-    if cross_every < 1:
-        raise UserError(f"{KEY}.cross_every={cross_every} must be at least 1")
-
-
-def _require_same(model: Any, name: str) -> None:
-    """Refuse a model whose whole does more than embed, body and head do one after the other."""
-    ids = torch.arange(5).unsqueeze(0)
-    model.eval()
-    with torch.no_grad():
-        theirs = model(ids).logits
-        body = model.base_model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False)
-        ours = model.get_output_embeddings()(body.last_hidden_state)
-    if not torch.allclose(theirs, ours, atol=1e-3, rtol=1e-3):
-        raise UserError(
-            f"{KEY}.name={name}: {type(model).__name__} changes its scores after its head, which "
-            "this decoder does not follow; choose another language model, such as gpt2"
-        )
-
-
-def _layers(body: nn.Module, count: int) -> Any:
-    for module in body.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise UserError(f"{KEY}: {type(body).__name__} has no list of {count} layers to look from")
-
-
-def _choose_trainable(model: Any, layers: Any, trainable: int | str) -> None:
-    count = len(layers)
-    if isinstance(trainable, str):
-        if trainable not in ("none", "all"):
-            raise UserError(f"{KEY}.trainable={trainable!r} must be none, all, or a number")
-    elif not 0 <= trainable <= count:
-        raise UserError(f"{KEY}.trainable={trainable} must be 0 to {count}, the model's layers")
-    model.requires_grad_(trainable == "all")
-    if isinstance(trainable, int) and trainable:
-        for layer in layers[-trainable:]:
-            layer.requires_grad_(True)

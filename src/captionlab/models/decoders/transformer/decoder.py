@@ -7,8 +7,9 @@ width, V vocabulary, L decoder layers, h heads, d = H / h.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,15 @@ class TransformerState(State):
     length: int = 0
 
 
+class LayerSizes(TypedDict):
+    """What the layers of an encoder and a decoder have in common."""
+
+    heads: int
+    inner: int
+    dropout: float
+    norm: Norm
+
+
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the memory, feed-forward.
 
@@ -59,9 +69,8 @@ class DecoderLayer(nn.Module):
         self.self_attention = multi_head(width, heads, dropout=dropout)
         self.around_self = Residual(width, dropout, norm)
         self.cross_attention = multi_head(width, heads, dropout=dropout)
-        self.gates: Any = nn.ModuleList(
-            nn.Linear(2 * width, width) for _ in range(levels) if levels > 1
-        )
+        gates = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(levels) if levels > 1)
+        self.gates = cast("Sequence[nn.Linear]", gates)
         self.around_cross = Residual(width, dropout, norm)
         self.feed_forward = FeedForward(width, inner, dropout)
         self.around_feed_forward = Residual(width, dropout, norm)
@@ -140,7 +149,7 @@ class TransformerDecoder(nn.Module):
         self.memory_dim = memory_dim
         self.output_dim = hidden
         self.meshed = meshed
-        sizes: dict[str, Any] = {
+        sizes: LayerSizes = {
             "heads": heads,
             "inner": feed_forward,
             "dropout": dropout,
@@ -149,18 +158,18 @@ class TransformerDecoder(nn.Module):
         self.slots = nn.Sequential(
             nn.Linear(memory_dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.LayerNorm(hidden)
         )
-        self.encoder: Any = nn.ModuleList(
+        encoder = nn.ModuleList(
             EncoderLayer(hidden, memory_slots=memory_slots, **sizes) for _ in range(encoder_layers)
         )
+        self.encoder = cast("Sequence[EncoderLayer]", encoder)
         self.encoder_norm = nn.LayerNorm(hidden) if norm == "pre" else nn.Identity()
         self.words = nn.Embedding(vocabulary_size, hidden, padding_idx=pad_id)
         nn.init.normal_(self.words.weight, std=hidden**-0.5)
         self.positions = PositionTable(positions, max_length, hidden)
         self.dropout = nn.Dropout(dropout)
         levels = encoder_layers if meshed else 1
-        self.layers: Any = nn.ModuleList(
-            DecoderLayer(hidden, levels=levels, **sizes) for _ in range(layers)
-        )
+        writers = nn.ModuleList(DecoderLayer(hidden, levels=levels, **sizes) for _ in range(layers))
+        self.layers = cast("Sequence[DecoderLayer]", writers)
         self.norm = nn.LayerNorm(hidden) if norm == "pre" else nn.Identity()
         self.output = nn.Linear(hidden, vocabulary_size)
         if tie_weights:

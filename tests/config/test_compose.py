@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from captionlab.config.check import check
 from captionlab.config.compose import compose, config_dir
-from captionlab.config.folder import choices, groups, is_base
+from captionlab.config.folder import choices, groups, is_base, list_choices
 from captionlab.config.resolve import resolve
 from captionlab.core.errors import UserError
 from captionlab.sweeps.space import Range
@@ -62,6 +62,7 @@ def test_a_base_is_no_choice_and_every_base_is_used():
     for base in bases:
         texts = (path.read_text(encoding="utf-8") for path in base.parent.glob("*.yaml"))
         assert any(f"\n  - {base.stem}\n" in text for text in texts), base
+    assert "base" not in list_choices()
     with pytest.raises(UserError, match="resnet50") as caught:
         compose(["model/encoder=resent50"])
     assert "base" not in str(caught.value)

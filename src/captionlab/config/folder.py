@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from captionlab.config.override_syntax import as_readable_arguments
 from captionlab.config.search_path import (
@@ -46,6 +46,15 @@ def choices(group: str) -> list[str]:
 def is_base(name: str) -> bool:
     """Return whether a YAML file is what others have in common, and nothing to choose by itself."""
     return name == "base" or name.startswith("base_")
+
+
+def list_choices() -> str:
+    """Return a line for each group with its choices, as ``--help`` shows them."""
+    return "\n".join(f"{group}: {', '.join(choices(group))}" for group in sorted(groups()))
+
+
+# in place of Hydra's own list, which offers the bases too
+OmegaConf.register_new_resolver("captionlab.choices", list_choices, replace=True)
 
 
 def find(group: str, choice: str) -> Path | None:

@@ -18,6 +18,9 @@ from captionlab.core.memory import Memory
 PER_BEAM: Final = {"per_beam": True}
 
 
+PerBeam = Tensor | tuple["PerBeam", ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """The base of every decoder's state.
@@ -36,7 +39,7 @@ class State:
         ``indices`` is (B, W'); W' may differ from W.
         """
         rows = torch.arange(indices.shape[0], device=indices.device).unsqueeze(1)
-        moved = {}
+        moved: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.metadata.get("per_beam") and value is not None:
@@ -44,7 +47,7 @@ class State:
         return replace(self, **moved)
 
 
-def _reordered(value: Any, rows: Tensor, indices: Tensor) -> Any:
+def _reordered(value: PerBeam, rows: Tensor, indices: Tensor) -> PerBeam:
     if isinstance(value, tuple):
         return tuple(_reordered(part, rows, indices) for part in value)
     return value[rows, indices]

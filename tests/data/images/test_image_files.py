@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL import __version__ as pillow
 from torch._utils import ExceptionWrapper
 
 from captionlab.data.images.files import BrokenImage, broken_reason, load_image
@@ -39,8 +40,11 @@ def test_every_mode_becomes_the_color_it_shows(tmp_path: Path, mode: str):
     image.putpixel((0, 0), BLACK[mode])
     form = "tiff" if mode in {"CMYK", "YCbCr"} else "png"
     file = save(tmp_path / f"a.{form}", image)
-    # Pillow 12 and older make RGB of a TIFF's YCbCr as they open it
-    assert Image.open(file).mode in ({mode, "RGB"} if mode == "YCbCr" else {mode})
+    if mode == "YCbCr" and int(pillow.split(".")[0]) < 13:
+        pytest.skip(
+            "before version 13 Pillow reads no uncompressed YCbCr of a TIFF, its own neither"
+        )
+    assert Image.open(file).mode == mode
     tensor = load_image(file)
     assert color_at(tensor, 3, 3) == WHITE
     assert color_at(tensor, 0, 0) == (0, 0, 0)

@@ -12,10 +12,12 @@ import torch
 from torchvision import models
 
 from captionlab.core.errors import UserError
+from captionlab.models.encoders import weight_files
 from captionlab.models.encoders.small_cnn import SmallCNN
 from captionlab.models.encoders.torchvision import TorchvisionEncoder
 from captionlab.models.encoders.weight_files import read_weights_file
 from hostile_support import MEMORY, Calls, forget_peak, legacy, peak_memory, rewritten, watched
+from tests_support import HANG
 
 IMAGES = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
 
@@ -113,6 +115,12 @@ def test_timm_and_hugging_face_take_files_with_a_classifier(tmp_path):
     pixels = encoder.normalize(IMAGES)
     found = network.resnet(pixel_values=pixels).last_hidden_state
     torch.testing.assert_close(encoder(IMAGES).slots, found.flatten(2).transpose(1, 2))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """Let a busy machine take its time to look for the network that a file is of."""
+    monkeypatch.setattr(weight_files, "_SECONDS", HANG)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ H query width, A attention width.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +42,14 @@ class AdaptiveAttention(AdditiveAttention):
         self.value = nn.Linear(memory_dim, query_dim)
         self.sentinel = nn.Linear(query_dim, self.key.out_features, bias=False)
 
-    def keys(self, memory: Memory) -> Any:
+    def keys(self, memory: Memory) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return exp(2 W_v v) (B, N, A) and the values v = relu(W_a slot) (B, N, H)."""
         self.require_memory(memory)
         values = self.value(memory.slots).relu()
         return doubled_exponential(self.key(values)), values
 
     def attend(
-        self, query: Tensor, keys: Any, memory: Memory, sentinel: Tensor
+        self, query: Tensor, keys: tuple[Tensor, Tensor], memory: Memory, sentinel: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return contexts (B, Q, H) and the image's weights, given sentinels (B, Q, H)."""
         projected = self.query(query)

@@ -7,7 +7,6 @@ H query width, A attention width.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +39,7 @@ class AdditiveAttention(ScoreAttention):
         width = self.key.out_features
         self.score = nn.Parameter(torch.empty(width).uniform_(-1, 1) / math.sqrt(width))
 
-    def keys(self, memory: Memory) -> Any:
+    def keys(self, memory: Memory) -> Tensor:
         """Return exp(2 U slot) (B, N, A), the form in which the scores want the keys."""
         return doubled_exponential(super().keys(memory))
 
@@ -72,7 +71,7 @@ class GatedAdditiveAttention(AdditiveAttention):
         )
         self.gate = nn.Linear(query_dim, 1)
 
-    def forward(self, query: Tensor, keys: Any, memory: Memory) -> tuple[Tensor, ...]:
+    def forward(self, query: Tensor, keys: Tensor, memory: Memory) -> tuple[Tensor, ...]:
         """Return gated contexts (B, Q, D) and weights (B, Q, N), which still sum to one."""
         context, weights = super().forward(query, keys, memory)
         return self.gate(query).sigmoid() * context, weights

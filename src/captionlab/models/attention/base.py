@@ -81,16 +81,17 @@ class ScoreAttention(Attention):
         self.query = nn.Linear(query_dim, width)
         self.key = nn.Linear(memory_dim, width, bias=False)
 
-    def keys(self, memory: Memory) -> Any:
+    def keys(self, memory: Memory) -> Tensor:
         """Return the projected slots (B, N, A), computed once an image."""
         self.require_memory(memory)
-        return self.key(memory.slots)
+        keys: Tensor = self.key(memory.slots)
+        return keys
 
     @abstractmethod
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Return how well each query (B, Q, H) fits each key (B, N, A), as (B, Q, N)."""
 
-    def forward(self, query: Tensor, keys: Any, memory: Memory) -> tuple[Tensor, ...]:
+    def forward(self, query: Tensor, keys: Tensor, memory: Memory) -> tuple[Tensor, ...]:
         """Return contexts (B, Q, D) and weights (B, Q, N) of queries (B, Q, H)."""
         weights = masked_softmax(self.scores(query, keys), memory)
         return torch.bmm(weights.to(memory.slots.dtype), memory.slots), weights

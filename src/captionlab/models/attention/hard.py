@@ -6,8 +6,6 @@ H query width, A attention width.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -46,16 +44,18 @@ class HardAttention(AdditiveAttention):
         )
         self.expected = expected
 
-    def keys(self, memory: Memory) -> Any:
+    def keys(self, memory: Memory) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return exp(2 U slot) (B, N, A), and which images (B,) get the expectation."""
         keys = super().keys(memory)
         soft = torch.rand(len(keys), device=keys.device) < self.expected
         return keys, soft if self.training else torch.zeros_like(soft)
 
-    def forward(self, query: Tensor, keys: Any, memory: Memory) -> tuple[Tensor, ...]:
+    def forward(  # type: ignore[override]
+        self, query: Tensor, keys: tuple[Tensor, Tensor], memory: Memory
+    ) -> tuple[Tensor, ...]:
         """Return contexts (B, Q, D), weights (B, Q, N) and the slots (B, Q), -1 for expectation."""
-        keys, soft = keys
-        weights = masked_softmax(self.scores(query, keys), memory)
+        projected, soft = keys
+        weights = masked_softmax(self.scores(query, projected), memory)
         if self.training:
             flat = weights.detach().float().flatten(0, 1)
             choice = torch.multinomial(flat, 1).view(weights.shape[:2])

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +134,7 @@ def read_weights_file(path: Path, key: str) -> dict[str, Tensor]:
     return {_OLD_DENSE_KEY.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
 
 
-def _unwrapped(content: Any) -> Any:
+def _unwrapped(content: object) -> Mapping[object, object] | None:
     """Return what a training script wrapped, None where nothing is wrapped."""
     for name in WRAPPERS:
         inner = content.get(name) if isinstance(content, Mapping) else None

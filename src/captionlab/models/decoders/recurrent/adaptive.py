@@ -64,6 +64,7 @@ class AdaptiveCell(RecurrentCell[LoopLinear]):
 
     def project_output(self, output: StepOutput) -> Tensor:
         """Return context + state (equation 13)."""
+        assert output.context is not None  # the cell looks in every step
         return output.hidden + output.context
 
 

@@ -89,8 +89,8 @@ class AoACell(RecurrentCell[Advance]):
 
     def project_output(self, output: StepOutput) -> Tensor:
         """Return the context, which alone scores the words (equation 12)."""
-        context: Tensor = output.context
-        return context
+        assert output.context is not None  # the cell looks in every step
+        return output.context
 
 
 def aoa(

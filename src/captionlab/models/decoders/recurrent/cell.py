@@ -31,9 +31,9 @@ class StepOutput(NamedTuple):
     """
 
     hidden: Tensor
-    context: Any = None
-    weights: Any = None
-    choice: Any = None
+    context: Tensor | None = None
+    weights: Tensor | None = None
+    choice: Tensor | None = None
 
 
 class StepRows(Protocol):

@@ -19,6 +19,7 @@ from captionlab.build import Sizes, build_captioner
 from captionlab.cli.main import parser
 from captionlab.config.check import RUNTIME_ARGUMENTS, check
 from captionlab.config.compose import compose, config_dir
+from captionlab.config.folder import choices
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding import Greedy
 from captionlab.objectives.adversarial.build import build_gan
@@ -160,10 +161,26 @@ def test_own_data_are_read(modules, tmp_path: Path):
 
 def test_every_choice_in_the_table_exists():
     text = TEXTS["docs/guides/compose.md"]
-    for group, choices in re.findall(r"^\| `([a-z/]+)` \| (.*) \|$", text, re.MULTILINE):
+    for group, row in re.findall(r"^\| `([a-z/]+)` \| (.*) \|$", text, re.MULTILINE):
         named = {path.stem for path in (config_dir() / group).glob("*.yaml")}
-        for choice in re.findall(r"`([a-z0-9_]+)`", choices):
+        for choice in re.findall(r"`([a-z0-9_]+)`", row):
             assert choice in named, f"{group}={choice}"
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_no_command_stands_outside_a_block(page: str):
+    # a line that lost its four spaces is a paragraph, with all that follow it
+    text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    command = r"python train\.py|captionlab (?:train|evaluate|predict|compare)|pip install"
+    assert not re.findall(rf"^ {{0,3}}(?:{command}) .*", text, re.MULTILINE)
+
+
+def test_every_preset_and_part_stands_in_the_table():
+    text = TEXTS["docs/guides/compose.md"]
+    rows = dict(re.findall(r"^\| `([a-z/]+)` \| (.*) \|$", text, re.MULTILINE))
+    for group in ("model", "model/decoder", "model/attention", "objective", "decoding"):
+        missing = set(choices(group)) - set(re.findall(r"`([a-z0-9_]+)`", rows[group]))
+        assert not missing, f"add to the row of {group} in docs/guides/compose.md: {missing}"
 
 
 def test_the_shown_default_is_the_default():

@@ -32,7 +32,11 @@ def test_the_list_is_what_conf_names():
         offered.setdefault(place, set()).add(name)
     offered["model"] = {"captionlab.models.Captioner"}  # the default, which no file names
     offered["data.extra.source"] |= offered["data.source"]  # any source may be an extra one
-    assert {place: set(entry.classes) for place, entry in PLACES.items()} == offered
+    for place, names in offered.items():
+        listed = set(PLACES[place].classes)
+        assert not names - listed, f"add to {place!r} in core/registry.py: {names - listed}"
+        assert not listed - names, f"no file of conf/ names: {listed - names}"
+    assert set(PLACES) == set(offered)
 
 
 @pytest.mark.parametrize(

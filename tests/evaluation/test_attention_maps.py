@@ -15,7 +15,7 @@ from captionlab.data.features.regions import open_features
 from captionlab.data.features.store import Features, FeatureStore, write_store
 from captionlab.data.images.prepare import prepare
 from captionlab.data.records import CaptionRecord
-from captionlab.evaluation.attention_maps import CELLS, AttentionMaps, attention_maps_of
+from captionlab.evaluation.attention_maps import BOX_MAP_SIDE, AttentionMaps, attention_maps_of
 from captionlab.evaluation.gallery import Example, attention_picture
 from captionlab.text.tokenizers import WordTokenizer
 
@@ -105,12 +105,12 @@ def test_regions_are_boxes_and_the_one_looked_at_most_is_told(tmp_path: Path):
     assert seen.frame == (0, 0, 1, 1)
     assert seen.boxes.tolist() == [[0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 0.5]]
     first, second = seen.maps
-    half, end = CELLS // 2, CELLS - 1
+    half, end = BOX_MAP_SIDE // 2, BOX_MAP_SIDE - 1
     assert [float(first[0, 0]), float(first[0, end])] == pytest.approx([0.6, 0.3])
     assert [float(first[end, 0]), float(first[end, half])] == pytest.approx([0.6, 0.0])
     assert float(second[0, 0]) == pytest.approx(0.7)
     # a region smaller than a cell is there too
-    assert float(first[int(0.95 * CELLS), int(0.9 * CELLS)]) == pytest.approx(0.1)
+    assert float(first[int(0.95 * BOX_MAP_SIDE), int(0.9 * BOX_MAP_SIDE)]) == pytest.approx(0.1)
 
 
 def test_a_stored_grid_of_any_sides_has_its_cells_as_boxes(tmp_path: Path):

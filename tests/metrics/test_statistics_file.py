@@ -58,7 +58,6 @@ GOOD = {"image_ids": [1, 2], "kinds": {"cider": "mean"}, "shifts": {}}
         {},
         {**GOOD, "image_ids": 3},
         {**GOOD, "image_ids": [[1], 2]},
-        {**GOOD, "kinds": {"cider": "__class__"}},
         {**GOOD, "kinds": {"cider": ["mean"]}},
         {**GOOD, "kinds": []},
         {**GOOD, "shifts": {"cider": "1"}},
@@ -67,6 +66,12 @@ GOOD = {"image_ids": [1, 2], "kinds": {"cider": "mean"}, "shifts": {}}
 def test_entries_of_another_type_are_damage(tmp_path, about):
     rewrite(tmp_path / "x.npz", about, cider=np.ones((2, 1)))
     with pytest.raises(UserError, match=r"x\.npz is damaged"):
+        StatisticsFile(tmp_path / "x.npz")
+
+
+def test_a_kind_that_is_not_known_is_named(tmp_path):
+    rewrite(tmp_path / "x.npz", {**GOOD, "kinds": {"cider": "__class__"}}, cider=np.ones((2, 1)))
+    with pytest.raises(UserError, match=r"x\.npz: .*'cider' is of kind '__class__', which"):
         StatisticsFile(tmp_path / "x.npz")
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from captionlab.core.files import require_file_place
 from captionlab.evaluation.report import write_text
 from captionlab.metrics.bootstrap import Difference
+from captionlab.metrics.score_table import score_info
 from captionlab.runs.comparison import (
     Group,
     companion_metrics,
@@ -119,7 +120,7 @@ def number(group: Group, metric: str) -> str:
     mean, spread = group.mean(metric), group.spread(metric)
     if mean is None:
         return "-"
-    digits = 0 if metric.endswith("/vocabulary") else 3
+    digits = score_info(metric.partition("/")[2]).digits
     return f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 

@@ -16,7 +16,7 @@ from captionlab.data.features.store import FeatureStore
 from captionlab.data.images.prepare import Box, frame
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-CELLS = 48  # a side of the map that boxes are drawn into
+BOX_MAP_SIDE = 48  # a side of the map that boxes are drawn into
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,11 @@ def _within(start: float, end: float, cells: int) -> tuple[int, int, float, floa
 
 def over_boxes(weights: Tensor, boxes: Tensor) -> AttentionMaps:
     """Return maps of weights (T,N) over boxes (N,4): each cell has the largest that covers it."""
-    maps = weights.new_zeros(len(weights), CELLS, CELLS)
-    first = (boxes[:, :2] * CELLS).floor().clamp(0, CELLS - 1).int()
-    last = torch.maximum((boxes[:, 2:] * CELLS).ceil().clamp(max=CELLS).int(), first + 1)
+    maps = weights.new_zeros(len(weights), BOX_MAP_SIDE, BOX_MAP_SIDE)
+    first = (boxes[:, :2] * BOX_MAP_SIDE).floor().clamp(0, BOX_MAP_SIDE - 1).int()
+    last = torch.maximum(
+        (boxes[:, 2:] * BOX_MAP_SIDE).ceil().clamp(max=BOX_MAP_SIDE).int(), first + 1
+    )
     for number, ((left, top), (right, bottom)) in enumerate(
         zip(first.tolist(), last.tolist(), strict=True)
     ):

@@ -14,16 +14,11 @@ from rich.table import Table
 
 from captionlab.core.files import replacing
 from captionlab.data.records import CaptionRecord
+from captionlab.metrics.score_table import in_order, score_info
 from captionlab.metrics.split_scorer import Scores
 from captionlab.metrics.statistics_file import STATISTICS, write_statistics
 
 T = TypeVar("T")
-
-SCORES = (
-    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "truth", "loss"),
-    *("div_1", "div_2", "mbleu", "self_cider", "oracle_cider", "average_cider"),
-    *("balance", "vocabulary", "novel", "length", "length_deviation"),
-)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,20 +86,19 @@ def print_scores(
     table.add_column("")
     for split in columns:
         table.add_column(split, justify="right")
-    for name in SCORES:
-        if any(name in scores for scores in columns.values()):
-            cells = [
-                _scored(name, scores.get(name), (intervals or {}).get(split, {}).get(name))
-                for split, scores in columns.items()
-            ]
-            table.add_row(name, *cells)
+    for name in in_order({name for scores in columns.values() for name in scores}):
+        cells = [
+            _scored(name, scores.get(name), (intervals or {}).get(split, {}).get(name))
+            for split, scores in columns.items()
+        ]
+        table.add_row(name, *cells)
     (console or Console()).print(table)
 
 
 def _scored(name: str, value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None:
         return "-"
-    digits = 0 if name == "vocabulary" else 3
+    digits = score_info(name).digits
     around = "" if interval is None else f"  {interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
     return f"{value:.{digits}f}{around}"
 

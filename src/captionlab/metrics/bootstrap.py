@@ -15,8 +15,21 @@ import numpy as np
 
 from captionlab.metrics.ngrams import bleu_of
 
-Sums = Literal["mean", "ratio", "deviation", "geometric", "different"]
-Kind = Literal[Sums, "bleu_1", "bleu_2", "bleu_3", "bleu_4"]
+StatisticKind = Literal[
+    "mean", "ratio", "deviation", "geometric", "different", "bleu_1", "bleu_2", "bleu_3", "bleu_4"
+]
+# how many values S an image has, by the kind of its statistic; None: as many as the things it counts
+WIDTHS: dict[StatisticKind, int | None] = {
+    "mean": 1,
+    "ratio": 2,
+    "deviation": 2,
+    "geometric": 2,
+    "different": None,
+    "bleu_1": 10,
+    "bleu_2": 10,
+    "bleu_3": 10,
+    "bleu_4": 10,
+}
 RESAMPLES = 1000
 
 
@@ -27,11 +40,12 @@ class Statistic:
     ``kind`` says how sums over images become the score: mean (S=1), ratio of two sums (S=2),
     standard deviation from values and their squares (S=2), geometric mean of two means (S=2), how
     many of S things occur (different), or BLEU of ``ngrams.bleu_counts`` (S=10). ``shift`` is
-    added: METEOR's corpus score is not quite the mean of its images'.
+    added: METEOR's corpus score is not quite the mean of its images'. A new kind goes into ``score``
+    and ``WIDTHS``.
     """
 
     values: np.ndarray
-    kind: Kind = "mean"
+    kind: StatisticKind = "mean"
     shift: float = 0.0
 
     def score(self, sums: np.ndarray, images: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from math import fsum
 import numpy as np
 
 from captionlab.core.errors import Notice, UserError
-from captionlab.metrics.bootstrap import Kind, Statistic
+from captionlab.metrics.bootstrap import Statistic, StatisticKind
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
@@ -19,7 +19,7 @@ from captionlab.metrics.references import Candidates, ImageId, PreparedReference
 
 Truth = Callable[[ImageId, str], bool]
 Known = Callable[[str], bool]
-_BLEU: tuple[Kind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
+_BLEU: tuple[StatisticKind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,9 @@ class SplitScorer:
             statistics |= _set_statistics(of_sets, columns["cider"])
         # fsum: the mean does not depend on the order of summation
         corpus.update((name, fsum(values) / len(ids)) for name, values in means.items())
-        statistics |= _length_statistics(candidates)
-        for name in ("vocabulary", "length_deviation", "balance"):
-            if name in statistics:
-                corpus[name] = statistics[name].whole()
+        statistics |= _caption_statistics(candidates)
+        # what is no mean follows from its statistic
+        corpus |= {n: one.whole() for n, one in statistics.items() if n not in corpus}
         statistics.update((name, Statistic(values[:, None])) for name, values in means.items())
         self._add_meteor(candidates, corpus, columns, statistics)
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
@@ -169,15 +168,15 @@ def _set_statistics(of_sets: Sets, ciders: np.ndarray) -> dict[str, Statistic]:
     }
 
 
-def _length_statistics(candidates: Candidates) -> dict[str, Statistic]:
+def _caption_statistics(candidates: Candidates) -> dict[str, Statistic]:
     lengths = candidates.lengths.astype(np.float64)
     return {
-        "vocabulary": Statistic(_words_of(candidates), "different"),
+        "vocabulary": Statistic(_word_presence(candidates), "different"),
         "length_deviation": Statistic(np.stack([lengths, lengths**2], 1), "deviation"),
     }
 
 
-def _words_of(candidates: Candidates) -> np.ndarray:
+def _word_presence(candidates: Candidates) -> np.ndarray:
     """Return which of the captions' words each caption holds (C, words)."""
     counts = candidates.orders[0]
     words, column = np.unique(counts.gram, return_inverse=True)

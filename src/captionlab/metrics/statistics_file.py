@@ -11,18 +11,10 @@ import numpy as np
 from captionlab.core.array_files import ArrayArchive
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing
-from captionlab.metrics.bootstrap import Statistic
+from captionlab.metrics.bootstrap import WIDTHS, Statistic
 from captionlab.metrics.references import ImageId
 
 STATISTICS = "statistics.npz"  # its name in a run folder
-# how many values an image has, by the kind of its statistic; "different" has as many as it counts
-WIDTHS = {
-    "mean": 1,
-    "ratio": 2,
-    "deviation": 2,
-    "geometric": 2,
-    **{f"bleu_{order}": 10 for order in range(1, 5)},
-}
 ABOUT = "about"  # the entry that holds ids, kinds and shifts
 
 
@@ -56,6 +48,8 @@ class StatisticsFile:
             self.image_ids: list[ImageId] = about["image_ids"]
             self._kinds, self._shifts = about["kinds"], about["shifts"]
             _require_types(self.image_ids, self._kinds, self._shifts)
+        except UnknownKindError as unknown:
+            raise UserError(f"{path}: {unknown}") from None
         except (UserError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise self._damaged() from error
 
@@ -67,7 +61,8 @@ class StatisticsFile:
             values = self._arrays[name]
         except (UserError, LookupError) as error:
             raise self._damaged() from error
-        width = WIDTHS.get(self._kinds[name], values.shape[-1] if values.ndim else 0)
+        width = WIDTHS[self._kinds[name]]
+        width = width or (values.shape[-1] if values.ndim else 0)
         fits = values.shape == (len(self.image_ids), width) and values.dtype.kind in "bfiu"
         if not fits or not np.isfinite(values).all():
             raise self._damaged()
@@ -77,12 +72,22 @@ class StatisticsFile:
         return UserError(f"{self.path} is damaged: delete it, or evaluate the run again")
 
 
+class UnknownKindError(ValueError):
+    """A statistic of a kind that another version of captionlab may know."""
+
+
 def _require_types(ids: object, kinds: object, shifts: object) -> None:
     """Raise ValueError unless ids, kinds and shifts are what ``write_statistics`` writes."""
     if not isinstance(ids, list) or not all(type(one) in (int, str) for one in ids):
         raise ValueError("image_ids")
-    if not isinstance(kinds, dict) or not set(map(str, kinds.values())) <= {*WIDTHS, "different"}:
+    if not isinstance(kinds, dict) or not all(isinstance(one, str) for one in kinds.values()):
         raise ValueError("kinds")
+    for name, kind in kinds.items():
+        if kind not in WIDTHS:
+            raise UnknownKindError(
+                f"the statistic of {name!r:.60} is of kind {kind!r:.60}, which this captionlab does not "
+                f"know ({', '.join(WIDTHS)}): use the version that wrote it, or evaluate the run again"
+            )
     if not isinstance(shifts, dict) or not all(
         type(one) in (int, float) for one in shifts.values()
     ):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.metrics.bootstrap import Difference, Statistic, difference
+from captionlab.metrics.score_table import score_info
 from captionlab.runs.run import Run
-from captionlab.training.loggers.table import LOWER_IS_BETTER
 
 SEED = "seed"
 COMPANIONS = ("cider", "bleu_4", "meteor", "truth", "div_2", "loss")  # shown beside any metric
@@ -150,7 +150,7 @@ def companion_metrics(
 
 def is_lower_better(metric: str) -> bool:
     """Return whether less of this score is better."""
-    return metric.partition("/")[2] in LOWER_IS_BETTER
+    return score_info(metric.partition("/")[2]).lower_is_better
 
 
 def rank_groups(groups: Sequence[Group], metric: str) -> list[Group]:

@@ -9,17 +9,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.metrics.score_table import score_info
 from captionlab.training.callbacks.validation import Collapse
 from captionlab.training.module import CaptioningModule
-
-# why a score that captionlab knows is not there in this run
-REASONS = {
-    "meteor": "METEOR is left out: meteor=false, a language that it does not know, or no Java",
-    "truth": "only the built-in data can tell whether a caption is true",
-    "tags_map": "the model has no tags: say model/tags=default",
-    "novel": "the data have no training split to compare with",
-}
-OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
 
 def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: Config) -> None:
@@ -35,7 +27,7 @@ def require_monitors(trainer: pl.Trainer, module: CaptioningModule, config: Conf
     waited: set[str] = set()
     for key, name in _monitored(trainer, config):
         if name not in names and not name.startswith(prefixes):
-            raise UserError(f"{key}={name}: {_reason(name, names, module, validates)}")
+            raise UserError(f"{key}={name}: {_reason(name, names, validates)}")
         waited.add(name)
     module.always_log(waited)
     if "val/meteor" in waited and trainer.is_global_zero:
@@ -90,18 +82,13 @@ def _kept_as_last(trainer: pl.Trainer, config: Config) -> set[str]:
     }
 
 
-def _reason(name: str, names: set[str], module: CaptioningModule, validates: bool) -> str:
+def _reason(name: str, names: set[str], validates: bool) -> str:
     split, _, score = name.partition("/")
     if split == "val" and not validates:
         return "this run does not validate (trainer.limit_val_batches=0); leave the callback out"
-    if (
-        split == "val"
-        and score in module.evaluator.metrics.names(sets=True)
-        and not module.evaluator.several_captions
-    ):
-        return f"this run has no such score; {OF_SEVERAL}"
-    if split == "val" and score in REASONS:
-        return f"this run has no such score; {REASONS[score]}"
+    absence = score_info(score).absence
+    if split == "val" and absence:
+        return f"this run has no such score; {absence}"
     if split == "test":
         return f"test scores come after training; did you mean 'val/{score}'?"
     return f"no value of that name is logged; {did_you_mean(name, names)}"

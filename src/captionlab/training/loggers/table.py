@@ -11,7 +11,6 @@ from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 
 Row = dict[str, Any]  # the values of an epoch: text where they were read, else numbers
-LOWER_IS_BETTER = ("loss", "mbleu")  # of all scores
 
 
 def read_table(path: Path) -> dict[int, Row]:

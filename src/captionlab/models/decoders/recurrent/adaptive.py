@@ -18,8 +18,8 @@ from captionlab.models.decoders.recurrent.cell import (
     StepRows,
     require_attention,
 )
-from captionlab.models.decoders.recurrent.cells import lstm_update
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
+from captionlab.models.decoders.recurrent.layers import lstm_update
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
 
 

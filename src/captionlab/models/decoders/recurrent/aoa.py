@@ -23,8 +23,8 @@ from captionlab.models.decoders.recurrent.cell import (
     StepRows,
     require_attention,
 )
-from captionlab.models.decoders.recurrent.cells import Advance, LSTMCell
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
+from captionlab.models.decoders.recurrent.layers import Advance, LSTMLayer
 
 
 class AoACell(RecurrentCell[Advance]):
@@ -58,7 +58,7 @@ class AoACell(RecurrentCell[Advance]):
             for _ in range(refiner_layers)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(refiner_layers))
-        self.lstm = LSTMCell(embedding, hidden, hidden)
+        self.lstm = LSTMLayer(embedding, hidden, hidden)
 
     def refine(self, memory: Memory) -> Memory:
         """Return the memory with slots and their mean (B, N, H)."""

@@ -21,8 +21,8 @@ from captionlab.models.decoders.recurrent.cell import (
     StepOutput,
     StepRows,
 )
-from captionlab.models.decoders.recurrent.cells import CELLS, STATE_PARTS, Advance
 from captionlab.models.decoders.recurrent.fused import FusedLayers
+from captionlab.models.decoders.recurrent.layers import LAYERS, Advance
 from captionlab.models.decoders.recurrent.packing import Packing
 
 Attend = Literal["before", "after"]
@@ -55,7 +55,7 @@ class AttentiveCell(RecurrentCell[Advance]):
         memory_dim: int,
     ) -> None:
         super().__init__(hidden, attention)
-        self._parts, self._layers = STATE_PARTS[cell], layers
+        self._parts, self._layers = LAYERS[cell].state_parts, layers
         self.attend = attend
         self.initial = nn.Linear(memory_dim, self._parts * layers * hidden)
         if attend == "after" and attention.context_dim != memory_dim:
@@ -63,7 +63,7 @@ class AttentiveCell(RecurrentCell[Advance]):
                 f"{type(attention).__name__} gives contexts {attention.context_dim} wide, but the "
                 f"first step of attend=after reads the image, {memory_dim} wide: say attend=before"
             )
-        self.bottom = CELLS[cell](embedding, attention.context_dim, hidden)
+        self.bottom = LAYERS[cell](embedding, attention.context_dim, hidden)
         self.upper = FusedLayers(cell, hidden, hidden, layers - 1, dropout) if layers > 1 else None
 
     def init_state(self, memory: Memory, width: int) -> RecurrentState:

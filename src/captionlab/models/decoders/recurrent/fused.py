@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captionlab.models.decoders.recurrent.cell import RecurrentState
+from captionlab.models.decoders.recurrent.layers import LAYERS
 
 
 class FusedLayers(nn.Module):
@@ -16,7 +17,7 @@ class FusedLayers(nn.Module):
 
     def __init__(self, cell: str, inputs: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
-        fused = nn.LSTM if cell == "lstm" else nn.GRU
+        fused = LAYERS[cell].fused
         between = dropout if layers > 1 else 0.0
         self.rnn = fused(inputs, hidden, layers, batch_first=True, dropout=between)
 

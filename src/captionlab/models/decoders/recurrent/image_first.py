@@ -16,8 +16,8 @@ from captionlab.models.decoders.recurrent.cell import (
     StepOutput,
     StepRows,
 )
-from captionlab.models.decoders.recurrent.cells import STATE_PARTS
 from captionlab.models.decoders.recurrent.fused import FusedLayers
+from captionlab.models.decoders.recurrent.layers import LAYERS
 from captionlab.models.decoders.recurrent.packing import Packing
 
 
@@ -39,7 +39,7 @@ class ImageFirstCell(RecurrentCell[Tensor]):
         memory_dim: int,
     ) -> None:
         super().__init__(hidden, attention)
-        self._parts, self._layers = STATE_PARTS[cell], layers
+        self._parts, self._layers = LAYERS[cell].state_parts, layers
         self.image = nn.Linear(memory_dim, embedding)
         self.layers = FusedLayers(cell, embedding, hidden, layers, dropout)
 

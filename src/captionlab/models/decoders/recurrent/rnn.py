@@ -9,9 +9,9 @@ from captionlab.models.attention.adaptive import AdaptiveAttention
 from captionlab.models.attention.base import Attention, NoAttention
 from captionlab.models.decoders.recurrent.attentive import Attend, AttentiveCell
 from captionlab.models.decoders.recurrent.cell import RecurrentCell
-from captionlab.models.decoders.recurrent.cells import CELLS
 from captionlab.models.decoders.recurrent.decoder import DeepOutput, RecurrentDecoder
 from captionlab.models.decoders.recurrent.image_first import ImageFirstCell
+from captionlab.models.decoders.recurrent.layers import LAYERS
 
 
 class RNNParts(TypedDict):
@@ -110,8 +110,8 @@ def rnn_parts(
 
 
 def _check(cell: str, layers: int, attend: str, deep_output: bool) -> None:
-    if cell not in CELLS:
-        raise UserError(f"there is no recurrent cell {cell!r}: {did_you_mean(cell, CELLS)}")
+    if cell not in LAYERS:
+        raise UserError(f"there is no recurrent cell {cell!r}: {did_you_mean(cell, LAYERS)}")
     if layers < 1:
         raise UserError(f"a decoder needs at least one layer, got layers={layers}")
     if attend not in get_args(Attend):

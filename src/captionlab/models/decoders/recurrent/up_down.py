@@ -19,8 +19,8 @@ from captionlab.models.decoders.recurrent.cell import (
     StepRows,
     require_attention,
 )
-from captionlab.models.decoders.recurrent.cells import Advance, LSTMCell, lstm_update
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
+from captionlab.models.decoders.recurrent.layers import Advance, LSTMLayer, lstm_update
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
 
 
@@ -35,9 +35,9 @@ class UpDownCell(RecurrentCell[tuple[Advance, LoopLinear]]):
         self, attention: Attention, *, embedding: int, hidden: int, memory_dim: int
     ) -> None:
         super().__init__(hidden, require_attention("UpDown", attention))
-        self.top_down = LSTMCell(embedding, hidden, hidden)
+        self.top_down = LSTMLayer(embedding, hidden, hidden)
         self.image = nn.Linear(memory_dim, 4 * hidden, bias=False)
-        self.language = LSTMCell(hidden, attention.context_dim, hidden)
+        self.language = LSTMLayer(hidden, attention.context_dim, hidden)
 
     def init_state(self, memory: Memory, width: int) -> RecurrentState:
         """Return both LSTMs' states of zeros."""

@@ -18,12 +18,15 @@ from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
 Advance = Callable[[int, Tensor, RecurrentState], RecurrentState]
 
 
-class LSTMCell(nn.Module):
+class LSTMLayer(nn.Module):
     """A long short-term memory layer; gates in torch's order: input, forget, cell, output.
 
     Hochreiter and Schmidhuber 1997, with the context as a further input; the forget gate starts
     open (bias 1; Jozefowicz et al. 2015).
     """
+
+    state_parts = 2  # hidden and cell
+    fused = nn.LSTM  # the same without a context, over whole sequences
 
     def __init__(self, embedding: int, context: int, hidden: int) -> None:
         super().__init__()
@@ -56,11 +59,14 @@ def lstm_update(gates: Tensor, cell: Tensor) -> RecurrentState:
     return o.sigmoid() * cell.tanh(), cell
 
 
-class GRUCell(nn.Module):
+class GRULayer(nn.Module):
     """A gated recurrent layer in torch's form, gates in its order: reset, update, new.
 
     Cho et al. 2014, with the context as a further input.
     """
+
+    state_parts = 1
+    fused = nn.GRU
 
     def __init__(self, embedding: int, context: int, hidden: int) -> None:
         super().__init__()
@@ -90,5 +96,5 @@ class GRUCell(nn.Module):
         return advance
 
 
-CELLS: dict[str, type[LSTMCell] | type[GRUCell]] = {"lstm": LSTMCell, "gru": GRUCell}
-STATE_PARTS = {"lstm": 2, "gru": 1}
+# by the name that decoders give them (cell: lstm); a new recurrence is a RecurrentCell, not an entry here
+LAYERS: dict[str, type[LSTMLayer] | type[GRULayer]] = {"lstm": LSTMLayer, "gru": GRULayer}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import mmap
 import os
 import threading
@@ -18,6 +19,8 @@ import numpy as np
 from captionlab.core.errors import UserError
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.images.placement import Locator, Pieces
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1  # of the remembered places
 MOST_GROUPS = 2  # that are held decoded where pictures do not lie in the file as they are
@@ -122,25 +125,27 @@ class Shard:
         for number, (low, high, pictures) in enumerate(self._groups()):
             first.append(len(groups))
             locator = Locator(mapped, low, high)
-            found = []
             for picture in pictures:
                 place = locator.locate(picture) if picture else ([], [])
-                if place is None:
-                    break
-                found.append(place)
-            whole = len(found) == len(pictures)
-            for place in found if whole else [([], [])] * len(pictures):
-                pieces.add(*place)
-            groups += [-1 if whole else number] * len(pictures)
+                pieces.add(*(place or ([], [])))
+                groups.append(number if place is None else -1)
         if len(groups) != self.rows:
             raise UserError(
                 f"{self.file} says that it has {self.rows:,} rows, and has {len(groups):,}"
             )
-        return {
-            **pieces.arrays(),
-            "groups": np.array(groups, np.int64),
-            "first": np.array(first, np.int64),
-        }
+        places = {**pieces.arrays(), "groups": np.array(groups), "first": np.array(first)}
+        self._warn_of_slowness(int((places["groups"] >= 0).sum()))
+        return places
+
+    def _warn_of_slowness(self, decoded: int) -> None:
+        if 10 * decoded > self.rows:
+            logger.warning(
+                "%s compresses its pictures: %s of %s are decoded with those around them each time, "
+                "which is slow; write it again with compression='none' or 'snappy'",
+                self.file,
+                f"{decoded:,}",
+                f"{self.rows:,}",
+            )
 
 
 class ShardImage(PackedImage):

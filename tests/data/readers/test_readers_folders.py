@@ -236,3 +236,10 @@ def test_a_folder_that_cannot_be_read_is_explained(tmp_path: Path, make, sentenc
     make(tmp_path)
     with pytest.raises(UserError, match=sentence):
         Auto(root=str(tmp_path))
+
+
+def test_other_tables_and_lists_of_classes_are_passed_over(tmp_path: Path):
+    table(tmp_path)
+    write_text(tmp_path / "classes.csv", "id,name,description\n1,dog,A kind of animal\n")
+    write_text(tmp_path / "labels.txt", "a.jpg 0\nb.jpg 1\n")
+    assert len(captions(Auto(root=str(tmp_path)))) == 4

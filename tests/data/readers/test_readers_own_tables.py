@@ -201,3 +201,15 @@ def test_jsonl_of_a_hub_with_named_keys(tmp_path: Path):
     write_text(tmp_path / "captions.jsonl", '{"url": "a.jpg", "words": "A dog"}\n')
     source = JsonlCaptions(root=str(tmp_path), image_column="url", caption_column="words")
     assert captions(source) == {"a.jpg": ("A dog",)}
+
+
+def test_a_table_of_more_cells_without_header_is_asked_about(tmp_path: Path):
+    with pytest.raises(UserError, match=r"3 cells and no header in .*image_column=1"):
+        read(tmp_path, "a.jpg\tA dog\ttrain\n")
+
+
+def test_names_that_fit_few_pictures_are_left_as_they_are(tmp_path: Path):
+    write_images(tmp_path / "x", [f"{n}.jpg" for n in "abcdefgh"])
+    lines = "".join(f"/m/{n}.jpg\tA dog\ttrain\n" for n in "apqrstuvw")
+    source = read(tmp_path, f"image\tcaption\tsplit\n{lines}")
+    assert not any(r.image.exists() for r in source.records("train"))

@@ -224,3 +224,19 @@ def test_loading_processes_read_each_picture_once_an_epoch(tmp_path: Path, compr
     for record in data.records("train"):
         expected = prepare(read_record_image(record, 16), 16)
         assert torch.equal(seen[record.image_id], expected)
+
+
+def test_more_rows_than_bytes_are_refused(tmp_path: Path):
+    nothing = pa.nulls(2_000_000, pa.string())
+    root = write(tmp_path / "d/x.parquet", {"image_path": nothing, "caption": nothing})
+    with pytest.raises(UserError, match=r"says that it has 2,000,000 rows, in"):
+        ParquetCaptions(root=str(root))
+
+
+def test_a_picture_repeated_without_end_is_refused(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("captionlab.data.readers.arrow_files.MOST_BYTES", 10**6)
+    content = {"image": [b"\0" * 10**5] * 50, "caption": ["A dog"] * 50}
+    root = write(tmp_path / "d/x.parquet", content, use_dictionary=True)
+    image = records(ParquetCaptions(root=str(root)))[0].image
+    with pytest.raises(UserError, match=r"row group 0 have more than 1,000,000 bytes"):
+        image.read()

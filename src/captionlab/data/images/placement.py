@@ -9,6 +9,7 @@ The few bytes in between are kept. Every piece was compared with the picture whe
 from __future__ import annotations
 
 import mmap
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,9 +30,9 @@ class Pieces:
     A piece is (offset, length) in the file, or in ``kept`` where the offset is negative: -1 - offset.
     """
 
-    starts: list[int] = field(default_factory=lambda: [0])
-    offsets: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    starts: array[int] = field(default_factory=lambda: array("q", [0]))
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("q"))
     kept: bytearray = field(default_factory=bytearray)
 
     def add(self, pieces: list[tuple[int, int]], kept: list[bytes]) -> None:

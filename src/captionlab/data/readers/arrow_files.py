@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-MOST_BYTES = 4 * 2**30  # of a row group's column, decoded
+MOST_BYTES = 2 * 2**30  # of a row group's column, decoded
 BATCH = 256  # rows that are turned into Python's objects at once
+MOST_BATCH_BYTES = 2**28  # of so many rows without pictures
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def open_parquet(file: Path) -> pyarrow.parquet.ParquetFile:
 
         opened = pyarrow.parquet.ParquetFile(file, memory_map=True)
         metadata = opened.metadata
+        require_rows(file, metadata.num_rows)
         for group in range(metadata.num_row_groups):
             size = metadata.row_group(group).total_byte_size
             if not 0 <= size <= MOST_BYTES:
@@ -52,6 +54,13 @@ def open_parquet(file: Path) -> pyarrow.parquet.ParquetFile:
                     "once: write it again with smaller ones"
                 )
         return opened
+
+
+def require_rows(file: Path, rows: int) -> None:
+    """Refuse more rows than a file has bytes: runs of nothing cost a liar no room, and us all of it."""
+    size = file.stat().st_size
+    if not 0 <= rows <= size:
+        raise UserError(f"{file} says that it has {rows:,} rows, in {size:,} bytes: it is damaged")
 
 
 def column_leaves(schema: pyarrow.Schema, names: Iterable[str]) -> list[str]:
@@ -82,10 +91,19 @@ def parquet_objects(
         names = opened.schema_arrow.names if columns is None else columns
         leaves = column_leaves(opened.schema_arrow, names)
         number = 0
-        for batch in opened.iter_batches(batch_size=BATCH, columns=leaves):
+        for batch in opened.iter_batches(batch_size=BATCH, columns=leaves, use_threads=False):
+            _require_texts(file, batch)
             for row in batch.to_pylist():
                 yield f": row {number}", row
                 number += 1
+
+
+def _require_texts(file: Path, batch: pyarrow.RecordBatch) -> None:
+    if batch.nbytes > MOST_BATCH_BYTES:
+        raise UserError(
+            f"{file}: {batch.num_rows} rows hold {batch.nbytes:,} bytes beside their pictures, which "
+            "are no captions: set data.source.caption_column"
+        )
 
 
 def picture_columns(schema: pyarrow.Schema) -> list[str]:
@@ -137,6 +155,7 @@ def arrow_batches(file: Path) -> Iterator[tuple[pyarrow.RecordBatch, int]]:
             base = source.read_buffer(1).address
             source.seek(0)
             for batch in pyarrow.ipc.open_stream(source):
+                require_rows(file, batch.num_rows)
                 yield batch, base
 
 

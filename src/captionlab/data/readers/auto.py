@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from captionlab.core.errors import UserError
-from captionlab.data.readers.auto_tables import Reading, SplitTables, is_table, table_of
+from captionlab.data.readers.auto_tables import Reading, SplitTables, first_rows, table_of
 from captionlab.data.readers.coco import coco_files
 from captionlab.data.readers.columns import Names
 from captionlab.data.readers.datasets import Coco, Flickr8k, Flickr30k
@@ -188,7 +188,7 @@ class _Look:
             and PurePosixPath(name).name not in SPLIT_LISTS.values()
         ]
         for depth in (0, 1):
-            fitting = [n for n in names if n.count("/") == depth and self._is_table(n)]
+            fitting = self._fitting([name for name in names if name.count("/") == depth])
             splits = [split_of_file(name) for name in fitting]
             if len(fitting) > 1 and None not in splits and len(set(splits)) == len(splits):
                 form = f"a table for each split ({', '.join(fitting)})"
@@ -201,9 +201,26 @@ class _Look:
             if fitting:
                 return
 
-    def _is_table(self, name: str) -> bool:
+    def _fitting(self, names: Sequence[str]) -> list[str]:
+        """Return the tables among files; of several those whose images are there, if any are."""
         encoding = str(self.options["encoding"])
-        return is_table(self.root, name, self.columns, encoding, self.refused)
+        rows = {
+            name: first_rows(self.root, name, self.columns, encoding, self.refused)
+            for name in names
+        }
+        tables = [name for name in names if rows[name]]
+        if len(tables) < 2:
+            return tables
+        stems = {PurePosixPath(name).stem.lower() for name in self.listing.pictures()}
+        with_images = [
+            name
+            for name in tables
+            if any(
+                PurePosixPath(row.image.replace("\\", "/")).stem.lower() in stems
+                for row in rows[name]
+            )
+        ]
+        return with_images or tables
 
 
 class _Texts(NamedTuple):

@@ -57,18 +57,21 @@ def table_of(
     return Reading(f"{words} {name}", f"data.source.file={name}", read)
 
 
-def is_table(
+def first_rows(
     root: Path, name: str, columns: Mapping[str, object], encoding: str, refused: list[str]
-) -> bool:
-    """Return whether the first rows of a file are images and captions; if not, add why."""
+) -> list[Row]:
+    """Return the first rows of a file if they are images and captions; if not, add why."""
     options = Options(**columns)  # type: ignore[arg-type]
     try:
         _, rows = rows_of(root / name, options, encoding)
         first = list(islice(rows(), FIRST_ROWS))
     except UserError as error:
         refused.append(str(error))
-        return False
-    return bool(first) and all(row.image.strip() and row.captions for row in first)
+        return []
+    texts = "".join(caption for row in first for caption in row.captions)
+    # a list of images with the numbers of their classes is no table of captions
+    is_text = any(map(str.isalpha, texts))
+    return first if is_text and all(row.image.strip() for row in first) else []
 
 
 def rows_of(path: Path, options: Options, encoding: str) -> tuple[str, Callable[[], Iterator[Row]]]:

@@ -30,7 +30,8 @@ def match_names(
 
     Names are paths below the root, or below the folder of the file, or absolute, where half of them
     lead somewhere. Else they are matched with the pictures below the root: by file name below any
-    other folder, by stem, or by number, whichever fits most. Names without a picture, and all
+    other folder, by stem, or by number, whichever fits most, if it fits half of the names or of the
+    pictures. Names without a picture, and all
     where nothing fits, are paths as they stand.
 
     Args:
@@ -86,7 +87,10 @@ def _best_way(names: Sequence[str], pictures: Sequence[str]) -> tuple[str, Found
         count = sum(map(bool, found.values()))
         if count and (best is None or count > best[0]):
             best = (count, how, found)
-    return None if best is None else best[1:]
+    # fewer than half of both may be an accident
+    if best is None or 2 * best[0] < min(len(names), len(pictures)):
+        return None
+    return best[1:]
 
 
 def _base_name(name: str) -> str:

@@ -81,6 +81,7 @@ def table_rows(
     if not is_header(first, sign, options):
         form = f"table {path.name} without header, {shown}"
         if options.image_column is None and options.caption_column is None:
+            _require_two_cells(path, first, sign)
             return short_rows(path, lines, sign, options), form
         cells = csv_cells(path, "\n".join(lines), sign)
         return numbered_rows(path, cells, options), form
@@ -91,6 +92,16 @@ def table_rows(
         # re-issues of Flickr8k leave captions with commas bare
         return _without_bare_signs(path, lines, encoding, sign, options), form
     return csv_rows(path, read_text(path, encoding), sign, options), form
+
+
+def _require_two_cells(path: Path, line: str, sign: str) -> None:
+    """Refuse a line without header that has more cells than a name and a caption."""
+    count = line.count(sign) + 1
+    if count > 2 and sign in "\t;|":
+        raise UserError(
+            f"{path}: {count} cells and no header in {line[:60]!r}: say which is which, "
+            "data.source.image_column=1 data.source.caption_column=2"
+        )
 
 
 def _without_bare_signs(

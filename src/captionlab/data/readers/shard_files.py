@@ -8,12 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captionlab.core.errors import UserError
 from captionlab.data.images.shards import Group, Shard
 from captionlab.data.readers import arrow_files
 from captionlab.data.readers.arrow_files import arrow_errors
 
 if TYPE_CHECKING:
     import pyarrow
+    import pyarrow.parquet
+
+FEW = 8  # pictures that are decoded at once
 
 
 class ShardFile(ABC):
@@ -101,26 +105,35 @@ def _has_bytes(column: pyarrow.Array) -> bool:
 
 
 def _parquet_groups(file: Path, column: str) -> Iterator[Group]:
-    count = arrow_files.open_parquet(file).metadata.num_row_groups
-    return (_parquet_group(file, column, number) for number in range(count))
+    opened = arrow_files.open_parquet(file)
+    return (_group(opened, file, column, n) for n in range(opened.metadata.num_row_groups))
 
 
 def _parquet_group(file: Path, column: str, number: int) -> Group:
+    return _group(arrow_files.open_parquet(file), file, column, number)
+
+
+def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int) -> Group:
     """Return a row group's pictures, and where its column lies in the file."""
-    opened = arrow_files.open_parquet(file)
     with arrow_errors(file):
         group = opened.metadata.row_group(number)
         paths = {column, f"{column}.bytes"}
         chunks = [group.column(index) for index in range(group.num_columns)]
         chunk = next(one for one in chunks if one.path_in_schema in paths)
-        leaf = chunk.path_in_schema
+        pictures: list[bytes | None] = []
+        decoded = 0
+        # few at a time: a run of one long value costs a liar no room
         # in one thread: another process may have been forked from one with pyarrow's
-        table = opened.read_row_group(number, columns=[leaf], use_threads=False)
-        pictures = [
-            one
-            for part in table.column(column).chunks
-            for one in arrow_files.picture_bytes(part).to_pylist()
-        ]
+        for batch in opened.iter_batches(
+            batch_size=FEW, row_groups=[number], columns=[chunk.path_in_schema], use_threads=False
+        ):
+            decoded += batch.nbytes
+            if decoded > arrow_files.MOST_BYTES:
+                raise UserError(
+                    f"{file}: the pictures of its row group {number} have more than "
+                    f"{arrow_files.MOST_BYTES:,} bytes: write it again with smaller row groups"
+                )
+            pictures += arrow_files.picture_bytes(batch.column(column)).to_pylist()
         size = file.stat().st_size
         low = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
         low = min(max(0, low), size)

@@ -119,12 +119,16 @@ class CaptionDataModule(pl.LightningDataModule):
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
             captions = [c for record in self.training_records() for c in record.captions]
-            self._tokenizer = for_language(self._fit_tokenizer, self.source.language)(captions)
+            self._tokenizer = self.fit_tokenizer(captions)
         return self._tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+
+    def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
+        """Return a tokenizer of other captions, fitted as that of the training split is."""
+        return for_language(self._fit_tokenizer, self.source.language)(captions)
 
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:

@@ -29,6 +29,7 @@ from captionlab.data.features.shards import (
     write_object,
     write_shard,
 )
+from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord
 
 FORMAT = 1
@@ -203,6 +204,8 @@ def identity(record: CaptionRecord) -> str | None:
         if not record.image.is_file():
             return None
         return f"{record.image.name}, {record.image.stat().st_size} bytes"
+    if isinstance(record.image, PackedImage):
+        return f"{record.image.name}, {len(record.image.read())} bytes"
     drawing = record.image
     description = (
         repr((drawing.args, drawing.keywords)) if isinstance(drawing, partial) else repr(drawing)

@@ -7,7 +7,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -57,9 +57,10 @@ def auto_features(
     if encoder is None or not may_store(data) or not is_frozen(encoder):
         yield lambda splits, complete: None
         return
-    key = store_key(encoder, config, data)
+    key = fingerprint(encoder, config)
+    name = store_name(config, {**key, **details(encoder, config, data)}, data)
     cache = FeatureCache(cache_folder() / "features", int(data.features_cache_gib * GIB))
-    with HeldStore(cache, store_name(config, key, data), key, DTYPE) as store:
+    with HeldStore(cache, name, key, DTYPE) as store:
         yield StoreReader(store, data, encoder, device).read
 
 
@@ -77,9 +78,12 @@ class StoreReader:
         self._data = data
         self._encoder = encoder
         self._device = device
+        self._failed = False  # said once
 
     def read(self, splits: Sequence[str], complete: Collection[str]) -> None:
         """Read splits from the store: those of ``complete`` at any rate, others if they are there."""
+        if self._failed:
+            return
         photographs = [split for split in splits if _are_files(self._records(split))]
         try:
             self._read([split for split in photographs if split in complete], fill=True)
@@ -89,6 +93,7 @@ class StoreReader:
         except BrokenImage:
             raise  # an epoch of images would come to it too
         except (OSError, UserError) as error:
+            self._failed = True
             about = about_file(error) if isinstance(error, OSError) else str(error)
             log.warning(
                 "features   not stored, each epoch reads the images: %s (%s names another folder)",
@@ -171,28 +176,35 @@ def whole_splits(trainer: pl.Trainer, data: CaptionDataModule) -> set[str]:
     return whole
 
 
-def store_key(encoder: nn.Module, config: Config, data: CaptionDataModule) -> dict[str, object]:
-    """Return what decides the memory of the data's images, the code that makes it included."""
-    files = {
-        inspect.getsourcefile(type(module))
-        for module in encoder.modules()
-        if type(module).__module__.partition(".")[0] not in LIBRARIES
-    }
+def details(encoder: nn.Module, config: Config, data: CaptionDataModule) -> dict[str, object]:
+    """Return what else decides the memory of the data's images: a change makes another store.
+
+    That is where they are, and the code that looks at them; nobody would notice by the numbers.
+    """
+    classes = {base for module in encoder.modules() for base in type(module).__mro__}
+    own = {c for c in classes if c.__module__.partition(".")[0] not in (*LIBRARIES, "builtins")}
     code = hashlib.sha256()
-    for file in sorted(filter(None, files)):
+    for file in sorted(filter(None, map(_source_file, own))):
         code.update(Path(file).read_bytes())
     return {
-        **fingerprint(encoder, config),
+        "origin": origin(config["data"]),
         "image_size": data.image_size,
         "code": f"{captionlab.__version__} {code.hexdigest()[:16]}",
         "dtype": DTYPE,
     }
 
 
-def store_name(config: Config, key: dict[str, object], data: CaptionDataModule) -> str:
-    """Return the name of the folder in which data of one place are stored, seen by one encoder."""
+def _source_file(kind: type) -> str | None:
+    try:
+        return inspect.getsourcefile(kind)
+    except (TypeError, OSError):  # of a notebook, or of a module without a file
+        return None
+
+
+def store_name(config: Config, key: Mapping[str, object], data: CaptionDataModule) -> str:
+    """Return the name of the folder of the store with a key: it tells data and encoder."""
     encoder = config["model"]["encoder"].get("name", "encoder")
-    name = f"{data.name}-{encoder}-{digest({**key, 'origin': origin(config['data'])})}"
+    name = f"{data.name}-{encoder}-{digest(key)}"
     return re.sub(r"[^\w.-]+", "_", name)[-200:]
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import captionlab
-from captionlab.cli.extract import digest, encoding, fingerprint, progress_bar
+from captionlab.cli.extract import digest, encoding, fingerprint, modes_kept, progress_bar
 from captionlab.core.caches import VARIABLE, cache_folder
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, about_file, first_line
@@ -153,27 +153,23 @@ def is_frozen(encoder: nn.Module) -> bool:
     parameters = list(encoder.parameters())
     if not parameters or any(parameter.requires_grad for parameter in parameters):
         return False
-    before = encoder.training
-    encoder.train()
     changing = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-    frozen = not any(m.training and isinstance(m, changing) for m in encoder.modules())
-    encoder.train(before)
-    return frozen
+    with modes_kept(encoder):
+        encoder.train()
+        return not any(m.training and isinstance(m, changing) for m in encoder.modules())
 
 
 def whole_splits(trainer: pl.Trainer, data: CaptionDataModule) -> set[str]:
     """Return the splits whose images the trainer reads all: of others a store would not pay."""
-    steps = trainer.max_steps
-    whole = set()
-    if trainer.limit_train_batches == 1.0 and not 0 < steps * data.batch_size < len(
-        data.records("train")
-    ):
-        whole.add("train")
-    if trainer.limit_val_batches == 1.0:
-        whole.add("val")
-    if trainer.limit_test_batches == 1.0:
-        whole |= {split for split in data.source.splits if split not in ("train", "val")}
-    return whole
+    tested = set(data.source.splits) - {"train", "val"}
+    steps_end_first = 0 < trainer.max_steps * data.batch_size < len(data.records("train"))
+    limits: list[tuple[int | float, set[str]]] = [
+        (trainer.limit_train_batches, set() if steps_end_first else {"train"}),
+        (trainer.limit_val_batches, {"val"}),
+        (trainer.limit_test_batches, tested),
+    ]
+    # a whole number counts batches: 1 is one of them, 1.0 is all
+    return {split for limit, of in limits if limit == 1.0 and type(limit) is float for split in of}
 
 
 def details(encoder: nn.Module, config: Config, data: CaptionDataModule) -> dict[str, object]:

@@ -107,7 +107,6 @@ def encoding(
     The encoder is brought to the device for it, in evaluation mode, and back.
     """
     before = next((p.device for p in encoder.parameters()), torch.device("cpu"))
-    was_training = encoder.training
 
     def read(record: CaptionRecord) -> torch.Tensor:
         return prepare(read_record_image(record, image_size), image_size, fit)
@@ -117,12 +116,23 @@ def encoding(
         memory: Memory = encoder(torch.stack(list(pool.map(read, batch))).to(device))
         return memory
 
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool, modes_kept(encoder):
         encoder.to(device).eval()
         try:
             yield encode
         finally:
-            encoder.to(before).train(was_training)
+            encoder.to(before)
+
+
+@contextmanager
+def modes_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Put every part of a module back into its mode, training or evaluation, at the end."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class HeldStore:
             raise UserError(
                 f"the memory of {images:,} images takes {needed / GIB:.2f} GiB, which is "
                 f"{wanting / GIB:.2f} GiB more than data.features_cache_gib="
-                f"{self._cache.limit / GIB:g} leaves in {self._cache.folder}"
+                f"{self._cache.limit / GIB:.3g} leaves in {self._cache.folder}"
             )
 
 

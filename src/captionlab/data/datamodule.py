@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -20,6 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
+from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.tokenizers import Tokenizer, for_language
 
@@ -84,16 +84,12 @@ class CaptionDataModule(pl.LightningDataModule):
         features_cache_gib: float = 20.0,
     ):
         super().__init__()
-        _require_positive(
+        require_positive(
             batch_size=batch_size, captions_per_image=captions_per_image, max_length=max_length
         )
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers={num_workers} must be 0 or more, or null.")
-        if not 0 < features_cache_gib < math.inf:
-            raise UserError(
-                f"data.features_cache_gib={features_cache_gib} must be above 0; data.features=null "
-                "stores nothing."
-            )
+        require_size(features_cache_gib)
         self.name = name
         self.source = source
         self.image_size = image_size
@@ -111,7 +107,7 @@ class CaptionDataModule(pl.LightningDataModule):
         self.features = None
         if features is not None and features != AUTO:
             self.features = open_features(features)
-            _require_images_unused(features, augment, extra, blank_images)
+            require_images_unused(features, augment, extra, blank_images)
         self.evaluation_split = "test"
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
@@ -324,22 +320,3 @@ class CaptionDataModule(pl.LightningDataModule):
         if self.cache_images is not None:
             return self.cache_images
         return self.augment is None and images * 3 * self.image_size**2 <= CACHE_BYTES
-
-
-def _require_positive(**values: int) -> None:
-    for key, value in values.items():
-        if value < 1:
-            raise UserError(f"data.{key}={value} must be at least 1.")
-
-
-def _require_images_unused(
-    features: str, augment: Augment | None, extra: Extra | None, blank_images: bool
-) -> None:
-    """Raise UserError for settings that want images where features are read in their place."""
-    if augment is not None or blank_images:
-        what = "data.blank_images=true" if blank_images else "data.augment"
-        raise UserError(f"{what} changes images, and data.features={features} reads none.")
-    if extra is not None:
-        raise UserError(
-            f"data.features={features} holds the images of one data set: say data/extra=null"
-        )

@@ -12,7 +12,7 @@ from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord
 
 # settings of a data module that change how it is loaded, and nothing of what is read
-LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer")
+LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer", "features_cache_gib")
 
 
 def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from captionlab.core.caches import cache_folder
 from captionlab.data.images.files import broken_reason
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord, keep_records
@@ -39,7 +40,7 @@ def find_broken(paths: Sequence[Path | PackedImage]) -> dict[Path | PackedImage,
     """Return image -> reason of all that cannot be decoded.
 
     Sound files of a large data set are remembered with size and time of change below the user's
-    cache folder (XDG_CACHE_HOME or ~/.cache), so that only the first run waits for the check.
+    cache folder (``core.caches``), so that only the first run waits for the check.
     """
     memory = SoundImages(paths) if len(paths) >= REMEMBER_FROM else None
     todo = [path for path in paths if memory is None or path not in memory]
@@ -65,8 +66,7 @@ class SoundImages:
     def __init__(self, paths: Sequence[Path | PackedImage]) -> None:
         folders = sorted({str(_file(path).parent.absolute()) for path in paths})
         name = hashlib.sha256("\n".join(folders).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._file = cache / "captionlab" / f"sound-images-{name}.json"
+        self._file = cache_folder() / f"sound-images-{name}.json"
         self._known: dict[str, str] = {}
         # the first run, or a file that another program damaged: check again
         with contextlib.suppress(OSError, ValueError):

@@ -44,6 +44,7 @@ def test_two_processes_score_exactly_like_one(tmp_path: Path):
         for devices in (1, 2):
             # a batch of 5 is 3 images on each of two processes, and never ends where the split does
             overrides = [f"split={split}", f"trainer.devices={devices}", "data.batch_size=5"]
+            overrides.append("trainer.accelerator=cpu")
             out = ["--out", f"{split}-by-{devices}"]
             command(tmp_path, "-m", "captionlab.cli.main", "evaluate", last, *overrides, *out)
         results = same_scores(tmp_path, split)

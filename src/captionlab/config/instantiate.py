@@ -41,10 +41,13 @@ class Factory(Generic[T_co]):
     ``target`` is the class that the node names.
 
     Raises:
-        UserError: if a part inside the node refuses a value.
+        UserError: if the node names no class, or a part inside it refuses a value.
     """
 
     def __init__(self, node: Mapping[str, object], key: str) -> None:
+        # a stranger's checkpoint may hold anything here
+        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+            raise UserError(f"{key}={node!r:.60} names no class: its _target_ belongs there")
         self.key = key
         self.target: Callable[..., T_co] = locate(str(node["_target_"]))
         self._make: Callable[..., T_co] = build_part({**node, "_partial_": True}, key)

@@ -65,8 +65,8 @@ class Locator:
 
     def locate(self, picture: bytes) -> tuple[list[tuple[int, int]], list[bytes]] | None:
         """Return a picture's pieces and the bytes that are kept, None where it does not lie there."""
-        found = self._walk(picture, self.cursor)
-        if found is None:  # not behind the one before: look for its middle, behind it or before
+        pieces = self._walk(picture, self.cursor)
+        if pieces is None:  # not behind the one before: look for its middle, behind it or before
             middle = len(picture) // 2
             probe = picture[middle : middle + 2 * PROBE]
             at = self.source.find(probe, self.cursor, self.high)
@@ -74,8 +74,8 @@ class Locator:
                 at = self.source.find(probe, self.low, self.cursor)
             if at >= 0:
                 start = max(self.low, at - middle - NEAR // 2)
-                found = self._walk(picture, start, NEAR + len(picture) // 16)
-        return found
+                pieces = self._walk(picture, start, NEAR + len(picture) // 16)
+        return pieces
 
     def _walk(
         self, picture: bytes, cursor: int, near: int = NEAR

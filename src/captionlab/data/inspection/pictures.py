@@ -88,14 +88,14 @@ def near_pairs(facts: Sequence[PictureFacts]) -> list[tuple[int, int]]:
     """
     places = [place for place, one in enumerate(facts) if _has_edges(one)]
     hashes = np.array([facts[place].edges for place in places], np.uint64)
-    found: set[tuple[int, int]] = set()
+    near: set[tuple[int, int]] = set()
     for band in range(BANDS):
         keys = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1.0))
         for bucket in np.split(order, starts[1:]) if len(order) else ():
-            found.update(_near_in(bucket[:MOST_IN_BUCKET], hashes))
-    pairs = ((places[a], places[b]) for a, b in sorted(found))
+            near.update(_near_in(bucket[:MOST_IN_BUCKET], hashes))
+    pairs = ((places[a], places[b]) for a, b in sorted(near))
     return [(a, b) for a, b in pairs if _differ_in_bytes_alone(facts[a], facts[b])]
 
 

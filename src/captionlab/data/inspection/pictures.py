@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,12 +19,15 @@ from captionlab.core.errors import UserError
 from captionlab.data.images.files import broken_reason, to_rgb, upright
 from captionlab.data.images.packed import PackedImage
 
+logger = logging.getLogger(__name__)
+
 Picture = Path | PackedImage
 BANDS = 4  # of 16 bits: two hashes that differ in fewer bits than this have one in common
 MOST_BITS = BANDS - 1
 MOST_COLOR = 24  # of 255: how far the colors of near duplicates may lie apart
 FEWEST_EDGES = 6  # bits of a hash that a picture with something on it has set, and unset
 MOST_IN_BUCKET = 2000
+SECONDS_BETWEEN_NOTES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,16 @@ class PictureFacts:
 
 
 def describe_all(pictures: Sequence[Picture]) -> list[PictureFacts]:
-    """Return the facts of each picture, read on all cores."""
+    """Return the facts of each picture, read on all cores; the log says how far it is."""
+    facts: list[PictureFacts] = []
+    noted = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(describe, pictures))
+        for one in pool.map(describe, pictures):
+            facts.append(one)
+            if time.monotonic() - noted > SECONDS_BETWEEN_NOTES:
+                noted = time.monotonic()
+                logger.info("reading pictures: %d of %d", len(facts), len(pictures))
+    return facts
 
 
 def describe(picture: Picture) -> PictureFacts:

@@ -11,7 +11,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.images.shards import ShardImage
 from captionlab.data.readers.columns import Columns, Names, choose_columns
-from captionlab.data.readers.fields import identifier, text
+from captionlab.data.readers.fields import file_name, identifier, text
 from captionlab.data.readers.files import data_root, listed
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.listing import list_files
@@ -275,7 +275,8 @@ def _name(value: object, where: str, column: str, *, required: bool) -> str:
         return ""
     if isinstance(path, int) and not isinstance(path, bool):
         return str(path)
-    return text(path, where, column).strip().replace("\\", "/")
+    check = file_name if required else text
+    return check(path, where, column).strip().replace("\\", "/")
 
 
 def _tell_ids_apart(rows: Sequence[_Picture]) -> None:

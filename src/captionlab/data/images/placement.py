@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 PROBE = 24  # bytes that are searched for
-NEAR = 8192  # how far behind the last piece the next one may begin
+# how far behind the last piece the next one may begin, beside the bytes between them: heads of pages;
+# farther away the head of a later picture may have the same bytes
+NEAR = 512
 STEP = 16  # bytes that are kept where none is found
 CHUNK = 65536
 MOST_KEPT = 4096  # bytes of a picture that may be kept, beside a quarter of it
@@ -73,12 +75,11 @@ class Locator:
             if at < 0:
                 at = self.source.find(probe, self.low, self.cursor)
             if at >= 0:
-                start = max(self.low, at - middle - NEAR // 2)
-                pieces = self._walk(picture, start, NEAR + len(picture) // 16)
+                pieces = self._walk(picture, max(self.low, at - middle))
         return pieces
 
     def _walk(
-        self, picture: bytes, cursor: int, near: int = NEAR
+        self, picture: bytes, cursor: int
     ) -> tuple[list[tuple[int, int]], list[bytes]] | None:
         pieces: list[tuple[int, int]] = []
         kept: list[bytes] = []
@@ -87,7 +88,8 @@ class Locator:
         most = min(len(picture) // 4 + MOST_KEPT, len(picture))
         while place < len(picture):
             probe = picture[place : place + PROBE]
-            at = self.source.find(probe, cursor, min(self.high, cursor + near + PROBE))
+            reach = cursor + len(bare) + NEAR + PROBE
+            at = self.source.find(probe, cursor, min(self.high, reach))
             if at < 0:
                 bare += picture[place : place + STEP]
                 total += STEP
@@ -102,7 +104,7 @@ class Locator:
             length = self._common(picture, place, at)
             pieces.append((at, length))
             place += length
-            cursor, near = at + length, NEAR
+            cursor = at + length
         if bare:
             pieces.append((-1, len(bare)))
             kept.append(bytes(bare))

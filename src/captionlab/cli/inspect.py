@@ -39,24 +39,24 @@ def inspect(overrides: Sequence[str], page: str | None = None) -> int:
     config = resolve(compose([*overrides, "output_dir=unused"]))
     check({"data": config["data"]})
     data: CaptionDataModule = build_data(config["data"])
-    found = inspect_source(data.source, fit=data.fit_tokenizer, max_length=data.max_length)
-    print("\n".join(found.lines()))
-    for split, record in found.samples:
+    inspection = inspect_source(data.source, fit=data.fit_tokenizer, max_length=data.max_length)
+    print("\n".join(inspection.lines()))
+    for split, record in inspection.samples:
         caption = " ".join(record.captions[0].split())
         short = caption if len(caption) <= SAMPLE_CAPTION else f"{caption[:SAMPLE_CAPTION]}..."
         print(f"{'sample':<10} {split} {record.image_id}: {short}")
     if place is not None:
-        write_page(place, found, f"{data.name}: {origin(config['data'])}")
+        write_page(place, inspection, f"{data.name}: {origin(config['data'])}")
         print(f"page       {place}")
-    return 2 if found.problems else 0
+    return 2 if inspection.problems else 0
 
 
-def write_page(place: Path, found: Inspection, title: str) -> None:
+def write_page(place: Path, inspection: Inspection, title: str) -> None:
     """Write the page: facts and findings above, the samples with all their captions below."""
-    findings = {f"warning {n}": text for n, text in enumerate(found.warnings, start=1)}
-    findings |= {f"problem {n}": text for n, text in enumerate(found.problems, start=1)}
+    findings = {f"warning {n}": text for n, text in enumerate(inspection.warnings, start=1)}
+    findings |= {f"problem {n}": text for n, text in enumerate(inspection.problems, start=1)}
     examples = []
-    for split, record in found.samples:
+    for split, record in inspection.samples:
         remark = split
         try:
             image = shrunk(read_record_image(record, LARGEST_SIDE), LARGEST_SIDE)
@@ -65,4 +65,4 @@ def write_page(place: Path, found: Inspection, title: str) -> None:
             pixels, remark = np.full((60, 80, 3), 127, np.uint8), f"{split}: {error}"
         first, *others = record.captions
         examples.append(Example(pixels, record.image_id, first, others, remark=remark))
-    write_gallery(place, examples, title, {}, {**found.facts, **findings})
+    write_gallery(place, examples, title, {}, {**inspection.facts, **findings})

@@ -1,6 +1,7 @@
 """Texts beside pictures, image folders, PASCAL's folders, conversations, and what looks at a folder."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -243,3 +244,11 @@ def test_other_tables_and_lists_of_classes_are_passed_over(tmp_path: Path):
     write_text(tmp_path / "classes.csv", "id,name,description\n1,dog,A kind of animal\n")
     write_text(tmp_path / "labels.txt", "a.jpg 0\nb.jpg 1\n")
     assert len(captions(Auto(root=str(tmp_path)))) == 4
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path):
+    folder = os.fsencode(beside(tmp_path))
+    with open(folder + b"/\xe9.jpg", "wb"):
+        pass
+    with pytest.raises(UserError, match=r"'\\udce9.jpg', whose name is not UTF-8: rename it"):
+        Sidecars(root=str(tmp_path))

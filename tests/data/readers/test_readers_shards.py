@@ -240,3 +240,22 @@ def test_a_picture_repeated_without_end_is_refused(tmp_path: Path, monkeypatch):
     image = records(ParquetCaptions(root=str(root)))[0].image
     with pytest.raises(UserError, match=r"row group 0 have more than 1,000,000 bytes"):
         image.read()
+
+
+@pytest.mark.parametrize("with_id", [True, False], ids=["id", "name"])
+def test_a_picture_in_two_splits_is_refused(tmp_path: Path, with_id: bool):
+    more = {"image_id": [7, 8]} if with_id else {}
+    write(tmp_path / "train.parquet", {**rows(2), **more})
+    write(tmp_path / "test.parquet", {**rows(2), **more})
+    with pytest.raises(UserError, match=r"is of split 'train' here, and of 'test' at"):
+        ParquetCaptions(root=str(tmp_path))
+
+
+def test_other_pictures_of_the_same_names_may_be_in_another_split(tmp_path: Path):
+    write(tmp_path / "train.parquet", rows(2))
+    other = rows(2, first=5)
+    for number, image in enumerate(other["image"]):
+        image["path"] = f"{number}.jpeg"
+    write(tmp_path / "test.parquet", other)
+    source = ParquetCaptions(root=str(tmp_path))
+    assert {s: len(source.records(s)) for s in source.splits} == {"train": 2, "test": 2}

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 PROBE = 24  # bytes that are searched for
-NEAR = 8192  # how far behind the last piece the next one may begin
+# how far behind the last piece the next one may begin, beside the bytes between them: heads of pages;
+# farther away the head of a later picture may have the same bytes
+NEAR = 512
 STEP = 16  # bytes that are kept where none is found
 CHUNK = 65536
 MOST_KEPT = 4096  # bytes of a picture that may be kept, beside a quarter of it
@@ -65,20 +67,19 @@ class Locator:
 
     def locate(self, picture: bytes) -> tuple[list[tuple[int, int]], list[bytes]] | None:
         """Return a picture's pieces and the bytes that are kept, None where it does not lie there."""
-        found = self._walk(picture, self.cursor)
-        if found is None:  # not behind the one before: look for its middle, behind it or before
+        pieces = self._walk(picture, self.cursor)
+        if pieces is None:  # not behind the one before: look for its middle, behind it or before
             middle = len(picture) // 2
             probe = picture[middle : middle + 2 * PROBE]
             at = self.source.find(probe, self.cursor, self.high)
             if at < 0:
                 at = self.source.find(probe, self.low, self.cursor)
             if at >= 0:
-                start = max(self.low, at - middle - NEAR // 2)
-                found = self._walk(picture, start, NEAR + len(picture) // 16)
-        return found
+                pieces = self._walk(picture, max(self.low, at - middle))
+        return pieces
 
     def _walk(
-        self, picture: bytes, cursor: int, near: int = NEAR
+        self, picture: bytes, cursor: int
     ) -> tuple[list[tuple[int, int]], list[bytes]] | None:
         pieces: list[tuple[int, int]] = []
         kept: list[bytes] = []
@@ -87,7 +88,8 @@ class Locator:
         most = min(len(picture) // 4 + MOST_KEPT, len(picture))
         while place < len(picture):
             probe = picture[place : place + PROBE]
-            at = self.source.find(probe, cursor, min(self.high, cursor + near + PROBE))
+            reach = cursor + len(bare) + NEAR + PROBE
+            at = self.source.find(probe, cursor, min(self.high, reach))
             if at < 0:
                 bare += picture[place : place + STEP]
                 total += STEP
@@ -102,7 +104,7 @@ class Locator:
             length = self._common(picture, place, at)
             pieces.append((at, length))
             place += length
-            cursor, near = at + length, NEAR
+            cursor = at + length
         if bare:
             pieces.append((-1, len(bare)))
             kept.append(bytes(bare))

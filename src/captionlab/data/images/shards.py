@@ -23,6 +23,7 @@ from captionlab.data.images.placement import Locator, Pieces
 logger = logging.getLogger(__name__)
 
 VERSION = 1  # of the remembered places
+MOST_FAILURES = 8  # in a row, of pictures that do not lie in a group as they are
 MOST_GROUPS = 2  # that are held decoded where pictures do not lie in the file as they are
 
 
@@ -125,8 +126,11 @@ class Shard:
         for number, (low, high, pictures) in enumerate(self._groups()):
             first.append(len(groups))
             locator = Locator(mapped, low, high)
-            for picture in pictures:
-                place = locator.locate(picture) if picture else ([], [])
+            failures = 0
+            for picture in (one or b"" for one in pictures):
+                # after some failures the rest is compressed too: searching all of it takes long
+                place = locator.locate(picture) if failures < MOST_FAILURES else None
+                failures = failures + 1 if place is None else 0
                 pieces.add(*(place or ([], [])))
                 groups.append(number if place is None else -1)
         if len(groups) != self.rows:

@@ -69,8 +69,8 @@ def token_lengths(captions: Iterable[str], tokenizer: Tokenizer) -> list[int]:
 
 def markup(captions: Iterable[str]) -> list[tuple[str, str]]:
     """Return caption and sign for those with tags, entities, addresses or escapes in them."""
-    found = ((caption, MARKUP.search(caption)) for caption in captions)
-    return [(caption, match[0]) for caption, match in found if match]
+    matches = ((caption, MARKUP.search(caption)) for caption in captions)
+    return [(caption, match[0]) for caption, match in matches if match]
 
 
 def of_another_language(captions: Iterable[str], language: str) -> list[tuple[str, str]]:
@@ -79,8 +79,8 @@ def of_another_language(captions: Iterable[str], language: str) -> list[tuple[st
     Told by script, and among languages in Latin letters by their commonest words; a caption that
     could be either is not among them.
     """
-    found = ((caption, _other_language(caption, language)) for caption in captions)
-    return [(caption, other) for caption, other in found if other]
+    guesses = ((caption, _other_language(caption, language)) for caption in captions)
+    return [(caption, other) for caption, other in guesses if other]
 
 
 def _other_language(caption: str, language: str) -> str | None:

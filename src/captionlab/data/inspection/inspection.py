@@ -214,6 +214,6 @@ def _places(named: Sequence[Named], places: Iterable[int]) -> list[str]:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    found = list(texts)
-    more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return "; ".join(found[:SHOWN]) + more
+    findings = list(texts)
+    more = f"; and {len(findings) - SHOWN:,} more" if len(findings) > SHOWN else ""
+    return "; ".join(findings[:SHOWN]) + more

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,12 +19,15 @@ from captionlab.core.errors import UserError
 from captionlab.data.images.files import broken_reason, to_rgb, upright
 from captionlab.data.images.packed import PackedImage
 
+logger = logging.getLogger(__name__)
+
 Picture = Path | PackedImage
 BANDS = 4  # of 16 bits: two hashes that differ in fewer bits than this have one in common
 MOST_BITS = BANDS - 1
 MOST_COLOR = 24  # of 255: how far the colors of near duplicates may lie apart
 FEWEST_EDGES = 6  # bits of a hash that a picture with something on it has set, and unset
 MOST_IN_BUCKET = 2000
+SECONDS_BETWEEN_NOTES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,16 @@ class PictureFacts:
 
 
 def describe_all(pictures: Sequence[Picture]) -> list[PictureFacts]:
-    """Return the facts of each picture, read on all cores."""
+    """Return the facts of each picture, read on all cores; the log says how far it is."""
+    facts: list[PictureFacts] = []
+    noted = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(describe, pictures))
+        for one in pool.map(describe, pictures):
+            facts.append(one)
+            if time.monotonic() - noted > SECONDS_BETWEEN_NOTES:
+                noted = time.monotonic()
+                logger.info("reading pictures: %d of %d", len(facts), len(pictures))
+    return facts
 
 
 def describe(picture: Picture) -> PictureFacts:
@@ -88,14 +100,14 @@ def near_pairs(facts: Sequence[PictureFacts]) -> list[tuple[int, int]]:
     """
     places = [place for place, one in enumerate(facts) if _has_edges(one)]
     hashes = np.array([facts[place].edges for place in places], np.uint64)
-    found: set[tuple[int, int]] = set()
+    near: set[tuple[int, int]] = set()
     for band in range(BANDS):
         keys = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1.0))
         for bucket in np.split(order, starts[1:]) if len(order) else ():
-            found.update(_near_in(bucket[:MOST_IN_BUCKET], hashes))
-    pairs = ((places[a], places[b]) for a, b in sorted(found))
+            near.update(_near_in(bucket[:MOST_IN_BUCKET], hashes))
+    pairs = ((places[a], places[b]) for a, b in sorted(near))
     return [(a, b) for a, b in pairs if _differ_in_bytes_alone(facts[a], facts[b])]
 
 

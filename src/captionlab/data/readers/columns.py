@@ -92,8 +92,8 @@ def _image_id(names: Sequence[str], image: str) -> str | None:
 
 
 def _listed_names(names: str | Sequence[str]) -> list[str]:
-    given = names.split(",") if isinstance(names, str) else names
-    return [str(name).strip() for name in given if str(name).strip()]
+    parts = names.split(",") if isinstance(names, str) else names
+    return [str(name).strip() for name in parts if str(name).strip()]
 
 
 def _named(header: Sequence[str], where: str, name: str, key: str, what: str) -> str:

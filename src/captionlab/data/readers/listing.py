@@ -89,6 +89,8 @@ def _walk(
         if entry.name.startswith("."):
             continue
         name = prefix + entry.name
+        if not _is_unicode(name):  # it could not be written as an image's id
+            raise UserError(f"{folder} holds {entry.name!a}, whose name is not UTF-8: rename it")
         if entry.is_symlink():
             if not lies_inside(entry.path, real):
                 outside.append(name)
@@ -101,3 +103,11 @@ def _walk(
             yield from _walk(Path(entry.path), name + "/", real, seen, outside)
         elif entry.is_file():
             yield name
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

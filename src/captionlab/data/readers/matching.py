@@ -56,9 +56,9 @@ def match_names(
     way = _best_way(names, listing.pictures())
     if way is None:
         return Match(as_they_are)
-    how, found = way
-    _require_unique(found, places, how)
-    matched = {name: listing.root / fits[0] for name, fits in found.items() if fits}
+    how, candidates = way
+    _require_unique(candidates, places, how)
+    matched = {name: listing.root / fits[0] for name, fits in candidates.items() if fits}
     return Match({**as_they_are, **matched}, f"names matched {how}")
 
 
@@ -67,26 +67,28 @@ def nearest_picture(name: str, pictures: Sequence[str]) -> str:
     return did_you_mean(PurePosixPath(name).name, [PurePosixPath(p).name for p in pictures[:2000]])
 
 
-Found = dict[str, list[str]]
+Candidates = dict[str, list[str]]
 
 
-def _best_way(names: Sequence[str], pictures: Sequence[str]) -> tuple[str, Found] | None:
+def _best_way(names: Sequence[str], pictures: Sequence[str]) -> tuple[str, Candidates] | None:
     ways: tuple[tuple[str, Callable[[str], str | None], Callable[[str], str | None]], ...] = (
         ("by file name below another folder", _base_name, _base_name),
         ("by stem", _stem, _stem),
         ("by number", _number, _last_number),
     )
-    best: tuple[int, str, Found] | None = None
+    best: tuple[int, str, Candidates] | None = None
     for how, key_of_name, key_of_picture in ways:
         by_key: dict[str, list[str]] = {}
         for picture in pictures:
             key = key_of_picture(picture)
             if key is not None:
                 by_key.setdefault(key, []).append(picture)
-        found = {name: _closest(name, by_key.get(key_of_name(name) or "", [])) for name in names}
-        count = sum(map(bool, found.values()))
+        candidates = {
+            name: _closest(name, by_key.get(key_of_name(name) or "", [])) for name in names
+        }
+        count = sum(map(bool, candidates.values()))
         if count and (best is None or count > best[0]):
-            best = (count, how, found)
+            best = (count, how, candidates)
     # fewer than half of both may be an accident
     if best is None or 2 * best[0] < min(len(names), len(pictures)):
         return None
@@ -132,9 +134,9 @@ def _closest(name: str, pictures: list[str]) -> list[str]:
     return [picture for picture in pictures if agreement(picture) == most]
 
 
-def _require_unique(found: Found, places: Mapping[str, str], how: str) -> None:
+def _require_unique(candidates: Candidates, places: Mapping[str, str], how: str) -> None:
     owner: dict[str, str] = {}
-    for name, fits in found.items():
+    for name, fits in candidates.items():
         if len(fits) > 1:
             raise UserError(
                 f"{places[name]}: {name!r} may be {fits[0]} or {fits[1]} (names are matched {how}): "

@@ -125,7 +125,9 @@ def seen_sign(lines: Sequence[str], options: Options) -> str | None:
             return sign
     for sign in SIGNS:
         firsts = [line.strip().partition(sign) for line in filled]
-        if firsts and all(found and _names_picture(name, sign) for name, found, _ in firsts):
+        if firsts and all(
+            sign_there and _names_picture(name, sign) for name, sign_there, _ in firsts
+        ):
             return sign
     tabbed = all(line.count("\t") == 1 for line in filled)
     return "\t" if filled and tabbed else None
@@ -140,5 +142,5 @@ def _names_picture(cell: str, sign: str) -> bool:
 
 def _usual_file(root: str | None) -> str:
     folder = Path(root or ".").expanduser()
-    found = find(folder, USUAL_FILES) if folder.is_dir() else None
-    return found.name if found else USUAL_FILES[0]
+    usual = find(folder, USUAL_FILES) if folder.is_dir() else None
+    return usual.name if usual else USUAL_FILES[0]

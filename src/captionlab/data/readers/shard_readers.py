@@ -11,11 +11,11 @@ from captionlab.core.errors import UserError
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.images.shards import ShardImage
 from captionlab.data.readers.columns import Columns, Names, choose_columns
-from captionlab.data.readers.fields import identifier, text
+from captionlab.data.readers.fields import file_name, identifier, text
 from captionlab.data.readers.files import data_root, listed
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.listing import list_files
-from captionlab.data.readers.matching import match_names
+from captionlab.data.readers.matching import Match, match_names
 from captionlab.data.readers.shard_files import ArrowShard, ParquetShard, ShardFile
 from captionlab.data.readers.split_folders import HASHED, SPLITS, split_of_file, split_of_folder
 from captionlab.data.readers.table_rows import captions_of
@@ -59,16 +59,10 @@ class _ShardReader(Reader):
         division = _divide(rows)
         names = {one.image: one.where for one in rows if isinstance(one.image, str)}
         match = match_names(names, files[0].file, root) if names else None
-        entries = (
-            Entry(
-                one.split or "",
-                one.image_id,
-                one.image if isinstance(one.image, PackedImage) else match.paths[one.image],  # type: ignore[union-attr]
-                one.captions,
-                one.where,
-            )
+        entries = [
+            Entry(one.split or "", one.image_id, _image(one, match), one.captions, one.where)
             for one in rows
-        )
+        ]
         Reader.__init__(self, entries, language=language, origin=root)
         inside = "pictures inside" if match is None else match.how or "pictures beside"
         count = f"{len(files):,} files" if len(files) > 1 else "1 file"
@@ -223,29 +217,44 @@ def _join(pictures: dict[tuple[object, ...], _Picture], file: ShardFile, columns
     for number, (place, row) in enumerate(rows):
         where = f"{file.file}{place}"
         name = _name(row.get(columns.image), where, columns.image, required=not inside)
-        given = row.get(columns.image_id) if columns.image_id else None
+        picture_id = row.get(columns.image_id) if columns.image_id else None
         image: PackedImage | str = name
         if shard is not None:
             image = ShardImage(shard, number, name or f"{file.file.name}#{number}")
         split = row.get(columns.split) if columns.split else None
         split = split_name(text(split, where, "split")) if split is not None else file.split
-        key = _key(given, name, image, pictures)
+        key = _key(picture_id, name, image, pictures)
         if key not in pictures:
-            image_id = str(image) if isinstance(image, str) else image.name
-            if given is not None:
-                image_id = identifier(given, where, "image_id")  # type: ignore[assignment]
+            name = image if isinstance(image, str) else image.name
+            image_id = name if picture_id is None else identifier(picture_id, where, "image_id")
             pictures[key] = _Picture(image, image_id, split, where)
+        if pictures[key].split != split:
+            raise UserError(
+                f"{where}: {pictures[key].image_id!r} is of split {split!r} here, and of "
+                f"{pictures[key].split!r} at {pictures[key].where}: leave it in one, or what is scored "
+                "was trained on"
+            )
         for column in columns.captions:
             value = row[column]
             pictures[key].captions += [] if value is None else captions_of(value, where, column)
 
 
+def _image(picture: _Picture, match: Match | None) -> PackedImage | Path:
+    if isinstance(picture.image, PackedImage):
+        return picture.image
+    assert match is not None
+    return match.paths[picture.image]
+
+
 def _key(
-    given: object, name: str, image: PackedImage | str, pictures: dict[tuple[object, ...], _Picture]
+    picture_id: object,
+    name: str,
+    image: PackedImage | str,
+    pictures: dict[tuple[object, ...], _Picture],
 ) -> tuple[object, ...]:
     """Return what tells a row's picture from others: its id, or its name if the content is equal."""
-    if given is not None:
-        return ("id", repr(given))
+    if picture_id is not None:
+        return ("id", repr(picture_id))
     if isinstance(image, str):
         return ("name", image)
     if not name:
@@ -266,7 +275,8 @@ def _name(value: object, where: str, column: str, *, required: bool) -> str:
         return ""
     if isinstance(path, int) and not isinstance(path, bool):
         return str(path)
-    return text(path, where, column).strip().replace("\\", "/")
+    check = file_name if required else text
+    return check(path, where, column).strip().replace("\\", "/")
 
 
 def _tell_ids_apart(rows: Sequence[_Picture]) -> None:

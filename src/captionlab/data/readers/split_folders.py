@@ -16,8 +16,8 @@ HASHED = "80/10/10 by a hash of the names"
 def split_of_folder(name: str) -> str | None:
     """Return the split that a folder of a path is named after (the uppermost), or None."""
     folders = (part.lower() for part in PurePosixPath(name).parent.parts)
-    found = next((folder for folder in folders if folder in SPLITS), None)
-    return None if found is None else SPLIT_NAMES.get(found, found)
+    split = next((folder for folder in folders if folder in SPLITS), None)
+    return None if split is None else SPLIT_NAMES.get(split, split)
 
 
 def split_of_file(name: str) -> str | None:

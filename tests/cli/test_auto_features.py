@@ -133,6 +133,9 @@ def test_its_checkpoint_is_for_photographs_and_evaluated_from_either(work: Path,
     assert stored == pytest.approx(images, rel=1e-5)
     explicit = evaluate(str(best), ["split=val", f"data.features={store_of(work)}"])
     assert explicit == stored
+    pages = [(f / "gallery.html").read_text() for f in (work / "auto").glob("csv-val*")]
+    assert len(pages) == 3
+    assert len({len(re.findall(r"<li><span><img ", page)) for page in pages} - {0}) == 1
 
 
 def test_what_was_evicted_is_filled_again_when_a_run_goes_on(work: Path):

@@ -25,9 +25,9 @@ class TimmEncoder(TrunkEncoder):
 
     Slots are the last grid's cells, or the patch tokens; pooled is what timm's own pooling makes of
     them. ``weights`` DEFAULT takes those of an installed package (``packaged.PACKAGES``), or else
-    timm's (from its cache, or the network), a path a state dict, None random ones; ``trainable`` none or all, ``last_stage`` the last of the model's stages or
-    blocks. Raises UserError where timm is missing, and for names, weights and sizes that do not
-    fit.
+    timm's (from its cache, or the network), a path a state dict, None random ones; ``trainable``
+    none or all, ``last_stage`` the last of the model's stages or blocks. Raises UserError where
+    timm is missing, and for names, weights and sizes that do not fit.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-.PHONY: help demo train test test-all test-lowest lint format bench docs clean
+.PHONY: help demo photos train test test-all test-lowest lint format bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -25,6 +25,13 @@ help: ## print this list
 
 demo: $(READY) ## train on the built-in pictures (a CPU will do, minutes), then say what to look at
 	$(VENV)/python train.py
+	@run=$$(ls -td runs/*/*/ | head -n 1); echo; \
+	echo "Look at the captions:       open $${run}gallery.html in a browser"; \
+	echo "Caption a picture of yours: $(VENV)/captionlab predict $${run}checkpoints/best.ckpt photo.jpg"
+
+photos: $(READY) ## train on captioned photographs of your own: make photos DATA=folder
+	@[ -n "$(DATA)" ] || { echo "make photos DATA=folder: which folder holds your photographs and their captions?" >&2; exit 2; }
+	$(VENV)/python train.py experiment=photos data.root='$(DATA)' $(ARGS)
 	@run=$$(ls -td runs/*/*/ | head -n 1); echo; \
 	echo "Look at the captions:       open $${run}gallery.html in a browser"; \
 	echo "Caption a picture of yours: $(VENV)/captionlab predict $${run}checkpoints/best.ckpt photo.jpg"

@@ -113,6 +113,14 @@ def own_logging() -> Iterator[None]:
     logger.handlers, logger.level, logger.propagate = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what runs cache out of the home of whoever tests, in other processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def flickr8k_root() -> Path:
     """The real photographs and captions beside the checkout; a skip where there are none."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from captionlab.build import Sizes, build_captioner, build_data
+from captionlab.build import Sizes, build_captioner, build_data, keep_architectures
 from captionlab.cli.extract import check_features, extract, fingerprint
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
@@ -96,6 +96,21 @@ def test_the_key_follows_weights_and_transform_alone(frozen: str):
     assert fingerprint(encoder, one) == fingerprint(encoder, same)
     crop = tiny_config(*DATA, frozen, "data.fit=crop")
     assert fingerprint(encoder, one) != fingerprint(encoder, crop)
+
+
+def test_an_encoder_that_tells_its_architecture_has_one_key():
+    pytest.importorskip("transformers")
+    parts = "model_type:vit,hidden_size:8,num_hidden_layers:1,num_attention_heads:2,patch_size:16"
+    one = tiny_config(
+        "model/encoder=hf_clip_vit_b_32",
+        "model.encoder.weights=null",
+        f"model.encoder.architecture={{{parts},intermediate_size:8,image_size:32}}",
+        "model.encoder.image_size=32",
+    )
+    captioner = build_captioner(one["model"], Sizes(11, 0))
+    extracted = fingerprint(captioner.encoder, one)
+    keep_architectures(one["model"], captioner)  # as a run does before it compares
+    assert fingerprint(captioner.encoder, one) == extracted
 
 
 def test_a_model_without_an_encoder_says_so():

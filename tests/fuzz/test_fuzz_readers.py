@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from captionlab.data.readers import Conversations, ImageFolder, JsonCaptions, TableCaptions
 from captionlab.data.readers.coco import CocoOfficial
 from captionlab.data.readers.flickr import (
     Flickr8kCaptionsTxt,
@@ -53,6 +54,19 @@ def _jsonl() -> str:
     return "\n".join(map(json.dumps, rows))
 
 
+def _array() -> str:
+    return json.dumps([{"filename": name, "captions": list(TEXTS)} for name in NAMES])
+
+
+def _chat() -> str:
+    turns = [{"from": "human", "value": "<image> ?"}, {"from": "gpt", "value": TEXTS[0]}]
+    return json.dumps([{"image": name, "conversations": turns} for name in NAMES])
+
+
+def _metadata() -> str:
+    return "\n".join(json.dumps({"file_name": n, "text": TEXTS[1]}) for n in NAMES)
+
+
 class Form(NamedTuple):
     file: str
     text: str
@@ -87,6 +101,22 @@ FORMS = {
     "karpathy": Form(
         "dataset_flickr8k.json", _karpathy(), lambda root: Karpathy(root=root, dataset="flickr8k")
     ),
+    "table": Form(
+        "own.tsv", _lines("{0}\t{2}"), lambda root: TableCaptions(root=root, file="own.tsv")
+    ),
+    "array": Form("own.json", _array(), lambda root: JsonCaptions(root=root, file="own.json")),
+    "by_name": Form(
+        "names.json",
+        json.dumps({name: list(TEXTS) for name in NAMES}),
+        lambda root: JsonCaptions(root=root, file="names.json"),
+    ),
+    "annotations": Form(
+        "coco.json", _coco(), lambda root: JsonCaptions(root=root, file="coco.json")
+    ),
+    "conversations": Form(
+        "chat.json", _chat(), lambda root: Conversations(root=root, file="chat.json")
+    ),
+    "metadata": Form("metadata.jsonl", _metadata(), lambda root: ImageFolder(root=root)),
     "split_list": Form(
         "Flickr_8k.trainImages.txt", "\n".join(NAMES[:3]), lambda root: Flickr8kPublished(root=root)
     ),

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from captionlab.core.memory import Memory
+from captionlab.data.features.growing import missing_records
 from captionlab.data.features.regions import open_features
 from captionlab.data.features.store import FeatureStore, write_store
 from captionlab.data.records import CaptionRecord
@@ -41,6 +42,8 @@ def store(folder: Path) -> None:
 
 
 def read_store(folder: Path) -> None:
+    records = [CaptionRecord(number, Path(f"{number}.jpg"), ("a",)) for number in range(2)]
+    assert len(missing_records(folder, records, {"0": "", "1": "?"})) in (1, 2)
     opened = FeatureStore(folder)
     opened.require_images([CaptionRecord(0, Path("0.jpg"), ("a",))]) if 0 in opened else None
     for number in (0, 1):

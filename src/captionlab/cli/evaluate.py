@@ -6,12 +6,14 @@ import copy
 import functools
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from captionlab.build import build_data
+from captionlab.cli.auto_features import Read, auto_features
 from captionlab.cli.extract import check_features
 from captionlab.cli.logs import quiet_lightning
 from captionlab.config.check import check
@@ -116,7 +118,8 @@ def evaluate(
     if trainer.is_global_zero:
         images, place = len(data.records(split)), settings["data"]["origin"]
         print(f"data       {data.name} {split}: {images:,} images from {place}")
-    with exit_together(trainer):
+    with exit_together(trainer), stored_for(config, data, module, stored) as read:
+        read([split], ())
         trainer.test(module, datamodule=data, verbose=False)
     module.evaluator.close()
     if not trainer.is_global_zero:
@@ -127,6 +130,14 @@ def evaluate(
         folder = claim(folder, settings)
     write_evaluation(folder, module.evaluator, data, settings, stored)
     return named_by_split({split: module.evaluator.results[split]})
+
+
+def stored_for(
+    config: Config, data: CaptionDataModule, module: CaptioningModule, stored: Sequence[Checkpoint]
+) -> AbstractContextManager[Read]:
+    """Return the features that training has stored; none for an ensemble, which has many encoders."""
+    encoder = module.captioner.encoder if len(stored) == 1 else None
+    return auto_features({**config, "model": stored[0].config["model"]}, data, encoder)
 
 
 def write_evaluation(
@@ -206,7 +217,7 @@ def write_page(
     first, *others = stored
     title = f"{data.name} {split}, {first.path.name} after epoch {first.epochs}"
     title += f", with {len(others)} more" if others else ""
-    features = None if data.features is None else data.features.path
+    features = None if dataset.features is None else dataset.features.path
     scored = len(scores.captions)
     facts = {
         "data": describe_data(settings["data"], split, scored=scored, features=features),

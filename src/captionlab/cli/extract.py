@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,11 @@ from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.memory import Memory
+from captionlab.core.processors import available_cores
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.dataset import read_record_image
 from captionlab.data.features.store import FeatureStore, write_store
-from captionlab.data.images.prepare import prepare
+from captionlab.data.images.prepare import Fit, prepare
 from captionlab.data.records import CaptionRecord
 from captionlab.inference.checkpoints import read_checkpoint
 
@@ -77,19 +80,10 @@ def _write(
     dtype: str,
     device: str,
 ) -> None:
-    encoder = encoder.to(device).eval()
-
-    @torch.inference_mode()
-    def encode(batch: Sequence[CaptionRecord]) -> Memory:
-        images = [
-            prepare(read_record_image(record, encoder.image_size), encoder.image_size, data.fit)
-            for record in batch
-        ]
-        return encoder(torch.stack(images).to(device))
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("extracting", total=len(records))
+    with (
+        encoding(encoder, encoder.image_size, data.fit, device) as encode,
+        progress_bar("extracting", len(records)) as progress,
+    ):
         write_store(
             out,
             records,
@@ -97,20 +91,71 @@ def _write(
             encode,
             dtype=dtype,
             batch_size=data.batch_size,
-            progress=lambda images: bar.update(task, advance=images),
+            progress=progress,
         )
     store = FeatureStore(out)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
     print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
 
 
+@contextmanager
+def encoding(
+    encoder: torch.nn.Module, image_size: int, fit: Fit, device: str | torch.device
+) -> Iterator[Callable[[Sequence[CaptionRecord]], Memory]]:
+    """Give a function from records to their memory; images are read on all cores.
+
+    The encoder is brought to the device for it, in evaluation mode, and back.
+    """
+    before = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+
+    def read(record: CaptionRecord) -> torch.Tensor:
+        return prepare(read_record_image(record, image_size), image_size, fit)
+
+    @torch.inference_mode()
+    def encode(batch: Sequence[CaptionRecord]) -> Memory:
+        memory: Memory = encoder(torch.stack(list(pool.map(read, batch))).to(device))
+        return memory
+
+    with ThreadPoolExecutor(available_cores()) as pool, modes_kept(encoder):
+        encoder.to(device).eval()
+        try:
+            yield encode
+        finally:
+            encoder.to(before)
+
+
+@contextmanager
+def modes_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Put every part of a module back into its mode, training or evaluation, at the end."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def progress_bar(what: str, images: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many more images are done; a terminal shows it."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=images)
+        yield lambda done: bar.update(task, advance=done)
+
+
 def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
+    # an encoder from elsewhere tells its own, which a run writes into its configuration
+    architecture = getattr(encoder, "architecture", None)
+    if architecture is not None:
+        settings["architecture"] = architecture
     weights = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        # as bytes: numpy knows no bfloat16
+        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return {
         "encoder": json.dumps(settings, sort_keys=True),
         "weights": weights.hexdigest()[:16],

@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytorch_lightning as pl
 from rich.console import Console
 
+from captionlab.cli.auto_features import Read, whole_splits
 from captionlab.cli.command_lines import predict_command, resume_command
 from captionlab.cli.logs import FILE_ONLY
 from captionlab.config.explain import explain
@@ -87,8 +88,12 @@ def test(
     module: CaptioningModule,
     data: CaptionDataModule,
     config: Config,
+    read_splits: Read,
 ) -> None:
-    """Score the test splits with the best checkpoint; write results.json and captions.json."""
+    """Score the test splits with the best checkpoint; write results.json and captions.json.
+
+    ``read_splits`` is of ``auto_features``: what is tested is stored too, for the next run.
+    """
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")  # none without checkpoints
     if best and Path(best).exists():
         module.load_checkpoint(best)
@@ -97,6 +102,7 @@ def test(
         if trainer.is_global_zero:
             log.info("scores     none: %s has neither a split 'test' nor 'val'", data.name)
         return
+    read_splits(splits, whole_splits(trainer, data))
     for split in reversed(splits):  # test comes last: its gallery stays
         data.evaluation_split = split
         trainer.test(module, datamodule=data, verbose=False)

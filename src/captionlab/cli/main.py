@@ -1,4 +1,4 @@
-"""The command ``captionlab``: train, extract, models, evaluate, predict, compare."""
+"""The command ``captionlab``: train, inspect, extract, models, evaluate, predict, compare."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def parser() -> argparse.ArgumentParser:
         "models", help="list every preset: its parts, size, paper, published result"
     )
     models.set_defaults(run=_run_models)
-    extract, compare = _extract(commands), _compare(commands)
+    inspect, extract, compare = _inspect(commands), _extract(commands), _compare(commands)
     evaluate, predict = _evaluate(commands), _predict(commands)
-    for command in (models, extract, evaluate, predict):
+    for command in (models, inspect, extract, evaluate, predict):
         _add_config_dir(command)
     for command in (evaluate, predict):
         _add_ensemble(command)
@@ -119,6 +119,12 @@ def _run_models(options: argparse.Namespace) -> int:
     return models()
 
 
+def _run_inspect(options: argparse.Namespace) -> int:
+    from captionlab.cli.inspect import inspect
+
+    return inspect(options.overrides, page=options.html)
+
+
 def _run_extract(options: argparse.Namespace) -> int:
     from captionlab.cli.extract import extract
 
@@ -164,6 +170,23 @@ def _run_predict(options: argparse.Namespace) -> int:
         others=options.others,
         trust=options.trust,
     )
+
+
+def _inspect(commands: Commands) -> argparse.ArgumentParser:
+    inspect = commands.add_parser(
+        "inspect",
+        help="look at a data set before training",
+        description="Say what is in a data set; the status is 2 where a score of it would be wrong.",
+    )
+    inspect.set_defaults(run=_run_inspect)
+    inspect.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="data=auto data.root=FOLDER data.tokenizer.threshold=5 data.max_length=40",
+    )
+    inspect.add_argument("--html", metavar="FILE", help="write a page with the samples")
+    return inspect
 
 
 def _extract(commands: Commands) -> argparse.ArgumentParser:

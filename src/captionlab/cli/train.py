@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from captionlab.build import Sizes, build_captioner, build_data, keep_architectures
+from captionlab.cli.auto_features import auto_features, whole_splits
 from captionlab.cli.extract import check_features
 from captionlab.cli.fit import fit, test
 from captionlab.cli.limits import require_limits
@@ -85,10 +86,16 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         introduce(config, data, module, trainer)
     if keep_last_as_best(trainer):
         log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
-    with concluding(trainer), exit_together(trainer):
+    encoder, device = module.captioner.encoder, trainer.strategy.root_device
+    with (
+        concluding(trainer),
+        exit_together(trainer),
+        auto_features(config, data, encoder, device) as read,
+    ):
+        read(data.fit_splits, whole_splits(trainer, data))
         fit(trainer, module, data, config, overrides)
         if config["test"]:
-            test(trainer, module, data, config)
+            test(trainer, module, data, config, read)
     module.evaluator.close()
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return None if score is None else float(score)

@@ -90,6 +90,8 @@ _SOURCES = (
     *_in("data.readers", "Shapes", "Coco", "Flickr8k", "Flickr30k", "CocoOfficial", "Karpathy"),
     *_in("data.readers", "CsvCaptions", "JsonlCaptions", "Flickr8kPublished"),
     *_in("data.readers", "Flickr8kCaptionsTxt", "Flickr8kCN", "Flickr30kPublished"),
+    *_in("data.readers", "Auto", "TableCaptions", "JsonCaptions", "Sidecars", "PascalSentences"),
+    *_in("data.readers", "ImageFolder", "ParquetCaptions", "SavedDataset", "Conversations"),
 )
 _SOURCE = Place("caption source", _SOURCES, lambda cls: _is_plain(cls, ("records",)))
 

@@ -14,13 +14,16 @@ from captionlab.core.processors import available_cores
 from captionlab.data.collate import Collate
 from captionlab.data.dataset import CaptionBatch, CaptionDataset
 from captionlab.data.features.regions import open_features
+from captionlab.data.features.store import Features
 from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
+from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.tokenizers import Tokenizer, for_language
 
+AUTO = "auto"
 CACHE_BYTES = 2**30  # prepared images of all splits up to this size stay in memory
 
 
@@ -49,8 +52,11 @@ class CaptionDataModule(pl.LightningDataModule):
         cache_images: keep prepared images in memory; null decides by their size (1 GiB at most).
         num_workers: loading processes; null means none where images are cached, else one a core.
         blank_images: replace every image by gray (the ablation "what does the language model know?").
-        features: a store of captionlab extract, or published regions (npz folder, tsv, h5), to be
-            read in place of the images, which then need not be there.
+        features: what is read in place of the images: the path of a store of captionlab extract, or
+            of published regions (npz folder, tsv, h5), and then the images need not be there; "auto"
+            for a store that a run fills by itself where its encoder is frozen (``read_from``); null
+            for the images.
+        features_cache_gib: how large the stores may be together that runs fill by themselves.
 
     Raises:
         UserError: if a split is empty, missing, or its images are and the policy says "error".
@@ -74,14 +80,16 @@ class CaptionDataModule(pl.LightningDataModule):
         extra: Extra | None = None,
         cache_images: bool | None = None,
         blank_images: bool = False,
-        features: str | None = None,
+        features: str | None = AUTO,
+        features_cache_gib: float = 20.0,
     ):
         super().__init__()
-        _require_positive(
+        require_positive(
             batch_size=batch_size, captions_per_image=captions_per_image, max_length=max_length
         )
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers={num_workers} must be 0 or more, or null.")
+        require_size(features_cache_gib)
         self.name = name
         self.source = source
         self.image_size = image_size
@@ -94,9 +102,12 @@ class CaptionDataModule(pl.LightningDataModule):
         self.extra = extra
         self.cache_images = cache_images
         self.blank_images = blank_images
-        self.features = None if features is None else open_features(features)
-        if features is not None:
-            _require_images_unused(features, augment, extra, blank_images)
+        self.auto_features = features == AUTO
+        self.features_cache_gib = features_cache_gib
+        self.features = None
+        if features is not None and features != AUTO:
+            self.features = open_features(features)
+            require_images_unused(features, augment, extra, blank_images)
         self.evaluation_split = "test"
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
@@ -109,6 +120,7 @@ class CaptionDataModule(pl.LightningDataModule):
             extra=extra,
         )
         self._datasets: dict[str, CaptionDataset] = {}
+        self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
         self._resumed: dict[str, int] = {}
         # of the run, on every rank: later each rank draws by a seed of its own
@@ -119,12 +131,16 @@ class CaptionDataModule(pl.LightningDataModule):
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
             captions = [c for record in self.training_records() for c in record.captions]
-            self._tokenizer = for_language(self._fit_tokenizer, self.source.language)(captions)
+            self._tokenizer = self.fit_tokenizer(captions)
         return self._tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+
+    def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
+        """Return a tokenizer of other captions, fitted as that of the training split is."""
+        return for_language(self._fit_tokenizer, self.source.language)(captions)
 
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:
@@ -168,9 +184,19 @@ class CaptionDataModule(pl.LightningDataModule):
                 augment=self.augment if training else None,
                 cache=self._cached(len(records)),
                 blank=self.blank_images,
-                features=self.features,
+                features=self._stored.get(split, self.features),
             )
         return self._datasets[split]
+
+    def read_from(self, features: Features, splits: Iterable[str]) -> None:
+        """Read stored features in place of the images of these splits from now on.
+
+        They hold every image of ``training_records`` or ``records``, as the encoder sees it.
+        """
+        for split in splits:
+            self._stored[split] = features
+            if split in self._datasets:
+                self._datasets[split].read_from(features)
 
     def training_ids(self) -> dict[int | str, list[list[int]]]:
         """Return the token ids of each training image's captions, each with its end token."""
@@ -275,7 +301,8 @@ class CaptionDataModule(pl.LightningDataModule):
     ) -> DataLoader[CaptionBatch]:
         workers = self.num_workers
         if workers is None:
-            at_once = self._cached(len(dataset)) or self.blank_images or self.features is not None
+            stored = dataset.features is not None
+            at_once = self._cached(len(dataset)) or self.blank_images or stored
             workers = 0 if at_once else available_cores()
         # what comes out are batches: collate makes them
         examples = cast("Dataset[CaptionBatch]", dataset)
@@ -297,22 +324,3 @@ class CaptionDataModule(pl.LightningDataModule):
         if self.cache_images is not None:
             return self.cache_images
         return self.augment is None and images * 3 * self.image_size**2 <= CACHE_BYTES
-
-
-def _require_positive(**values: int) -> None:
-    for key, value in values.items():
-        if value < 1:
-            raise UserError(f"data.{key}={value} must be at least 1.")
-
-
-def _require_images_unused(
-    features: str, augment: Augment | None, extra: Extra | None, blank_images: bool
-) -> None:
-    """Raise UserError for settings that want images where features are read in their place."""
-    if augment is not None or blank_images:
-        what = "data.blank_images=true" if blank_images else "data.augment"
-        raise UserError(f"{what} changes images, and data.features={features} reads none.")
-    if extra is not None:
-        raise UserError(
-            f"data.features={features} holds the images of one data set: say data/extra=null"
-        )

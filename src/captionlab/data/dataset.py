@@ -143,6 +143,10 @@ class CaptionDataset(Dataset[CaptionExample]):
             image = prepare(varied, self.image_size, self.fit)
         return CaptionExample(image, self._drawn(captions), record.image_id, references)
 
+    def read_from(self, features: Features) -> None:
+        """Give stored memory in place of images from now on, and forget the images."""
+        self.features, self._images = features, None
+
     def _drawn(self, captions: list[Tensor]) -> list[Tensor]:
         """Return as many of an image's captions as are wanted, drawn anew."""
         keep = self.captions_per_image

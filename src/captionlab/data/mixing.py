@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord, CaptionSource
 
 
@@ -52,15 +53,17 @@ class Extra:
 def _require_unscored(records: Sequence[CaptionRecord], own: CaptionSource) -> None:
     """Refuse images that the data set keeps for validation or test."""
     scored = {
-        os.path.abspath(record.image): split
+        os.path.abspath(str(record.image)): split
         for split in own.splits
         if split != "train"
         for record in own.records(split)
-        if isinstance(record.image, Path)
+        if isinstance(record.image, Path | PackedImage)
     }
     for record in records:
         split = (
-            scored.get(os.path.abspath(record.image)) if isinstance(record.image, Path) else None
+            scored.get(os.path.abspath(str(record.image)))
+            if isinstance(record.image, Path | PackedImage)
+            else None
         )
         if split is not None:
             raise UserError(

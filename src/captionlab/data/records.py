@@ -14,6 +14,7 @@ import numpy as np
 
 from captionlab.core.addresses import holds_address
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.data.images.packed import PackedImage
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,16 @@ STANDARD_SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
-    """One image with its captions; `image` is a file, or draws an (h, w, 3) uint8 array."""
+    """One image with its captions.
+
+    `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `questions`: what each caption
+    answers, where the captions are answers.
+    """
 
     image_id: int | str
-    image: Path | Callable[[], np.ndarray]
+    image: Path | PackedImage | Callable[[], np.ndarray]
     captions: tuple[str, ...]
+    questions: tuple[str, ...] = ()
 
 
 class CaptionSource(Protocol):
@@ -45,9 +51,10 @@ class Entry(NamedTuple):
 
     split: str
     image_id: int | str
-    image: Path
+    image: Path | PackedImage
     captions: Sequence[str]
     where: str = ""  # its place in the file, for a sentence about it
+    questions: Sequence[str] = ()  # one a caption, or none
 
 
 class Reader:
@@ -78,14 +85,18 @@ class Reader:
         by_file: dict[str, Entry] = {}
         for entry in entries:
             _require_one_split(entry, by_id.setdefault(entry.image_id, entry), "image id")
-            _require_one_split(
-                entry, by_file.setdefault(os.path.normpath(entry.image), entry), "image"
+            _require_one_split(entry, by_file.setdefault(_place(entry.image), entry), "image")
+            texts = [" ".join(text.split()) for text in entry.captions]
+            captions = tuple(filter(None, texts))
+            questions = tuple(
+                " ".join(question.split())
+                for question, text in zip(entry.questions, texts, strict=False)
+                if text
             )
-            captions = tuple(filter(None, (" ".join(text.split()) for text in entry.captions)))
             empty += len(entry.captions) - len(captions)
             group = self._groups.setdefault(entry.split, [])
             if captions:
-                group.append(CaptionRecord(entry.image_id, entry.image, captions))
+                group.append(CaptionRecord(entry.image_id, entry.image, captions, questions))
             else:
                 lost += 1
         if empty:
@@ -99,6 +110,21 @@ class Reader:
         others = sorted(set(self._groups) - set(standard))
         self.splits: tuple[str, ...] = (*standard, *others)
 
+    def announce(self, form: str, division: str = "") -> None:
+        """Say in one line of the log what was read: its form, its pictures, captions and splits."""
+        groups = self._groups.values()
+        captions = sum(len(record.captions) for group in groups for record in group)
+        splits = ", ".join(f"{name} {len(self._groups[name]):,}" for name in self.splits)
+        logger.info(
+            "%s: %s; %s pictures, %s captions; %s%s",
+            self._origin,
+            form,
+            f"{sum(map(len, groups)):,}",
+            f"{captions:,}",
+            splits,
+            f" ({division})" if division else "",
+        )
+
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return the records of one split; UserError for a split that is unknown or empty."""
         counts = ", ".join(f"{name} {len(self._groups[name]):,}" for name in self.splits)
@@ -108,6 +134,10 @@ class Reader:
         if not self._groups[split]:
             raise UserError(f"split {split!r} of {self._origin} is empty (images: {counts})")
         return self._groups[split]
+
+
+def _place(image: Path | PackedImage) -> str:
+    return os.path.normpath(image) if isinstance(image, Path) else str(image)
 
 
 def _require_one_split(entry: Entry, first: Entry, what: str) -> None:
@@ -148,7 +178,7 @@ def drop_missing(
             policy "skip" (which logs their number), if none is left; for another policy.
     """
     folders: dict[Path, set[str]] = {}
-    missing: dict[Path, str] = {}
+    missing: dict[Path | PackedImage, str] = {}
     for record in records:
         path = record.image
         if not isinstance(path, Path):
@@ -165,13 +195,13 @@ def drop_missing(
 
 def keep_records(
     records: Sequence[CaptionRecord],
-    bad: Mapping[Path, str],
+    bad: Mapping[Path | PackedImage, str],
     *,
     what: str,
     policy: str,
     split: str,
 ) -> list[CaptionRecord]:
-    """Return the records whose image is not `bad` (path -> reason), if the policy allows.
+    """Return the records whose image is not `bad` (image -> reason), if the policy allows.
 
     Raises:
         UserError: as `drop_missing` says; `what` is "missing" or "broken", as in data.WHAT_images.
@@ -180,7 +210,9 @@ def keep_records(
     if policy not in ("error", "skip"):
         raise UserError(f"{key}={policy}: {did_you_mean(policy, ('error', 'skip'))}")
     kept = [
-        record for record in records if not (isinstance(record.image, Path) and record.image in bad)
+        record
+        for record in records
+        if not (isinstance(record.image, Path | PackedImage) and record.image in bad)
     ]
     lost = len(records) - len(kept)
     if not lost:

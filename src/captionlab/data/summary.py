@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from captionlab.core.config_types import Config
+from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord
 
 # settings of a data module that change how it is loaded, and nothing of what is read
-LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer")
+LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer", "features_cache_gib")
 
 
 def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:
@@ -21,7 +22,7 @@ def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:
     """
     digest = hashlib.sha256()
     for record in records:
-        name = record.image.name if isinstance(record.image, Path) else ""
+        name = record.image.name if isinstance(record.image, Path | PackedImage) else ""
         digest.update("\x1f".join((repr(record.image_id), name, *record.captions)).encode())
         digest.update(b"\x1e")
     return {**count(records), "digest": digest.hexdigest()[:16]}

@@ -59,7 +59,8 @@ def _data(run: Run, split: str) -> str:
     splits = stored.get("splits")
     summary = splits.get(split) if isinstance(splits, dict) else None
     read = {**stored, **(summary if isinstance(summary, dict) else {})}
-    return describe_data(read, split, features=settings.get("features"))
+    features = settings.get("features")
+    return describe_data(read, split, features=None if features == "auto" else features)
 
 
 def _captioned(run: Run) -> str:

@@ -35,7 +35,7 @@ def test_broken_images_can_be_skipped(tmp_path: Path, caplog):
 
 
 def test_sound_images_are_remembered_until_they_change(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CAPTIONLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(image_check, "REMEMBER_FROM", 2)
     paths = [record.image for record in some_broken(tmp_path)]
     asked = []
@@ -53,6 +53,6 @@ def test_sound_images_are_remembered_until_they_change(tmp_path: Path, monkeypat
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("CAPTIONLAB_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(image_check, "REMEMBER_FROM", 1)
     assert find_broken([save(tmp_path / "a.jpg", photo())]) == {}

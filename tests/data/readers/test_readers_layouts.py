@@ -12,6 +12,20 @@ REAL = sorted(
     if "data.readers." in path.read_text("utf-8") and path.stem != "shapes"  # which reads no file
 )
 
+MODULES = (
+    *(
+        "datasets",
+        "coco",
+        "flickr",
+        "karpathy",
+        "tables",
+        "plain_tables",
+        "json_tables",
+        "sidecars",
+    ),
+    *("image_folder", "shard_readers", "conversations", "auto"),
+)
+
 
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_yaml_and_error_message_show_the_same_layout(path: Path):
@@ -27,15 +41,12 @@ def test_yaml_and_error_message_show_the_same_layout(path: Path):
 
 
 def test_every_reader_has_its_yaml():
-    modules = [
-        importlib.import_module(f"captionlab.data.readers.{module}")
-        for module in ("datasets", "coco", "flickr", "karpathy", "tables")
-    ]
+    modules = [importlib.import_module(f"captionlab.data.readers.{module}") for module in MODULES]
     readers = {
         f"captionlab.data.readers.{name}"
         for module in modules
         for name, value in vars(module).items()
-        if value.__class__ is type
+        if isinstance(value, type)
         and value.__module__ == module.__name__
         and hasattr(value, "LAYOUT")
     }

@@ -72,7 +72,7 @@ def test_windows_paths_and_absolute_ones(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("image,text\na.jpg,A dog\n", r"csv:1: no column 'caption'.*data.source.caption_column"),
+        ("image,words\na.jpg,A dog\n", r"csv:1: no column 'caption'.*data.source.caption_column"),
         ("image,image,caption\n", r"csv:1: the header names a column twice"),
         (
             "image,caption\n\na.jpg,A dog, a cat\n",
@@ -140,8 +140,8 @@ GOOD = {"image": "a.jpg", "caption": "A dog"}
         ),
         ('{"image": b.jpg, "caption": "A big cat"}', r"jsonl is not JSON at line 2, column 11"),
         ([1], r"jsonl:2: expected an object"),
-        ({"image": "b.jpg", "text": "A"}, r"jsonl:2: no 'caption' \(keys: image, text\)"),
-        ({"caption": "A"}, r"jsonl:2: no 'image'"),
+        ({"image": "b.jpg", "words": "A"}, r"jsonl:2: no key 'caption'.*\(keys: words\)"),
+        ({"caption": "A"}, r"jsonl:2: no key 'image'"),
         (
             {"image": "b.jpg", "captions": ["A", 3]},
             r"'captions\[1\]' must be text, not the number 3",

@@ -34,3 +34,11 @@ def test_size_that_the_strides_do_not_divide_is_refused():
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="built for images of 64 x 64, got 32 x 64"):
         SmallCNN()(torch.rand(1, 3, 32, 64))
+
+
+def test_what_is_frozen_begins_in_evaluation_and_stays_there():
+    encoder = SmallCNN(trainable="none", image_size=16)
+    assert not any(module.training for module in encoder.modules())
+    encoder.train()
+    assert not any(module.training for module in encoder.modules())
+    assert SmallCNN(image_size=16).training

@@ -36,6 +36,7 @@ def open_features(path: str | Path) -> Features:
         return FeatureStore(path)
     if not path.is_file():
         near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near += ["auto", "null"]
         raise UserError(f"data.features={path} does not exist; {did_you_mean(str(path), near)}")
     if path.suffix == ".tsv":
         return TsvRegions(path)

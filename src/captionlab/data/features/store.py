@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from captionlab.data.features.shards import (
     write_object,
     write_shard,
 )
+from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord
 
 FORMAT = 1
@@ -51,11 +52,14 @@ class Features(Protocol):
 class FeatureStore:
     """A finished store, memory-mapped.
 
+    ``wanted``: the identities of images by their ids, where others that the store holds are not
+    meant; None for all.
+
     Raises:
         UserError: if the folder is no store, or one that was never finished.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, wanted: Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
         where = f"data.features={path}"
         index = read_object(self.path / "index.json", where)
@@ -77,11 +81,23 @@ class FeatureStore:
         self._shards: list[tuple[np.ndarray, ...]] = []
         for number in range(shards):
             ids, identities = shard_entries(shard_file(self.path, number), where)
-            self._places |= {name: (number, row) for row, name in enumerate(ids)}
-            self._identities |= dict(zip(ids, identities, strict=True))
+            for row, (name, image) in enumerate(zip(ids, identities, strict=True)):
+                if wanted is None or wanted.get(name) == image:
+                    self._places[name] = (number, row)
+                    self._identities[name] = image
             arrays = map_shard(self.path, number, where)
             require_fit(arrays, len(ids), self._shards, where, number)
             self._shards.append(arrays)
+
+    def __getstate__(self) -> dict[str, object]:
+        # a loading process that is not a fork maps the files itself: pickled, an array is copied
+        return {**self.__dict__, "_shards": len(self._shards)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        where = f"data.features={self.path}"
+        shards: Any = state["_shards"]
+        self._shards = [map_shard(self.path, number, where) for number in range(shards)]
 
     def __contains__(self, image_id: int | str) -> bool:
         return str(image_id) in self._places
@@ -127,7 +143,7 @@ class FeatureStore:
         for record in records[:: max(1, len(records) // SPOT_CHECKS)]:
             stored = self._identities[str(record.image_id)]
             now = identity(record)
-            if now is not None and stored != now:
+            if now is not None and stored != now and not stored.startswith(f"{now}, changed "):
                 raise UserError(
                     f"data.features={self.path} holds another image under the id "
                     f"{record.image_id!r} ({stored}, here {now}): extract the features of this data"
@@ -203,11 +219,25 @@ def identity(record: CaptionRecord) -> str | None:
         if not record.image.is_file():
             return None
         return f"{record.image.name}, {record.image.stat().st_size} bytes"
+    if isinstance(record.image, PackedImage):
+        return f"{record.image.name}, {len(record.image.read())} bytes"
     drawing = record.image
     description = (
         repr((drawing.args, drawing.keywords)) if isinstance(drawing, partial) else repr(drawing)
     )
     return f"drawing {hashlib.sha256(description.encode()).hexdigest()[:12]}"
+
+
+def stamped_identity(record: CaptionRecord) -> str:
+    """Return an image's identity with the time of its file's last change, in nanoseconds.
+
+    Raises:
+        OSError: if its file is not there.
+    """
+    if not isinstance(record.image, Path):
+        return identity(record) or ""
+    status = record.image.stat()
+    return f"{record.image.name}, {status.st_size} bytes, changed {status.st_mtime_ns}"
 
 
 def stack(memories: Sequence[Memory]) -> Memory:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from captionlab.core.caches import cache_folder
 from captionlab.data.images.files import broken_reason
+from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord, keep_records
 
 logger = logging.getLogger(__name__)
@@ -30,19 +32,19 @@ def drop_broken(
         UserError: with policy "error", if any cannot: how many, the first five and why; with
             policy "skip" (which logs their number), if none is left; for another policy.
     """
-    paths = [record.image for record in records if isinstance(record.image, Path)]
+    paths = [record.image for record in records if isinstance(record.image, Path | PackedImage)]
     return keep_records(records, find_broken(paths), what="broken", policy=policy, split=split)
 
 
-def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return path -> reason of all images that cannot be decoded.
+def find_broken(paths: Sequence[Path | PackedImage]) -> dict[Path | PackedImage, str]:
+    """Return image -> reason of all that cannot be decoded.
 
     Sound files of a large data set are remembered with size and time of change below the user's
-    cache folder (XDG_CACHE_HOME or ~/.cache), so that only the first run waits for the check.
+    cache folder (``core.caches``), so that only the first run waits for the check.
     """
     memory = SoundImages(paths) if len(paths) >= REMEMBER_FROM else None
     todo = [path for path in paths if memory is None or path not in memory]
-    broken: dict[Path, str] = {}
+    broken: dict[Path | PackedImage, str] = {}
     start = noted = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         reasons = pool.map(broken_reason, todo)
@@ -61,24 +63,23 @@ def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
 class SoundImages:
     """The files that an earlier run found sound, as long as their size and time stay the same."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        folders = sorted({str(path.parent.absolute()) for path in paths})
+    def __init__(self, paths: Sequence[Path | PackedImage]) -> None:
+        folders = sorted({str(_file(path).parent.absolute()) for path in paths})
         name = hashlib.sha256("\n".join(folders).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._file = cache / "captionlab" / f"sound-images-{name}.json"
+        self._file = cache_folder() / f"sound-images-{name}.json"
         self._known: dict[str, str] = {}
         # the first run, or a file that another program damaged: check again
         with contextlib.suppress(OSError, ValueError):
             self._known = json.loads(self._file.read_text("utf-8"))
 
-    def __contains__(self, path: Path) -> bool:
-        stamp = self._known.get(str(path.absolute()))
+    def __contains__(self, path: Path | PackedImage) -> bool:
+        stamp = self._known.get(_key(path))
         return stamp is not None and stamp == self._stamp(path)
 
-    def save(self, paths: Iterable[Path]) -> None:
+    def save(self, paths: Iterable[Path | PackedImage]) -> None:
         """Remember these files too; a home that cannot be written to is no reason to stop."""
         for path in paths:
-            self._known[str(path.absolute())] = self._stamp(path)
+            self._known[_key(path)] = self._stamp(path)
         partial = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,14 @@ class SoundImages:
             logger.info("sound images are not remembered: %s", error)
 
     @staticmethod
-    def _stamp(path: Path) -> str:
-        status = path.stat()
+    def _stamp(path: Path | PackedImage) -> str:
+        status = _file(path).stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _file(image: Path | PackedImage) -> Path:
+    return image.file if isinstance(image, PackedImage) else image
+
+
+def _key(image: Path | PackedImage) -> str:
+    return os.path.abspath(str(image))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import warnings
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.packed import PackedImage
 
 # Pillow warns from 89 million pixels on and refuses from 179 million on: refusing is enough
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -55,7 +57,7 @@ class BrokenImage(UserError):  # noqa: N818 - part of the interface, read as a s
         super().__init__(sentence.strip().rpartition("BrokenImage: ")[2])
 
 
-def load_image(path: str | os.PathLike[str], *, size: int | None = None) -> Tensor:
+def load_image(path: str | os.PathLike[str] | PackedImage, *, size: int | None = None) -> Tensor:
     """Return the image upright and in color, (3,h,w) uint8 RGB; of a moving image the first frame.
 
     Transparency is laid on white; 16-bit and float samples are scaled, not clipped. `size` promises
@@ -65,31 +67,40 @@ def load_image(path: str | os.PathLike[str], *, size: int | None = None) -> Tens
     Raises:
         BrokenImage: if there is no such file, or it is cut off, too large, or no image.
     """
-    path = Path(path)
+    path = path if isinstance(path, PackedImage) else Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(_opened(path)) as image:
             if size is not None:
                 image.draft(None, _draft_size(image, 2 * size))
             pixels = np.array(to_rgb(upright(image)))
     # on a damaged file Pillow's plugins raise almost anything: OSError, SyntaxError, struct.error
+    except UserError:
+        raise
     except Exception as error:
         raise BrokenImage(f"{path} {_reason(path, error)}") from None
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def broken_reason(path: str | os.PathLike[str]) -> str | None:
+def broken_reason(path: str | os.PathLike[str] | PackedImage) -> str | None:
     """Return why `load_image` would refuse the file, or None; a JPEG is decoded at an eighth.
 
     The whole file is still read and its Huffman codes decoded, so this finds what a full decoding
     finds, in half of the time.
     """
+    path = path if isinstance(path, PackedImage) else Path(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(_opened(path)) as image:
             image.draft("L", (1, 1))
             image.load()
+    except UserError:  # of a packed one: its whole file is not as it was
+        raise
     except Exception as error:
-        return _reason(Path(path), error)
+        return _reason(path, error)
     return None
+
+
+def _opened(image: Path | PackedImage) -> Path | io.BytesIO:
+    return io.BytesIO(image.read()) if isinstance(image, PackedImage) else image
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -131,21 +142,29 @@ def _draft_size(image: Image.Image, least: int) -> tuple[int, int]:
     return (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path | PackedImage, error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"is too large to be a photograph ({error}): shrink it first"
+    if isinstance(path, PackedImage):
+        data = path.read()
+        return _reason_in(error, len(data), data[:512])
     if isinstance(error, FileNotFoundError):
         return "does not exist"
     if isinstance(error, IsADirectoryError) or path.is_dir():
         return "is a folder, not an image"
     if isinstance(error, PermissionError):
         return "cannot be read: permission denied"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"is too large to be a photograph ({error}): shrink it first"
     try:
         count = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as unreadable:
         return f"cannot be read: {unreadable.strerror or unreadable}"
+    return _reason_in(error, count, start)
+
+
+def _reason_in(error: Exception, count: int, start: bytes) -> str:
+    """Return what is wrong with so many bytes that begin so."""
     if count == 0:
         return "is empty (0 bytes)"
     if isinstance(error, Image.UnidentifiedImageError):

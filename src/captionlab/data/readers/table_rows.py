@@ -1,56 +1,77 @@
-"""The rows of a table of captions: of a CSV and of JSON Lines."""
+"""The rows of a table of captions: of a CSV, of lines without a header, of JSON objects."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from captionlab.core.errors import UserError, did_you_mean
-from captionlab.data.readers.fields import captions, cell, file_name, text
+from captionlab.core.errors import UserError
+from captionlab.data.readers import fields
+from captionlab.data.readers.columns import Columns, Names, choose_columns, has_usual_columns
 from captionlab.data.readers.json_files import read_json_line
+
+Sign = Literal["\t", ",", ";", "|", " "]
+FLICKR_NUMBER = re.compile(r"(.+?)(?:#[a-z]+)?#\d+")  # IMAGE.jpg#3
 
 
 @dataclass(slots=True)
 class Row:
-    """One row of a table: where it stands and what it says."""
+    """One row of a table: where it stands and what it says.
 
-    line: int
+    ``place`` goes behind the file's name: ":3", ": [3]". ``questions``: one a caption, or none.
+    """
+
+    place: str
     image: str
     captions: list[str]
-    split: str | None
-    image_id: int | str | None
+    split: str | None = None
+    image_id: int | str | None = None
+    questions: Sequence[str] = ()
 
 
-def csv_rows(
-    file: Path, text: str, delimiter: str, image_column: str, caption_column: str
-) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user says of a table's columns; null: the usual names."""
+
+    image_column: str | None = None
+    caption_column: Names = None
+
+    def columns(self, header: Sequence[str], where: str, what: str = "column") -> Columns:
+        """Return the columns of a header; UserError as ``choose_columns`` says."""
+        return choose_columns(header, where, self.image_column, self.caption_column, what=what)
+
+
+def csv_rows(file: Path, text: str, delimiter: str, options: Options) -> Iterator[Row]:
     """Yield the rows of a CSV; UserError with file:line for a row or a header that does not fit."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: Columns | None = None
     header: list[str] = []
+    for line, cells in csv_cells(file, text, delimiter):
+        if columns is None:
+            header = [name.strip() for name in cells]
+            columns = _header_columns(header, f"{file}:{line}", options)
+            continue
+        if len(cells) != len(header):
+            raise UserError(
+                f"{file}:{line}: {len(cells)} cells where the header names {len(header)}; "
+                f"a caption that holds {delimiter!r} needs double quotes around it"
+            )
+        yield _row(f":{line}", dict(zip(header, cells, strict=True)), columns, file)
+
+
+def csv_cells(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the first line and the cells of each row of a CSV that is not empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1
     try:
         for cells in reader:
             line, start = start, reader.line_num + 1
-            if not any(map(str.strip, cells)):
-                continue
-            if not header:
-                header = [name.strip() for name in cells]
-                _check_header(header, f"{file}:{line}", image_column, caption_column)
-                continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{file}:{line}: {len(cells)} cells where the header names {len(header)}; "
-                    f"a caption that holds {delimiter!r} needs double quotes around it"
-                )
-            row = dict(zip(header, map(cell, cells), strict=True))
-            caption = row[caption_column] if caption_column in row else row["captions"]
-            name = row[image_column]
-            if "\0" in name:
-                raise UserError(f"{file}:{line}: the image's name holds a zero byte: {name[:60]!r}")
-            yield Row(line, name, [caption], row.get("split"), row.get("image_id"))
+            if any(map(str.strip, cells)):
+                yield line, cells
     except csv.Error as error:
         raise UserError(
             f"{file}:{start}: {error}; a cell that starts with a double quote must end with one, "
@@ -58,49 +79,171 @@ def csv_rows(
         ) from None
 
 
-def _check_header(header: list[str], where: str, image_column: str, caption_column: str) -> None:
+def _row(place: str, row: Mapping[str, str], columns: Columns, file: Path) -> Row:
+    name = row[columns.image]
+    require_name(name, f"{file}{place}")
+    cells = [fields.cell(row[column]) for column in columns.captions]
+    split = fields.cell(row[columns.split]) if columns.split else None
+    image_id = fields.cell(row[columns.image_id]) if columns.image_id else None
+    return Row(place, fields.cell(name), cells, split, image_id)
+
+
+def require_name(name: str, where: str) -> None:
+    """Check a cell that names a file; UserError with the place where it holds a zero byte."""
+    if "\0" in name:
+        raise UserError(f"{where}: the image's name holds a zero byte: {name[:60]!r}")
+
+
+def _header_columns(header: list[str], where: str, options: Options) -> Columns:
     if len(set(header)) != len(header):
         raise UserError(f"{where}: the header names a column twice: {', '.join(header)}")
-    columns = {"image_column": image_column, "caption_column": caption_column}
-    for key, column in columns.items():
-        if column in header or (column == "caption" and "captions" in header):
-            continue
-        if len(header) == 1:
-            other = next((mark for mark in (",", ";", "|", "\t") if mark in header[0]), None)
-            if other:
-                name = "tab" if other == "\t" else other
-                raise UserError(
-                    f"{where}: the header {header[0]!r} has another delimiter: "
-                    f"set data.source.delimiter='{name}'"
-                )
+    other = next((mark for mark in (",", ";", "|", "\t") if mark in header[0]), None)
+    if len(header) == 1 and other:
+        name = "tab" if other == "\t" else other
         raise UserError(
-            f"{where}: no column {column!r}: {did_you_mean(column, header)} "
-            f"(columns: {', '.join(header)}; or set data.source.{key})"
+            f"{where}: the header {header[0]!r} has another delimiter: "
+            f"set data.source.delimiter='{name}'"
         )
+    return options.columns(header, where)
 
 
-def jsonl_rows(file: Path, lines: list[str]) -> Iterator[Row]:
-    """Yield the rows of a JSON Lines file; UserError with file:line for one that does not fit."""
-    for number, line in enumerate(lines, start=1):
+def is_header(line: str, sign: str, options: Options) -> bool:
+    """Return whether a line names the columns of a table."""
+    cells = [cell.strip().strip('"') for cell in line.split(sign)]
+    given = options.image_column
+    if given is not None and not given.isdecimal():
+        return given in cells
+    return has_usual_columns(cells)
+
+
+def short_rows(file: Path, lines: Sequence[str], sign: str, options: Options) -> Iterator[Row]:
+    """Yield the rows of a table of names and captions whose captions may hold the sign bare.
+
+    The first sign of a line parts both; a line that is two cells by the rules of CSV is those. A
+    header is passed over. IMAGE.jpg#3 is IMAGE.jpg.
+    """
+    first = next(number for number, line in enumerate(lines) if line.strip())
+    start = first + is_header(lines[first], sign, options)
+    for number, line in enumerate(lines[start:], start=start + 1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
-        item = read_json_line(file, lines, number)
+        name, caption = _two_cells(line.strip() if sign == " " else line, sign)
+        if caption is None:
+            shown = {"\t": "tab", " ": "blank"}.get(sign, repr(sign))
+            raise UserError(f"{where}: no {shown} between image and caption: {line[:60]!r}")
+        require_name(name, where)
+        match = FLICKR_NUMBER.fullmatch(name.strip())
+        yield Row(f":{number}", match[1] if match else name, [fields.cell(caption)])
+
+
+def _two_cells(line: str, sign: str) -> tuple[str, str | None]:
+    if '"' in line and sign != " ":
+        try:
+            cells = next(csv.reader([line], delimiter=sign, strict=True))
+        except (csv.Error, StopIteration):  # a quote that is part of the caption
+            cells = []
+        if len(cells) == 2:
+            return cells[0], cells[1]
+    name, found, caption = line.partition(sign)
+    return name, caption if found else None
+
+
+def numbered_rows(
+    file: Path, rows: Iterable[tuple[int, list[str]]], options: Options
+) -> Iterator[Row]:
+    """Yield the rows of a table without a header, whose columns are told by their numbers from 1.
+
+    Raises:
+        UserError: if a number is missing, or larger than a row.
+    """
+    image = _number(options.image_column, "image_column")
+    given = options.caption_column
+    names = given.split(",") if isinstance(given, str) else list(given or ())
+    captions = [_number(str(name), "caption_column") for name in names or [""]]
+    for line, cells in rows:
+        most = max(image, *captions)
+        if most > len(cells):
+            raise UserError(f"{file}:{line}: {len(cells)} cells, and no column {most}")
+        require_name(cells[image - 1], f"{file}:{line}")
+        texts = [fields.cell(cells[caption - 1]) for caption in captions]
+        yield Row(f":{line}", cells[image - 1], texts)
+
+
+def _number(given: str | None, key: str) -> int:
+    text = str(given or "").strip()
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 6 and int(text)):
+        raise UserError(
+            f"data.source.{key}={given}: the table has no header, so its columns are told by their "
+            "number: data.source.image_column=1 data.source.caption_column=2"
+        )
+    return int(text)
+
+
+def jsonl_items(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, object]]:
+    """Yield place and value of each line that is not empty; UserError for one that is no JSON."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f":{number}", read_json_line(file, lines, number)
+
+
+def object_rows(file: Path, items: Iterable[tuple[str, object]], options: Options) -> Iterator[Row]:
+    """Yield the rows of objects; UserError with the place of one that does not fit.
+
+    A caption is text, a list of texts, or a list of objects with the text (Karpathy's ``raw``).
+    """
+    known: dict[tuple[str, ...], Columns] = {}
+    for place, item in items:
+        where = f"{file}{place}"
         if not isinstance(item, dict):
             raise UserError(
-                f"{where}: expected an object with image and caption, not {line[:60]!r}"
+                f"{where}: expected an object with image and caption, not {fields.named(item)[:60]}"
             )
-        key = "captions" if item.get("captions") is not None else "caption"
-        for needed in ("image", key):
-            if item.get(needed) is None:
-                has = ", ".join(map(str, item)) or "none"
-                null = f"{needed} is null" if needed in item else f"no {needed!r}"
-                raise UserError(f"{where}: {null} (keys: {has[:200]})")
-        split = item.get("split")
+        # what is null is absent: a column may hold a value in some rows alone
+        keys = tuple(str(key) for key, value in item.items() if value is not None)
+        if keys not in known:
+            _require_no_null(item, where, options)
+            known[keys] = options.columns(keys, where, "key")
+        columns = known[keys]
+        split = item[columns.split] if columns.split else None
         yield Row(
-            number,
-            file_name(item["image"], where, "image"),
-            captions(item[key], where, key),
-            None if split is None else text(split, where, "split"),
-            item.get("image_id"),
+            place,
+            _image_name(item[columns.image], where, columns.image),
+            [one for key in columns.captions for one in captions_of(item[key], where, key)],
+            None if split is None else fields.text(split, where, "split"),
+            item[columns.image_id] if columns.image_id else None,
         )
+
+
+def _require_no_null(item: Mapping[str, object], where: str, options: Options) -> None:
+    for key in (options.image_column or "image", options.caption_column or "caption"):
+        if isinstance(key, str) and key in item and item[key] is None and "captions" not in item:
+            has = ", ".join(map(str, item))
+            raise UserError(f"{where}: {key} is null (keys: {has[:200]})")
+
+
+def _image_name(value: object, where: str, key: str) -> str:
+    if isinstance(value, dict) and isinstance(value.get("path"), str):  # an image of `datasets`
+        value = value["path"]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(fields.identifier(value, where, key))
+    return fields.file_name(value, where, key)
+
+
+def captions_of(value: object, where: str, key: str) -> list[str]:
+    """Return a field of captions as a list: text, texts, or objects with the text.
+
+    Raises:
+        UserError: if it is, or holds, something else.
+    """
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        texts = []
+        for index, one in enumerate(value):
+            name = next((n for n in ("raw", "caption", "text", "sentence") if n in one), None)
+            if name is None:
+                raise UserError(f"{where}: {key}[{index}] has no 'raw' or 'caption' text")
+            texts.append(fields.text(one[name], where, f"{key}[{index}].{name}"))
+        return texts
+    return fields.captions(value, where, key)

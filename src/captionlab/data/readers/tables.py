@@ -1,18 +1,25 @@
-"""Captions of your own: any CSV and any JSON Lines file."""
+"""Captions of your own: any CSV, any JSON Lines file, any table of names and captions."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from captionlab.core.errors import UserError
+from captionlab.data.readers.columns import Names
 from captionlab.data.readers.fields import identifier
 from captionlab.data.readers.files import data_root, nearest, read_lines, read_text
-from captionlab.data.readers.table_rows import Row, csv_rows, jsonl_rows
+from captionlab.data.readers.matching import match_names
+from captionlab.data.readers.table_rows import (
+    Options,
+    Row,
+    csv_rows,
+    jsonl_items,
+    object_rows,
+)
 from captionlab.data.records import Entry, Reader, hash_split
 
 logger = logging.getLogger(__name__)
@@ -26,49 +33,74 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 MOST_DIGITS = 4300  # that Python makes a number of
-DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "blank": " "}
 
 
 @dataclass(slots=True)
 class _Image:
-    line: int
+    place: str
     image_id: int | str
     split: str | None
     captions: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
 
-class _TableReader(Reader):
-    """Joins the rows of a table to images; rows of the same image join their captions."""
+class TableReader(Reader):
+    """Joins the rows of tables to images; rows of the same image join their captions.
+
+    ``rows``: each table's rows, by file. ``form``: what the one line in the log calls them.
+    """
 
     LAYOUT: ClassVar[str]
 
     def __init__(
-        self, rows: Iterator[Row], *, file: Path, root: Path | None, language: str
+        self,
+        rows: Mapping[Path, Iterator[Row]],
+        *,
+        root: Path | None,
+        language: str,
+        form: str,
     ) -> None:
-        images = _by_image(rows, file)
+        images: dict[str, _Image] = {}
+        for file, of_file in rows.items():
+            _join(images, of_file, file)
+        file = next(iter(rows))
         if not images:
             raise UserError(f"{file} has no rows below its header; expected: {self.LAYOUT}")
-        if all(image.split is None for image in images.values()):
-            split_of = hash_split(images)
-            logger.info("%s names no split: 80/10/10 by a hash of the image names", file)
-        else:
-            split_of = {name: image.split or "" for name, image in images.items()}
-        base = _base_folder(list(images), file, root)
+        _require_splits(images)
+        split_of, division = divided({name: image.split for name, image in images.items()})
+        places = {name: image.place for name, image in images.items()}
+        match = match_names(places, file, root)
         entries = [
             Entry(
-                split_of[name], image.image_id, base / name, image.captions, f"{file}:{image.line}"
+                split_of[name],
+                image.image_id,
+                match.paths[name],
+                image.captions,
+                image.place,
+                image.questions,
             )
             for name, image in images.items()
         ]
         super().__init__(entries, language=language, origin=file)
+        self.announce(", ".join(filter(None, (form, match.how))), division)
 
 
-class CsvCaptions(_TableReader):
+def divided(split_of: Mapping[str, str | None]) -> tuple[dict[str, str], str]:
+    """Return the split of each name, and where there is none a division by hash, and its words."""
+    if all(split is None for split in split_of.values()):
+        return hash_split(split_of), "80/10/10 by a hash of the names"
+    return {name: split or "" for name, split in split_of.items()}, ""
+
+
+class CsvCaptions(TableReader):
     """A CSV with a header: `image`, `caption` (one a row), and if you like `split` and `image_id`.
 
-    Image paths are relative to `root` or to the file's folder, or all absolute. A caption that
-    holds the delimiter or a line break stands in double quotes. Without a split column the images
-    are divided 80/10/10 by a hash of their names. `delimiter` is one character or "tab".
+    Columns of other usual names (file_name, text, caption_1 ...) are found, and any are by
+    `image_column` and `caption_column` ("a,b" for several). Names without ending, numbers and
+    another machine's paths are matched with the pictures below `root`. A caption that holds the
+    delimiter or a line break stands in double quotes. Without a split column the images are divided
+    80/10/10 by a hash of their names. `delimiter` is one character or "tab".
     """
 
     LAYOUT = "a CSV with the header image,caption[,split][,image_id], image paths relative to ROOT"
@@ -79,23 +111,18 @@ class CsvCaptions(_TableReader):
         file: str = "captions.csv",
         root: str | None = None,
         delimiter: str = ",",
-        image_column: str = "image",
-        caption_column: str = "caption",
+        image_column: str | None = None,
+        caption_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
-        path, folder = _table_file(file, root, self.LAYOUT)
-        comma = DELIMITERS.get(delimiter, delimiter)
-        if len(comma) != 1 or comma in '"\r\n':
-            raise UserError(
-                f"data.source.delimiter={delimiter!r} is not one character (or 'tab') "
-                "that can part cells"
-            )
-        rows = csv_rows(path, read_text(path, encoding), comma, image_column, caption_column)
-        super().__init__(rows, file=path, root=folder, language=language)
+        path, folder = table_file(file, root, self.LAYOUT)
+        options = Options(image_column, caption_column)
+        rows = csv_rows(path, read_text(path, encoding), require_delimiter(delimiter), options)
+        super().__init__({path: rows}, root=folder, language=language, form=f"table {path.name}")
 
 
-class JsonlCaptions(_TableReader):
+class JsonlCaptions(TableReader):
     """One JSON object a line: `image`, `caption` or `captions` (a string or a list of strings).
 
     `split` and `image_id` may be there as well; the rest is as for a CSV.
@@ -111,31 +138,46 @@ class JsonlCaptions(_TableReader):
         *,
         file: str = "captions.jsonl",
         root: str | None = None,
+        image_column: str | None = None,
+        caption_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
-        path, folder = _table_file(file, root, self.LAYOUT)
-        rows = jsonl_rows(path, read_lines(path, encoding))
-        super().__init__(rows, file=path, root=folder, language=language)
+        path, folder = table_file(file, root, self.LAYOUT)
+        items = jsonl_items(path, read_lines(path, encoding))
+        rows = object_rows(path, items, Options(image_column, caption_column))
+        form = f"JSON Lines {path.name}"
+        super().__init__({path: rows}, root=folder, language=language, form=form)
 
 
-def _by_image(rows: Iterator[Row], file: Path) -> dict[str, _Image]:
-    images: dict[str, _Image] = {}
-    owner: dict[int | str, str] = {}
-    absolute: dict[bool, int] = {}
+def require_delimiter(delimiter: str) -> str:
+    """Return the character that parts cells; UserError for anything else."""
+    sign = DELIMITERS.get(delimiter, delimiter)
+    if len(sign) != 1 or sign in '"\r\n':
+        raise UserError(
+            f"data.source.delimiter={delimiter!r} is not one character (or 'tab') "
+            "that can part cells"
+        )
+    return sign
+
+
+def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path) -> None:
+    """Add the rows of a table to the images by name."""
+    owner: dict[int | str, str] = {image.image_id: name for name, image in images.items()}
+    absolute: dict[bool, str] = {}
     for row in rows:
-        where = f"{file}:{row.line}"
+        where = f"{file}{row.place}"
         # a file written on Windows
         name = row.image.strip().replace("\\", "/")
         if not name:
             raise UserError(f"{where}: the image is empty")
-        absolute.setdefault(Path(name).is_absolute(), row.line)
+        absolute.setdefault(_is_absolute(name), row.place)
         if len(absolute) == 2:
             raise UserError(
-                f"{file} mixes absolute image paths (line {absolute[True]}) and relative ones "
-                f"(line {absolute[False]}): use one kind"
+                f"{file} mixes absolute image paths ({_line(absolute[True])}) and relative ones "
+                f"({_line(absolute[False])}): use one kind"
             )
-        split = _split_name(row.split)
+        split = split_name(row.split)
         image_id = _image_id(row.image_id, name, where)
         known = images.get(name)
         if known is None:
@@ -143,24 +185,36 @@ def _by_image(rows: Iterator[Row], file: Path) -> dict[str, _Image]:
                 raise UserError(
                     f"{where}: image_id {image_id!r} belongs to {owner[image_id]} already"
                 )
-            known = images[name] = _Image(row.line, image_id, split)
+            known = images[name] = _Image(where, image_id, split)
         if (known.split, known.image_id) != (split, image_id):
             what = "split" if known.split != split else "image_id"
             now, before = getattr(row, what), getattr(known, what)
             raise UserError(
-                f"{where}: {name} has {what} {now!r} here, but {before!r} in line {known.line}"
+                f"{where}: {name} has {what} {now!r} here, but {before!r} at {known.place}"
             )
         known.captions.extend(row.captions)
+        known.questions.extend(row.questions)
+
+
+def _is_absolute(name: str) -> bool:
+    return name.startswith("/") or (name[1:3] == ":/" and name[0].isalpha())
+
+
+def _line(place: str) -> str:
+    return f"line {place[1:]}" if place[1:].isdecimal() else place.strip(": ")
+
+
+def _require_splits(images: Mapping[str, _Image]) -> None:
     unsplit = [image for image in images.values() if image.split is None]
     if unsplit and len(unsplit) < len(images):
         raise UserError(
-            f"{file}:{unsplit[0].line}: no split here, while other rows name one "
+            f"{unsplit[0].place}: no split here, while other rows name one "
             f"({len(unsplit):,} images without)"
         )
-    return images
 
 
-def _split_name(split: str | None) -> str | None:
+def split_name(split: str | None) -> str | None:
+    """Return the name of a split as captionlab calls it; None where there is none."""
     name = str(split).strip().lower() if split is not None else ""
     return SPLIT_NAMES.get(name, name) or None
 
@@ -174,7 +228,12 @@ def _image_id(value: object, name: str, where: str) -> int | str:
     return int(text) if is_number and len(text) <= MOST_DIGITS else text
 
 
-def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:
+def table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | None]:
+    """Return a table's path, below the root or as it stands, and the root.
+
+    Raises:
+        UserError: if it is not there, with what is nearest.
+    """
     folder = data_root(root, layout) if root is not None else None
     given = Path(file).expanduser()
     places = [folder / given, given] if folder else [given]
@@ -185,10 +244,3 @@ def _table_file(file: str, root: str | None, layout: str) -> tuple[Path, Path | 
         f"data.source.file={file} does not exist (looked for {places[0]}): {nearest(places[0])}; "
         f"expected: {layout}"
     )
-
-
-def _base_folder(names: list[str], file: Path, root: Path | None) -> Path:
-    """Return the folder that image paths start from: the one that holds more of the first 50."""
-    folders = [folder for folder in (root, file.parent) if folder is not None]
-    # os.path's: a name that no file system takes exists nowhere, while Path's raises
-    return max(folders, key=lambda folder: sum(os.path.exists(folder / n) for n in names[:50]))

@@ -70,6 +70,8 @@ class SmallCNN(ImageEncoder):
             load_weights_file(self, Path(weights), key=KEY, kind="this SmallCNN")
         self.trainable = trainable
         self.requires_grad_(trainable == "all")
+        # a module begins in training mode, and Lightning leaves it there: frozen statistics would move
+        self.train()
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a frozen encoder always stays in evaluation."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.packaged import PACKAGES, load_packaged
 from captionlab.models.encoders.pretrained import KEY
 from captionlab.models.encoders.torchvision import Trainable, TrunkEncoder
 from captionlab.models.encoders.weight_files import Candidate, load_weights_file
@@ -23,10 +24,10 @@ class TimmEncoder(TrunkEncoder):
     """A timm model without its classifier.
 
     Slots are the last grid's cells, or the patch tokens; pooled is what timm's own pooling makes of
-    them. ``weights`` DEFAULT takes timm's (from its cache, or the network), a path a state dict,
-    None random ones; ``trainable`` none or all, ``last_stage`` the last of the model's stages or
-    blocks. Raises UserError where timm is missing, and for names, weights and sizes that do not
-    fit.
+    them. ``weights`` DEFAULT takes those of an installed package (``packaged.PACKAGES``), or else
+    timm's (from its cache, or the network), a path a state dict, None random ones; ``trainable``
+    none or all, ``last_stage`` the last of the model's stages or blocks. Raises UserError where
+    timm is missing, and for names, weights and sizes that do not fit.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class TimmEncoder(TrunkEncoder):
         learning_rate: float | None = None,
         image_size: int = 224,
     ) -> None:
-        network = _create(name, weights == "DEFAULT", image_size)
+        packaged = weights == "DEFAULT" and name in PACKAGES
+        network = _create(name, weights == "DEFAULT" and not packaged, image_size)
         settings = network.pretrained_cfg
         super().__init__(
             dim=network.num_features,
@@ -47,12 +49,16 @@ class TimmEncoder(TrunkEncoder):
             mean=list(settings["mean"]),
             std=list(settings["std"]),
         )
-        if weights not in (None, "DEFAULT"):
+        if packaged:
+            load_packaged(network, name)
+        elif weights not in (None, "DEFAULT"):
             others = timm_relatives(name)
             load_weights_file(
                 network, Path(str(weights)), key=KEY, kind=f"timm's {name}", candidates=others
             )
         last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
+        # what EfficientNets and MobileNets have behind their last block
+        last += [getattr(network, part) for part in ("conv_head", "bn2") if hasattr(network, part)]
         last = last or [child for child in network.children() if list(child.parameters())][-1:]
         self.adopt(network, trainable, last)
 

@@ -1,0 +1,68 @@
+"""Inspect: what is in a data set, and what would make a score of it wrong, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from captionlab.build import build_data
+from captionlab.cli.logs import quiet_lightning
+from captionlab.config.check import check
+from captionlab.config.compose import compose
+from captionlab.config.resolve import resolve
+from captionlab.core.errors import UserError
+from captionlab.core.files import require_file_place
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.dataset import read_record_image
+from captionlab.data.images.prepare import shrunk
+from captionlab.data.inspection.inspection import Inspection, inspect_source
+from captionlab.data.summary import origin
+from captionlab.evaluation.gallery import LARGEST_SIDE, Example, write_gallery
+
+SAMPLE_CAPTION = 100  # letters of a sample's caption on the terminal
+
+
+def inspect(overrides: Sequence[str], page: str | None = None) -> int:
+    """Print what is in a data set; return 2 where a score of it would be wrong, else 0.
+
+    Args:
+        overrides: as of train: ``data=auto data.root=PATH data.tokenizer.threshold=5``.
+        page: where to write an HTML page with the samples.
+
+    Raises:
+        UserError: if the data cannot be read at all, or the page has no place.
+    """
+    place = None if page is None else require_file_place(page, "--html ")
+    quiet_lightning()
+    config = resolve(compose([*overrides, "output_dir=unused"]))
+    check({"data": config["data"]})
+    data: CaptionDataModule = build_data(config["data"])
+    inspection = inspect_source(data.source, fit=data.fit_tokenizer, max_length=data.max_length)
+    print("\n".join(inspection.lines()))
+    for split, record in inspection.samples:
+        caption = " ".join(record.captions[0].split())
+        short = caption if len(caption) <= SAMPLE_CAPTION else f"{caption[:SAMPLE_CAPTION]}..."
+        print(f"{'sample':<10} {split} {record.image_id}: {short}")
+    if place is not None:
+        write_page(place, inspection, f"{data.name}: {origin(config['data'])}")
+        print(f"page       {place}")
+    return 2 if inspection.problems else 0
+
+
+def write_page(place: Path, inspection: Inspection, title: str) -> None:
+    """Write the page: facts and findings above, the samples with all their captions below."""
+    findings = {f"warning {n}": text for n, text in enumerate(inspection.warnings, start=1)}
+    findings |= {f"problem {n}": text for n, text in enumerate(inspection.problems, start=1)}
+    examples = []
+    for split, record in inspection.samples:
+        remark = split
+        try:
+            image = shrunk(read_record_image(record, LARGEST_SIDE), LARGEST_SIDE)
+            pixels = image.permute(1, 2, 0).numpy()
+        except UserError as error:
+            pixels, remark = np.full((60, 80, 3), 127, np.uint8), f"{split}: {error}"
+        first, *others = record.captions
+        examples.append(Example(pixels, record.image_id, first, others, remark=remark))
+    write_gallery(place, examples, title, {}, {**inspection.facts, **findings})

@@ -1,0 +1,219 @@
+"""All that can be seen of a data set before training: facts, warnings, and what would make a score wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captionlab.core.errors import UserError
+from captionlab.data.images.packed import PackedImage
+from captionlab.data.inspection.captions import (
+    Lengths,
+    markup,
+    of_another_language,
+    token_lengths,
+)
+from captionlab.data.inspection.pictures import (
+    PictureFacts,
+    describe_all,
+    equal_groups,
+    near_pairs,
+    sizes,
+)
+from captionlab.data.records import STANDARD_SPLITS, CaptionRecord, CaptionSource
+from captionlab.text.tokenizers import Tokenizer
+
+SAMPLES = 20
+SHOWN = 5  # examples of each finding
+SPLIT_NEEDS = {"train": 1, "val": 2, "test": 1}  # CIDEr weighs words over images: 2 at least
+
+Fit = Callable[[Iterable[str]], Tokenizer]
+Named = tuple[str, CaptionRecord]  # a record with its split
+
+
+@dataclass
+class Inspection:
+    """What was seen: ``facts`` by name, ``warnings``, and ``problems`` that make a score wrong.
+
+    ``samples``: some records of each split, for people to look at.
+    """
+
+    facts: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    samples: list[Named] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return all of it as lines of text, the problems last."""
+        facts = [f"{name:<10} {text}" for name, text in self.facts.items()]
+        warnings = [f"{'warning':<10} {text}" for text in self.warnings]
+        return [*facts, *warnings, *(f"{'problem':<10} {text}" for text in self.problems)]
+
+
+def inspect_source(
+    source: CaptionSource, *, fit: Fit, max_length: int, seed: int = 0
+) -> Inspection:
+    """Return what is to be said of a data set.
+
+    Args:
+        fit: makes the tokenizer of the training captions. max_length: tokens kept of a caption.
+        seed: chooses the samples.
+
+    Raises:
+        UserError: if the training captions give no tokenizer.
+    """
+    splits = {split: _records(source, split) for split in source.splits}
+    inspection = Inspection()
+    _counts(inspection, splits)
+    _captions(inspection, splits, source.language)
+    _tokens(inspection, splits, fit, max_length)
+    _pictures(inspection, splits)
+    named = [(split, record) for split, records in splits.items() for record in records]
+    draw = random.Random(seed)
+    inspection.samples = draw.sample(named, min(SAMPLES, len(named)))
+    return inspection
+
+
+def _records(source: CaptionSource, split: str) -> Sequence[CaptionRecord]:
+    try:
+        return source.records(split)
+    except UserError:  # an empty split, which is one of the things to find
+        return []
+
+
+def _counts(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
+    for split, records in splits.items():
+        captions = sum(len(record.captions) for record in records)
+        share = f", {captions / len(records):.1f} an image" if records else ""
+        inspection.facts[split] = f"{len(records):,} images, {captions:,} captions{share}"
+    for split in STANDARD_SPLITS:
+        count = len(splits.get(split, ()))
+        if count >= SPLIT_NEEDS[split]:
+            continue
+        what = f"split {split!r} has {count} image" if count else f"split {split!r} is empty"
+        if split not in splits:
+            what = f"there is no split {split!r}"
+        if split == "test":
+            inspection.warnings.append(f"{what}: train with test=false, and score val")
+        elif split == "val":
+            inspection.problems.append(
+                f"{what}: give 2 images or more this split, or train with trainer.limit_val_batches=0"
+            )
+        else:
+            inspection.problems.append(f"{what}: there is nothing to train on")
+
+
+def _captions(
+    inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]], language: str
+) -> None:
+    captions = [text for records in splits.values() for r in records for text in r.captions]
+    marked = markup(captions)
+    if marked:
+        shown = _listed(f"{sign!r} in {text[:60]!r}" for text, sign in marked)
+        inspection.warnings.append(f"{len(marked):,} captions hold markup: {shown}")
+    others = of_another_language(captions, language)
+    if others:
+        shown = _listed(f"{text[:60]!r} ({other})" for text, other in others)
+        way = "; is data.source.language right?" if 2 * len(others) > len(captions) else ""
+        inspection.warnings.append(
+            f"{len(others):,} captions are not in data.source.language={language}: {shown}{way}"
+        )
+    repeated = sum(
+        len(record.captions) - len(set(record.captions))
+        for records in splits.values()
+        for record in records
+    )
+    if repeated:
+        inspection.warnings.append(f"{repeated:,} captions stand twice at the same image")
+
+
+def _tokens(
+    inspection: Inspection,
+    splits: Mapping[str, Sequence[CaptionRecord]],
+    fit: Fit,
+    max_length: int,
+) -> None:
+    training = [text for record in splits.get("train", ()) for text in record.captions]
+    if not training:
+        return
+    tokenizer = fit(training)
+    lengths = Lengths.of(token_lengths(training, tokenizer), max_length)
+    cut = f"data.max_length={max_length} cuts {lengths.cut:,} ({lengths.cut / len(training):.1%})"
+    inspection.facts["length"] = (
+        f"{lengths.shortest} to {lengths.longest} tokens a training caption, median "
+        f"{lengths.median}; {cut}"
+    )
+    inspection.facts["vocabulary"] = str(tokenizer.report(training))
+    for split, records in splits.items():
+        texts = [text for record in records for text in record.captions]
+        if split != "train" and texts:
+            report = tokenizer.report(texts)
+            inspection.facts[f"unknown {split}"] = f"{report.unknown:.2%} of the running tokens"
+    if lengths.cut > len(training) // 20:
+        inspection.warnings.append(f"{cut} training captions: set it to {lengths.longest} or so")
+
+
+def _pictures(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
+    named = [
+        (split, record)
+        for split, records in splits.items()
+        for record in records
+        if isinstance(record.image, Path | PackedImage)
+    ]
+    if not named:
+        inspection.facts["pictures"] = "drawn, not read"
+        return
+    images = [r.image for _, r in named if isinstance(r.image, Path | PackedImage)]
+    facts = describe_all(images)
+    extremes = sizes(facts)
+    broken = [(one, of.broken) for one, of in zip(named, facts, strict=True) if of.broken]
+    if extremes is not None:
+        small, large = extremes
+        inspection.facts["pictures"] = (
+            f"{len(facts) - len(broken):,} read, {small.width} x {small.height} to "
+            f"{large.width} x {large.height} pixels"
+        )
+    if broken:
+        shown = _listed(f"{record.image} {reason}" for (_, record), reason in broken)
+        inspection.warnings.append(
+            f"{len(broken):,} pictures cannot be read: {shown}; data.broken_images=skip and "
+            "data.missing_images=skip go on without them"
+        )
+    _duplicates(inspection, named, facts)
+
+
+def _duplicates(
+    inspection: Inspection, named: Sequence[Named], facts: Sequence[PictureFacts]
+) -> None:
+    groups = equal_groups(facts)
+    across = [group for group in groups if len({named[place][0] for place in group}) > 1]
+    within = [group for group in groups if group not in across]
+    if across:
+        shown = _listed(" = ".join(_places(named, group)) for group in across)
+        inspection.problems.append(
+            f"{len(across):,} pictures stand in two splits, so that what is scored was trained on: "
+            f"{shown}; leave each in one"
+        )
+    if within:
+        shown = _listed(" = ".join(_places(named, group)) for group in within)
+        inspection.warnings.append(f"{len(within):,} pictures stand twice in a split: {shown}")
+    near = near_pairs(facts)
+    near_across = [pair for pair in near if named[pair[0]][0] != named[pair[1]][0]]
+    if near:
+        shown = _listed(" ~ ".join(_places(named, pair)) for pair in near_across or near)
+        inspection.warnings.append(
+            f"{len(near):,} pairs of pictures look alike, {len(near_across):,} of them across "
+            f"splits: {shown}"
+        )
+
+
+def _places(named: Sequence[Named], places: Iterable[int]) -> list[str]:
+    return [f"{named[place][0]} {named[place][1].image_id}" for place in list(places)[:4]]
+
+
+def _listed(texts: Iterable[str]) -> str:
+    findings = list(texts)
+    more = f"; and {len(findings) - SHOWN:,} more" if len(findings) > SHOWN else ""
+    return "; ".join(findings[:SHOWN]) + more

@@ -1,0 +1,143 @@
+"""Which columns of a table hold the image, its captions, its split: by name, or by what is usual."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from captionlab.core.errors import UserError, did_you_mean
+from captionlab.data.readers.files import listed
+
+# Names of columns in published tables, without case, blanks and signs. A column of an earlier tier
+# goes before one of a later tier; two of the same tier are a question for the user.
+IMAGE_TIERS = (
+    ("image",),
+    ("filename", "imagepath", "imgpath", "imagefile", "imagefilename", "filepath", "path"),
+    ("imagename", "imgname", "img", "picture", "photo", "photograph", "file", "jpg", "png"),
+    ("imageid", "imgid", "name", "id", "key", "uid"),
+)
+CAPTION_TIERS = (
+    ("caption", "captions"),
+    ("text", "texts", "sentence", "sentences", "description", "descriptions", "comment", "txt"),
+    ("comments", "captiontext", "raw", "prompt", "alttext", "title", "references"),
+)
+NUMBERED = re.compile(
+    r"(caption|text|sentence|description|comment|raw)s?(\d+)"
+)  # caption_0, caption_1
+Names = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that are read: ``captions`` are one or several, the last two may be absent."""
+
+    image: str
+    captions: tuple[str, ...]
+    split: str | None = None
+    image_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"columns {', '.join((self.image, *self.captions))}"
+
+
+def choose_columns(
+    header: Sequence[str],
+    where: str,
+    image_column: str | None = None,
+    caption_column: Names = None,
+    *,
+    what: str = "column",
+) -> Columns:
+    """Return the columns to read of those that a header names.
+
+    Args:
+        header: the names in the file. where: the place that a sentence names.
+        image_column, caption_column: what the user names; several captions as a list, or "a,b".
+        what: what a name is in this kind of file: "column", "key".
+
+    Raises:
+        UserError: if a column that was named is not there, none has a usual name, or two do.
+    """
+    image = (
+        _usual(header, where, IMAGE_TIERS, "image_column", what)
+        if image_column is None
+        else _named(header, where, str(image_column), "image_column", what)
+    )
+    rest = [name for name in header if name != image]
+    if caption_column is None:
+        captions = _usual_captions(rest, where, what)
+    else:
+        names = _listed_names(caption_column)
+        captions = tuple(_named(header, where, name, "caption_column", what) for name in names)
+    by_key = {_key(name): name for name in reversed(rest) if name not in captions}
+    return Columns(image, captions, by_key.get("split"), _image_id(rest, image))
+
+
+def has_usual_columns(header: Sequence[str]) -> bool:
+    """Return whether a header names an image and a caption in one of the usual ways."""
+    keys = {_key(name) for name in header}
+    image = keys & {name for tier in IMAGE_TIERS for name in tier}
+    caption = keys & {name for tier in CAPTION_TIERS for name in tier}
+    return bool(image) and bool(caption or any(map(NUMBERED.fullmatch, keys)))
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_\-.]", "", name).lower()
+
+
+def _image_id(names: Sequence[str], image: str) -> str | None:
+    # any other column of numbers (id, index) may be that of the caption
+    return "image_id" if "image_id" in names and image != "image_id" else None
+
+
+def _listed_names(names: str | Sequence[str]) -> list[str]:
+    parts = names.split(",") if isinstance(names, str) else names
+    return [str(name).strip() for name in parts if str(name).strip()]
+
+
+def _named(header: Sequence[str], where: str, name: str, key: str, what: str) -> str:
+    if name in header:
+        return name
+    if name == "caption" and "captions" in header:
+        return "captions"
+    hint = did_you_mean(name, header)
+    raise UserError(
+        f"{where}: no {what} {name!r}: {hint} "
+        f"({what}s: {listed(header, 12)}; or set data.source.{key})"
+    )
+
+
+def _usual(
+    header: Sequence[str], where: str, tiers: Sequence[Sequence[str]], option: str, what: str
+) -> str:
+    for tier in tiers:
+        fitting = [name for name in header if _key(name) in tier]
+        if len(fitting) > 1:
+            raise UserError(
+                f"{where}: both {fitting[0]!r} and {fitting[1]!r} may be the {option}: "
+                f"set data.source.{option}={fitting[0]}"
+            )
+        if fitting:
+            return fitting[0]
+    part = option.removesuffix("_column")
+    raise UserError(
+        f"{where}: no {what} {part!r}, and none of another usual name "
+        f"({what}s: {listed(header, 12) or 'none'}): set data.source.{option}"
+    )
+
+
+def _usual_captions(header: Sequence[str], where: str, what: str) -> tuple[str, ...]:
+    if "caption" in header and "captions" in header:
+        return ("captions" if what == "key" else "caption",)
+    known = {name for tier in CAPTION_TIERS for name in tier}
+    numbered = [
+        (match[1], int(match[2][:9]), name)
+        for name in header
+        if (match := NUMBERED.fullmatch(_key(name)))
+    ]
+    if numbered and not any(_key(name) in known for name in header):
+        words = {word for word, _, _ in numbered}
+        if len(words) == 1:
+            return tuple(name for _, _, name in sorted(numbered))
+    return (_usual(header, where, CAPTION_TIERS, "caption_column", what),)

@@ -7,6 +7,7 @@ import pytest
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers.json_tables import JsonCaptions
+from captionlab.data.readers.matching import match_names
 from captionlab.data.readers.plain_tables import TableCaptions
 from captionlab.data.readers.tables import CsvCaptions, JsonlCaptions
 from captionlab.data.records import CaptionSource
@@ -213,3 +214,13 @@ def test_names_that_fit_few_pictures_are_left_as_they_are(tmp_path: Path):
     lines = "".join(f"/m/{n}.jpg\tA dog\ttrain\n" for n in "apqrstuvw")
     source = read(tmp_path, f"image\tcaption\tsplit\n{lines}")
     assert not any(r.image.exists() for r in source.records("train"))
+
+
+def test_a_link_out_of_the_folder_is_named_where_nothing_fits(tmp_path: Path):
+    write_images(tmp_path / "elsewhere", ["a.jpg", "b.jpg"])
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/Images").symlink_to(tmp_path / "elsewhere")
+    names = {"a.jpg": "line 1", "b.jpg": "line 2"}
+    match = match_names(names, tmp_path / "d/captions.csv", tmp_path / "d")
+    assert match.how == "links out of the folder not followed: Images"
+    assert match.paths["a.jpg"] == tmp_path / "d/a.jpg"

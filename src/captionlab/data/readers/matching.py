@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.data.readers.files import listed
 from captionlab.data.readers.listing import Listing, is_picture, list_files
 
 SAMPLE = 50  # names that tell whether names are paths as they stand
@@ -55,7 +56,8 @@ def match_names(
     listing = listing or list_files(root or file.parent)
     way = _best_way(names, listing.pictures())
     if way is None:
-        return Match(as_they_are)
+        links = listed(listing.outside)
+        return Match(as_they_are, f"links out of the folder not followed: {links}" if links else "")
     how, candidates = way
     _require_unique(candidates, places, how)
     matched = {name: listing.root / fits[0] for name, fits in candidates.items() if fits}

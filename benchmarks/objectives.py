@@ -84,7 +84,7 @@ class Steps:
 
     def __init__(self, config: dict[str, Any], data: Any, captioner: torch.nn.Module) -> None:
         self.captioner = copy.deepcopy(captioner)
-        module = build_module(config, data, self.captioner, {})
+        module = build_module(config, data, [self.captioner], {})
         self.objective = module.objective
         self.objective.on_fit_start(training_text(data), {})
         self.optimizer = torch.optim.AdamW(self.captioner.parameters(), lr=2e-3)

@@ -47,7 +47,7 @@ def measure(path: Path) -> list[float]:
     data.tokenizer = stored.tokenizer
     data.setup("fit")
     captioner = captioner_of(stored).train()
-    module = build_module(config, data, captioner, {})
+    module = build_module(config, data, [captioner], {})
     objective = module.objective
     objective.on_fit_start(training_text(data), {})
     objective.on_train_batch_start(1.0)

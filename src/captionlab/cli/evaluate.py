@@ -199,7 +199,7 @@ def build_evaluation(
     captioners = [captioner_of(each, trust) for each in stored]
     for each, captioner in zip(stored, captioners, strict=True):
         check_features({**config, "model": each.config["model"]}, data, captioner.encoder)
-    return build_module(config, data, captioners[0], {}, captioners[1:])
+    return build_module(config, data, captioners, {})
 
 
 def write_page(

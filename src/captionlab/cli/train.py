@@ -147,7 +147,7 @@ def prepare(
         require_same_data(start, summary, config)
     carried = portable(written, data.tokenizer, overrides, summary)
     scores = {} if start is None else start.scores
-    module = build_module(config, data, captioner, carried, start_scores=scores)
+    module = build_module(config, data, [captioner], carried, start_scores=scores)
     require_monitors(trainer, module, config)
     require_optimizer(module)
     epochs = config["trainer"]["max_epochs"]

@@ -46,10 +46,11 @@ class Factory(Generic[T_co]):
 
     def __init__(self, node: Mapping[str, object], key: str) -> None:
         # a stranger's checkpoint may hold anything here
-        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if not isinstance(target, str):
             raise UserError(f"{key}={node!r:.60} names no class: its _target_ belongs there")
         self.key = key
-        self.target: Callable[..., T_co] = locate(str(node["_target_"]))
+        self.target: Callable[..., T_co] = locate(target)
         self._make: Callable[..., T_co] = build_part({**node, "_partial_": True}, key)
 
     def __call__(self, **runtime: object) -> T_co:

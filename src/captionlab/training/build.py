@@ -125,18 +125,18 @@ class KnownCaptions:
 def build_module(
     config: Config,
     data: CaptionDataModule,
-    captioner: Captioner,
+    captioners: Sequence[Captioner],
     portable: Config,
-    others: Sequence[Captioner] = (),
+    *,
     start_scores: Mapping[str, float] | None = None,
 ) -> CaptioningModule:
-    """Return the LightningModule of a checked configuration around a captioner.
+    """Return the LightningModule of a checked configuration around a captioner, the first one.
 
-    ``others`` write captions together with it. ``portable`` and ``start_scores`` as of the module.
+    Several write captions together. ``portable`` and ``start_scores`` as of the module.
     """
     return CaptioningModule(
         evaluator=Evaluator(
-            (captioner, *others),
+            captioners,
             decoding=build_part(config["decoding"], "decoding"),
             tokenizer=data.tokenizer,
             metrics=build_metrics(config, data),

@@ -163,7 +163,7 @@ class CaptioningModule(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Score the whole evaluated split, once."""
-        self._log_scores(self.trainer.datamodule.evaluation_split)  # type: ignore[attr-defined]
+        self._log_scores(evaluation_split(self.trainer))
 
     def _log_scores(self, split: str) -> None:
         # every rank holds the same values: it needs no reduction
@@ -232,3 +232,9 @@ class CaptioningModule(pl.LightningModule):
         """Go on drawing where the run stopped, so that it ends as it would have without the stop."""
         update_checkpoint(checkpoint, self)
         restore_random_state(checkpoint.get(RANDOM, []), self.trainer.global_rank)
+
+
+def evaluation_split(trainer: pl.Trainer) -> str:
+    """Return the split that a trainer's test is of."""
+    split: str = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+    return split

@@ -196,31 +196,35 @@ class _Look:
                 read = partial(SPLIT_TABLES, files=files, **self.columns, **self.options)
                 yield Reading(form, "data=auto", read)
             else:
-                for name in fitting:
-                    yield table_of(self.root, name, self.columns, self.options)
+                for name, kind in fitting.items():
+                    yield table_of(self.root, name, self.columns, self.options, kind)
             if fitting:
                 return
 
-    def _fitting(self, names: Sequence[str]) -> list[str]:
-        """Return the tables among files; of several those whose images are there, if any are."""
+    def _fitting(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the kinds of the tables among files; of several only those whose images are there.
+
+        All of them where no images are.
+        """
         encoding = str(self.options["encoding"])
-        rows = {
-            name: first_rows(self.root, name, self.columns, encoding, self.refused)
+        starts = {
+            name: start
             for name in names
+            if (start := first_rows(self.root, name, self.columns, encoding, self.refused))
         }
-        tables = [name for name in names if rows[name]]
-        if len(tables) < 2:
-            return tables
+        kinds = {name: start.kind for name, start in starts.items()}
+        if len(starts) < 2:
+            return kinds
         stems = {PurePosixPath(name).stem.lower() for name in self.listing.pictures()}
-        with_images = [
-            name
-            for name in tables
+        with_images = {
+            name: start.kind
+            for name, start in starts.items()
             if any(
                 PurePosixPath(row.image.replace("\\", "/")).stem.lower() in stems
-                for row in rows[name]
+                for row in start.rows
             )
-        ]
-        return with_images or tables
+        }
+        return with_images or kinds
 
 
 class _Texts(NamedTuple):

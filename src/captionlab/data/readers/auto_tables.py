@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers.columns import Names
@@ -19,7 +20,14 @@ from captionlab.data.readers.files import data_root, read_lines
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.json_tables import JsonCaptions, json_rows
 from captionlab.data.readers.plain_tables import TableCaptions, table_rows
-from captionlab.data.readers.table_rows import Options, Row, jsonl_items, object_rows
+from captionlab.data.readers.table_rows import (
+    Options,
+    Row,
+    array_items,
+    jsonl_items,
+    object_rows,
+    of_split,
+)
 from captionlab.data.readers.tables import JsonlCaptions, TableReader, table_file
 from captionlab.data.records import CaptionSource
 
@@ -41,16 +49,28 @@ class Reading:
     read: Callable[[], CaptionSource]
 
 
+class TableStart(NamedTuple):
+    """How a table begins: which of FORMS it is, and its first rows."""
+
+    kind: str
+    rows: list[Row]
+
+
 def table_of(
-    root: Path, name: str, columns: Mapping[str, object], more: Mapping[str, object]
+    root: Path,
+    name: str,
+    columns: Mapping[str, object],
+    more: Mapping[str, object],
+    kind: str | None = None,
 ) -> Reading:
-    """Return how a table is read.
+    """Return how a table is read; ``kind`` is which of FORMS it is, where that is known.
 
     Raises:
         UserError: if it is not there, or no JSON though it is named so.
     """
     path, _ = table_file(name, str(root), "a table of captions")
-    kind, _ = rows_of(path, Options(), str(more["encoding"]))
+    if kind is None:
+        kind, _ = rows_of(path, Options(), str(more["encoding"]))
     words, _, reader = FORMS[kind]
     options = {} if kind == "conversations" else columns
     read = partial(reader, file=str(path), **options, **more)
@@ -59,19 +79,20 @@ def table_of(
 
 def first_rows(
     root: Path, name: str, columns: Mapping[str, object], encoding: str, refused: list[str]
-) -> list[Row]:
-    """Return the first rows of a file if they are images and captions; if not, add why."""
+) -> TableStart | None:
+    """Return how a file begins if that is images and captions; if not, add why."""
     options = Options(**columns)  # type: ignore[arg-type]
     try:
-        _, rows = rows_of(root / name, options, encoding)
+        kind, rows = rows_of(root / name, options, encoding)
         first = list(islice(rows(), FIRST_ROWS))
     except UserError as error:
         refused.append(str(error))
-        return []
+        return None
     texts = "".join(caption for row in first for caption in row.captions)
     # a list of images with the numbers of their classes is no table of captions
     is_text = any(map(str.isalpha, texts))
-    return first if is_text and all(row.image.strip() for row in first) else []
+    is_table = first and is_text and all(row.image.strip() for row in first)
+    return TableStart(kind, first) if is_table else None
 
 
 def rows_of(path: Path, options: Options, encoding: str) -> tuple[str, Callable[[], Iterator[Row]]]:
@@ -89,8 +110,7 @@ def rows_of(path: Path, options: Options, encoding: str) -> tuple[str, Callable[
     if path.suffix.lower() == ".json":
         data = read_json(path, encoding)
         if isinstance(data, list) and data and is_conversation(data[0]):
-            items = ((f": [{index}]", item) for index, item in enumerate(data))
-            return "conversations", lambda: conversation_rows(path, items)
+            return "conversations", lambda: conversation_rows(path, array_items(data))
         return "json", lambda: json_rows(path, data, options)[0]
     return "table", lambda: table_rows(path, encoding, None, options)[0]
 
@@ -113,14 +133,8 @@ class SplitTables(TableReader):
         folder = data_root(root, self.LAYOUT)
         options = Options(image_column, caption_column)
         rows = {
-            folder / name: _of_split(rows_of(folder / name, options, encoding)[1](), split)
+            folder / name: of_split(rows_of(folder / name, options, encoding)[1](), split)
             for name, split in files.items()
         }
         form = f"tables {', '.join(files)}"
         super().__init__(rows, root=folder, language=language, form=form)
-
-
-def _of_split(rows: Iterator[Row], split: str) -> Iterator[Row]:
-    for row in rows:
-        row.split = split
-        yield row

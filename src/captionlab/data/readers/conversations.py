@@ -9,7 +9,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.readers.fields import file_name, named, text
 from captionlab.data.readers.files import read_lines
 from captionlab.data.readers.json_files import read_json
-from captionlab.data.readers.table_rows import Row, jsonl_items
+from captionlab.data.readers.table_rows import Row, array_items, jsonl_items
 from captionlab.data.readers.tables import TableReader, table_file
 
 HUMAN = frozenset(("human", "user"))
@@ -46,7 +46,7 @@ class Conversations(TableReader):
             data = read_json(path, encoding)
             if not isinstance(data, list):
                 raise UserError(f"{path} holds {named(data)[:60]}, no array of conversations")
-            items = ((f": [{index}]", item) for index, item in enumerate(data))
+            items = array_items(data)
         rows = conversation_rows(path, items)
         form = f"conversations {path.name}"
         super().__init__({path: rows}, root=folder, language=language, form=form)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from captionlab.core.errors import UserError
@@ -10,7 +10,15 @@ from captionlab.data.readers.columns import Names
 from captionlab.data.readers.fields import named
 from captionlab.data.readers.files import listed
 from captionlab.data.readers.json_files import read_json
-from captionlab.data.readers.table_rows import Options, Row, captions_of, object_rows, require_name
+from captionlab.data.readers.table_rows import (
+    Options,
+    Row,
+    array_items,
+    captions_of,
+    object_rows,
+    of_split,
+    require_name,
+)
 from captionlab.data.readers.tables import SPLIT_NAMES, TableReader, table_file
 from captionlab.data.records import STANDARD_SPLITS
 
@@ -56,16 +64,16 @@ def json_rows(file: Path, data: object, options: Options) -> tuple[Iterator[Row]
         UserError: if it is none of the forms.
     """
     if isinstance(data, list):
-        return object_rows(file, _placed(data), options), "an array of objects"
+        return object_rows(file, array_items(data), options), "an array of objects"
     if not isinstance(data, dict):
         raise UserError(f"{file} holds {named(data)[:60]}, and no captions of images")
     if _is_objects(data.get("annotations")) and not _has_captions_in_images(data):
         return _coco_rows(file, data, options)
     if data and set(map(str.lower, data)) <= SPLITS and all(map(_is_objects, data.values())):
-        return _split_rows(file, data, options), "arrays of objects by split"
+        return _rows_by_split(file, data, options), "arrays of objects by split"
     arrays = [key for key, value in data.items() if _is_objects(value)]
     if len(arrays) == 1:
-        items = _placed(data[arrays[0]], f"{arrays[0]}")
+        items = array_items(data[arrays[0]], f"{arrays[0]}")
         return object_rows(file, items, options), f"the objects of {arrays[0]!r}"
     if len(arrays) > 1:
         raise UserError(
@@ -78,10 +86,6 @@ def json_rows(file: Path, data: object, options: Options) -> tuple[Iterator[Row]
     return _named_rows(file, data, options), "captions by image name"
 
 
-def _placed(items: Sequence[object], name: str = "") -> Iterator[Item]:
-    return ((f": {name}[{index}]", item) for index, item in enumerate(items))
-
-
 def _is_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
@@ -91,12 +95,10 @@ def _has_captions_in_images(data: Mapping[str, object]) -> bool:
     return isinstance(images, list) and _is_objects(images) and "sentences" in images[0]
 
 
-def _split_rows(file: Path, data: Mapping[str, object], options: Options) -> Iterator[Row]:
+def _rows_by_split(file: Path, data: Mapping[str, object], options: Options) -> Iterator[Row]:
     for split, items in data.items():
         assert isinstance(items, list)
-        for row in object_rows(file, _placed(items, split), options):
-            row.split = split
-            yield row
+        yield from of_split(object_rows(file, array_items(items, split), options), split)
 
 
 def _coco_rows(
@@ -117,7 +119,7 @@ def _coco_rows(
     form = "COCO annotations" if names else "COCO annotations without the list of images"
     options = Options(options.image_column or "image_id", options.caption_column)
     return _renamed(
-        file, object_rows(file, _placed(annotations, "annotations"), options), names
+        file, object_rows(file, array_items(annotations, "annotations"), options), names
     ), form
 
 

@@ -187,6 +187,18 @@ def jsonl_items(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, object]
             yield f":{number}", read_json_line(file, lines, number)
 
 
+def array_items(items: Sequence[object], name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield place and value of each item of an array that stands under ``name``, if it has one."""
+    return ((f": {name}[{index}]", item) for index, item in enumerate(items))
+
+
+def of_split(rows: Iterable[Row], split: str) -> Iterator[Row]:
+    """Yield rows that are all of one split."""
+    for row in rows:
+        row.split = split
+        yield row
+
+
 def object_rows(file: Path, items: Iterable[tuple[str, object]], options: Options) -> Iterator[Row]:
     """Yield the rows of objects; UserError with the place of one that does not fit.
 

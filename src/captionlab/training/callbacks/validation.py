@@ -20,15 +20,9 @@ from captionlab.evaluation.provenance import (
     describe_decoding,
 )
 from captionlab.training.loggers.dashboards import CaptionWandbLogger
-from captionlab.training.module import CaptioningModule
+from captionlab.training.module import CaptioningModule, evaluation_split
 
 log = logging.getLogger(__name__)
-
-
-def evaluation_split(trainer: pl.Trainer) -> str:
-    """Return the split that a trainer's test is of."""
-    split: str = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
-    return split
 
 
 class Collapse(Callback):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -51,14 +51,23 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         UserError: if a part refuses a value, or parts do not fit together.
     """
     encoder = build_part(model["encoder"], "model.encoder")
-    memory_dim: int = encoder.dim
+    connector = _build_connector(model, encoder.dim)
+    memory_dim: int = encoder.dim if connector is None else connector.dim
     decoder = _build_decoder(model, sizes, memory_dim)
     tags = _build_tags(model, sizes, memory_dim)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
-        optional = {} if tags is None else {"tags": tags}
+        parts = {"connector": connector, "tags": tags}
+        optional = {name: part for name, part in parts.items() if part is not None}
         return captioner(encoder=encoder, decoder=decoder, **optional)
-    return Captioner(encoder, decoder, tags)
+    return Captioner(encoder, decoder, tags, connector)
+
+
+def _build_connector(model: Config, memory_dim: int) -> Any:
+    if not model.get("connector"):
+        return None
+    connector = Factory[nn.Module](model["connector"], "model.connector")
+    return connector(memory_dim=memory_dim)
 
 
 def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:

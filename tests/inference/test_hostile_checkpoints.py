@@ -94,6 +94,12 @@ NAMES = {
     "tags that are a yes": ("model/tags", True),
     "tags that are a text": ("model/tags", "default"),
     "tags are a shell command": ("model/tags", {**RUN, "_partial_": True}),
+    "connector that is a yes": ("model/connector", True),
+    "connector is a shell command": ("model/connector", {**RUN, "_partial_": True}),
+    "a tag head as connector": (
+        "model/connector",
+        {"_target_": "captionlab.models.TagHead", "_partial_": True},
+    ),
     "decoding is a shell command": ("decoding", RUN),
     "captioner is a shell command": ("model/_target_", "torch.utils.collect_env.run"),
     "os.system": ("model/encoder", {"_target_": "os.system", "command": "touch pwned"}),
@@ -158,6 +164,14 @@ SIZES = {
     "tags": (
         "model/tags",
         {"_target_": "captionlab.models.TagHead", "_partial_": True, "size": HUGE},
+    ),
+    "connector width": (
+        "model/connector",
+        {
+            "_target_": "captionlab.models.connectors.LinearConnector",
+            "_partial_": True,
+            "width": HUGE,
+        },
     ),
     "beams": ("decoding/beam_size", HUGE),
     "captions": ("decoding/num_captions", HUGE),

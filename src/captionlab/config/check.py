@@ -21,6 +21,7 @@ from captionlab.core.targets import locate, targets
 RUNTIME_ARGUMENTS: dict[str, set[str]] = {
     "model.attention": {"query_dim", "memory_dim"},
     "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "attention"},
+    "model.connector": {"memory_dim"},
     "model.tags": {"words", "memory_dim"},
     "data.tokenizer": {"captions"},
     "objective.discriminator": {"vocabulary_size", "memory_dim"},
@@ -28,7 +29,10 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
 }
 # Keys of a group that other keys refer to, and that are no arguments of the group's class.
 LABELS: dict[str, set[str]] = {
-    "model": {"name", "paper", "published", "encoder", "decoder", "attention", "tags"},
+    "model": {
+        *("name", "paper", "published"),
+        *("encoder", "connector", "decoder", "attention", "tags"),
+    },
     "model.decoder": {"embeddings"},
     "data": {"root", "language"},
 }

@@ -135,6 +135,12 @@ PLACES: Mapping[str, Place] = {
         ),
         lambda cls: _is_module(cls, (), ("query_dim", "memory_dim")),
     ),
+    "model.connector": Place(
+        "connector",
+        _in("models.connectors", "LinearConnector"),
+        lambda cls: _is_module(cls, ("forward",), ("memory_dim",)),
+        optional=True,
+    ),
     "model.tags": Place(
         "tag head",
         _in("models", "TagHead"),

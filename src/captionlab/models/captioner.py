@@ -1,4 +1,4 @@
-"""A captioner: an encoder and a decoder under one roof.
+"""A captioner: an encoder, a decoder and what connects them.
 
 Legend: B images, K captions an image, T tokens, W beams, N memory slots, H hidden width,
 V vocabulary.
@@ -58,14 +58,20 @@ class Captioner(nn.Module):
     encoder: Any  # an ImageEncoder, or another module from images to a memory
     decoder: Any  # a module that is a Decoder
     tags: Any  # a TagHead that learns beside the decoder, or None
+    connector: Any  # a module from the encoder's memory to the decoder's, or None: they are one
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, tags: nn.Module | None = None
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        tags: nn.Module | None = None,
+        connector: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.tags = tags
+        self.connector = connector
 
     @property
     def _decoder(self) -> Decoder:
@@ -77,22 +83,23 @@ class Captioner(nn.Module):
         return self._decoder.attention_penalty
 
     def encode(self, images: Tensor | Memory) -> Memory:
-        """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1].
+        """Return the memory that the decoder reads, of images (B, 3, h, w), uint8 or floats in [0, 1].
 
         A memory, read from a feature store, is what the encoder would return: it passes, at the
-        precision of the decoder's weights.
+        precision of the decoder's weights, to the connector.
         """
-        if isinstance(images, Memory):
-            dtype = next(self.decoder.parameters()).dtype
-            return images.each(
-                lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
-            )
-        return self.encoder(images)
+        memory = self._stored(images) if isinstance(images, Memory) else self.encoder(images)
+        return memory if self.connector is None else self.connector(memory)
+
+    def _stored(self, memory: Memory) -> Memory:
+        dtype = next(self.decoder.parameters()).dtype
+        return memory.each(lambda part: part.to(dtype) if part.is_floating_point() else part)
 
     def forward(self, images: Tensor | Memory, tokens: Tensor) -> Decoded:
         """Return hidden (B, K, T, H), attention weights (B, K, T, N) | None, and what else there is.
 
-        ``tokens`` (B, K, T) are the decoder's inputs, already shifted.
+        ``images`` as ``encode`` takes them; ``tokens`` (B, K, T) are the decoder's inputs, already
+        shifted.
         """
         return self.decoder(self.encode(images), tokens)
 

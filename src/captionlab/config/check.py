@@ -29,7 +29,7 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
 # Keys of a group that other keys refer to, and that are no arguments of the group's class.
 LABELS: dict[str, set[str]] = {
     "model": {"name", "paper", "published", "encoder", "decoder", "attention", "tags"},
-    "model.decoder": {"embeddings"},
+    "model.decoder": {"embeddings", "word_dim"},
     "data": {"root", "language"},
 }
 

@@ -95,7 +95,7 @@ def require_same_settings(key: str, before: Any, now: Any, checkpoint: Checkpoin
             if (key, name) in ORIGINS:
                 continue
             require_same_settings(f"{key}.{name}", before.get(name), now.get(name), checkpoint)
-    elif before != now:
+    elif before != now and (before, now) != (None, False):  # a switch that it did not have is off
         previous = " ".join(shlex.quote(o) for o in checkpoint.overrides)
         raise UserError(
             f"ckpt={checkpoint.path} was trained with {key}={before}, this run has {key}={now}: "

@@ -9,13 +9,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from captionlab.config.check import LABELS
 from captionlab.config.instantiate import Factory, build_part, refusals
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
+from captionlab.models.decoders.factorized_embedding import FactorizedEmbedding
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.text.word_vectors import fill
 
@@ -87,11 +88,42 @@ def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
         memory_dim=memory_dim,
         attention=attention(query_dim=hidden, memory_dim=hidden if refines_memory else memory_dim),
     )
-    if node.get("embeddings") is not None:
-        with refusals("model.decoder"):
-            table = built.get_parameter("words.weight")
-            log.info("embeddings %s", fill(table, str(node["embeddings"]), sizes.words))
+    with refusals("model.decoder"):
+        _prepare_words(built, node, sizes)
     return built
+
+
+def _prepare_words(decoder: nn.Module, node: Config, sizes: Sizes) -> None:
+    """Let a decoder's words be of two factors, and begin with word vectors, where that is asked for."""
+    embeddings, word_dim = node.get("embeddings"), node.get("word_dim")
+    if word_dim is None:
+        if embeddings is not None:
+            _fill(decoder.get_parameter("words.weight"), embeddings, sizes)
+        return
+    words = dict(decoder.named_children()).get("words")
+    if type(word_dim) is not int or not isinstance(words, nn.Embedding):
+        raise UserError(
+            f"word_dim={word_dim!r} must be a whole number, of a decoder that embeds words"
+        )
+    if node.get("tie_weights"):
+        raise UserError(
+            "tie_weights=true scores words by embeddings as wide as the decoder, and "
+            f"word_dim={word_dim} makes them of two factors: leave one of them out"
+        )
+    factorized = FactorizedEmbedding(
+        words.num_embeddings,
+        word_dim=word_dim,
+        embedding_dim=words.embedding_dim,
+        pad_id=words.padding_idx,
+    )
+    if embeddings is not None:
+        _fill(factorized.table.weight, embeddings, sizes)
+    factorized.begin_like(words)
+    decoder.words = factorized
+
+
+def _fill(table: Tensor, embeddings: object, sizes: Sizes) -> None:
+    log.info("embeddings %s", fill(table, str(embeddings), sizes.words))
 
 
 def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | None:

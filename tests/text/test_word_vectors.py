@@ -100,7 +100,7 @@ def test_a_checkpoint_does_not_want_the_vectors_again(tmp_path):
 
 def test_another_width_is_refused_with_the_key_that_helps(tmp_path):
     (tmp_path / "glove.txt").write_text("dog 1 2 3\n")
-    with pytest.raises(UserError, match=r"3 wide.*embedding=2.*model\.decoder\.embedding=3"):
+    with pytest.raises(UserError, match=r"3 wide.* 2 wide: set model\.decoder\.word_dim=3"):
         build_captioner(_config(tmp_path / "glove.txt"), Sizes(len(WORDS), 0, WORDS))
 
 

@@ -37,8 +37,10 @@ def command(folder: Path, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_score_exactly_like_one(tmp_path: Path):
-    command(tmp_path, TRAIN, *SMALL, "trainer.devices=2", "hydra.run.dir=run")
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_two_processes_score_exactly_like_one(average: str, tmp_path: Path):
+    kept = [*SMALL, f"callbacks/average={average}"]
+    command(tmp_path, TRAIN, *kept, "trainer.devices=2", "hydra.run.dir=run")
     last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
     for split in ("val", "test"):
         for devices in (1, 2):

@@ -35,6 +35,7 @@ from captionlab.inference.checkpoints import read_checkpoint
 SETTINGS = ("out", "dtype", "splits", "device")
 # values of an encoder that change nothing of what it sees, once its weights are there
 UNSEEN = ("weights", "trainable", "learning_rate")
+SWITCHES = ("mask_padding",)  # told where they are on: stores of earlier versions do not know them
 
 
 def extract(overrides: Sequence[str]) -> int:
@@ -147,6 +148,7 @@ def progress_bar(what: str, images: int) -> Iterator[Callable[[int], None]]:
 def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
+    settings = {k: v for k, v in settings.items() if v or k not in SWITCHES}
     # an encoder from elsewhere tells its own, which a run writes into its configuration
     architecture = getattr(encoder, "architecture", None)
     if architecture is not None:

@@ -33,7 +33,7 @@ LABELS: dict[str, set[str]] = {
         *("name", "paper", "published"),
         *("encoder", "connector", "decoder", "attention", "tags"),
     },
-    "model.decoder": {"embeddings"},
+    "model.decoder": {"embeddings", "word_dim"},
     "data": {"root", "language"},
 }
 

@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from captionlab.core.errors import UserError
 from captionlab.core.special_tokens import SpecialTokens
 from captionlab.core.tensor_files import dense, load_tensors
+from captionlab.text.packaged_vectors import PACKAGES, packaged_vectors
 
 # the end of the name under which BERT and its kin store their table
 _BERT_TABLE = "word_embeddings.weight"
@@ -44,17 +46,15 @@ class WordVectors:
 def read_word_vectors(path: str | os.PathLike[str], words: Sequence[str]) -> WordVectors:
     """Return the vectors that a file, or a Hugging Face folder, has of ``words`` (by token id).
 
-    A file is in GloVe's text form, or word2vec's text or binary form, gzipped or not. A word that
-    is not there as it is written gets the vector of its first spelling with capitals.
+    A file is in GloVe's text form, or word2vec's text or binary form, gzipped or not; a name of
+    ``packaged_vectors.PACKAGES`` stands for what an installed package holds. A word that is not
+    there as it is written gets the vector of its first spelling with capitals.
 
     Raises:
         UserError: if there is no such file or folder, it is in no known form, or has none of the
             words.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise UserError(f"model.decoder.embeddings={path}: there is no such file or folder.")
-    entries = _of_folder(path) if path.is_dir() else _of_file(path)
+    entries = _entries(path)
     vocabulary = {word for word in words if word}
     exact: dict[str, np.ndarray] = {}
     otherwise: dict[str, np.ndarray] = {}
@@ -93,8 +93,9 @@ def fill(table: Tensor, path: str | os.PathLike[str], words: Sequence[str]) -> s
     read = read_word_vectors(path, words)
     if read.width != table.shape[1]:
         raise UserError(
-            f"model.decoder.embeddings={path} holds vectors {read.width} wide, but "
-            f"model.decoder.embedding={table.shape[1]}: set model.decoder.embedding={read.width}."
+            f"model.decoder.embeddings={path} holds vectors {read.width} wide, but those of this "
+            f"decoder are {table.shape[1]} wide: set model.decoder.word_dim={read.width}, and a linear "
+            "layer brings them to its width."
         )
     vectors = torch.from_numpy(read.vectors).to(table)
     with torch.no_grad():
@@ -107,6 +108,17 @@ def fill(table: Tensor, path: str | os.PathLike[str], words: Sequence[str]) -> s
         f"{path} has vectors for {len({words[i] for i in read.ids}):,} of the vocabulary's "
         f"{len(texts):,} words; the others begin at random"
     )
+
+
+def _entries(name: str | os.PathLike[str]) -> Iterator[Entry]:
+    if name in PACKAGES:
+        return packaged_vectors(str(name))
+    path = Path(name).expanduser()
+    if not path.exists():
+        hint = get_close_matches(path.name, PACKAGES, n=1)
+        near = f" (did you mean {hint[0]}?)" if hint else ""
+        raise UserError(f"model.decoder.embeddings={path}: there is no such file or folder{near}.")
+    return _of_folder(path) if path.is_dir() else _of_file(path)
 
 
 def _of_file(path: Path) -> Iterator[Entry]:

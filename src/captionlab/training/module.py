@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import (
     LRSchedulerConfigType,
     LRSchedulerTypeUnion,
@@ -29,6 +30,7 @@ from captionlab.training.loss_guard import LossGuard
 from captionlab.training.optimizers import ParameterGroup, parameter_groups, reset_optimizer
 from captionlab.training.random_state import random_states_of_all_ranks, restore_random_state
 from captionlab.training.schedules import Schedule
+from captionlab.training.weight_average import WeightAverage, restore_average
 
 RANDOM = "random_state"  # where a checkpoint holds the generators' states, a rank each
 
@@ -62,6 +64,7 @@ class CaptioningModule(pl.LightningModule):
         self.new_optimizer = optimizer
         self.start_scores = dict(start_scores or {})
         self.weights_from: tuple[Path, int] | None = None  # a checkpoint and its epochs
+        self.average: WeightAverage | None = None  # what a callback lets the run keep
         self._schedule = schedule
         self._portable = dict(portable or {})
         self._loss_guard = LossGuard()
@@ -108,6 +111,18 @@ class CaptioningModule(pl.LightningModule):
         self.log("train/gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
         self.objective.on_before_optimizer_step()
 
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, and let the average follow before any callback sees or saves the weights."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.average is not None:
+            self.average.update()
+
     def on_train_start(self) -> None:
         """Start the clock: of an interrupted epoch no beginning is announced."""
         self._epoch_start = time.monotonic()
@@ -124,6 +139,8 @@ class CaptioningModule(pl.LightningModule):
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         if stage.from_best_weights and best and Path(best).exists():
             load_weights(self.captioner, read_checkpoint(best))
+        if self.average is not None:
+            self.average.restart()
         optimizer = self.optimizers(use_pl_optimizer=False)
         reset_optimizer(optimizer, stage.learning_rate)  # type: ignore[arg-type]
 
@@ -219,6 +236,8 @@ class CaptioningModule(pl.LightningModule):
         results = self.evaluator.results.get("val", {})
         scores = {name: float(value) for name, value in results.items()}
         checkpoint[KEY] = {**self._portable, "scores": scores}
+        if self.average is not None:
+            self.average.save(checkpoint)
         states = random_states_of_all_ranks()
         if OPTIMIZERS in checkpoint:
             checkpoint[RANDOM] = states
@@ -231,6 +250,7 @@ class CaptioningModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on drawing where the run stopped, so that it ends as it would have without the stop."""
         update_checkpoint(checkpoint, self)
+        restore_average(self.average, checkpoint)
         restore_random_state(checkpoint.get(RANDOM, []), self.trainer.global_rank)
 
 

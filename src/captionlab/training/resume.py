@@ -40,7 +40,7 @@ def starting_point(config: Config) -> Checkpoint | None:
     checkpoint = read_checkpoint(path)
     if config["ckpt"]:
         require_resumable(checkpoint)
-        for part in ("model", "data.tokenizer", "objective", "optimizer"):
+        for part in ("model", "data.tokenizer", "objective", "optimizer", "callbacks.average"):
             require_same_settings(part, _at(checkpoint.config, part), _at(config, part), checkpoint)
         require_unfinished(checkpoint, config)
     return checkpoint
@@ -83,7 +83,8 @@ def require_resumable(checkpoint: Checkpoint) -> None:
 def _at(config: Config, key: str) -> Any:
     node: Any = config
     for name in key.split("."):
-        node = node[name]
+        # callbacks may be null, and earlier versions knew no average
+        node = node.get(name) if isinstance(node, Mapping) else None
     return node
 
 
@@ -94,7 +95,7 @@ def require_same_settings(key: str, before: Any, now: Any, checkpoint: Checkpoin
             if (key, name) in ORIGINS:
                 continue
             require_same_settings(f"{key}.{name}", before.get(name), now.get(name), checkpoint)
-    elif before != now:
+    elif before != now and (before, now) != (None, False):  # a switch that it did not have is off
         previous = " ".join(shlex.quote(o) for o in checkpoint.overrides)
         raise UserError(
             f"ckpt={checkpoint.path} was trained with {key}={before}, this run has {key}={now}: "

@@ -234,7 +234,7 @@ def test_more_rows_than_bytes_are_refused(tmp_path: Path):
 
 
 def test_a_picture_repeated_without_end_is_refused(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("captionlab.data.readers.arrow_files.MOST_BYTES", 10**6)
+    monkeypatch.setattr("captionlab.core.parquet_files.MOST_BYTES", 10**6)
     content = {"image": [b"\0" * 10**5] * 50, "caption": ["A dog"] * 50}
     root = write(tmp_path / "d/x.parquet", content, use_dictionary=True)
     image = records(ParquetCaptions(root=str(root)))[0].image

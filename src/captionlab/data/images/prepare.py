@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.padding import PADDING
 
 Fit = Literal["stretch", "crop", "pad"]
 # left, top, right, bottom as shares of an image's width and height
 Box = tuple[float, float, float, float]
-# ImageNet's mean color, which the encoders' normalization turns into zeros
-PADDING = (124, 116, 104)
 SIDES = re.compile(r"\b(?:left|right)|左|右", re.IGNORECASE)
 OTHER_SIDE = {"left": "right", "right": "left", "左": "右", "右": "左"}
 Sides = Literal["swap", "keep"]

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captionlab.core import parquet_files
 from captionlab.core.errors import UserError
+from captionlab.core.parquet_files import arrow_errors
 from captionlab.data.images.shards import Group, Shard
 from captionlab.data.readers import arrow_files
-from captionlab.data.readers.arrow_files import arrow_errors
 
 if TYPE_CHECKING:
     import pyarrow
@@ -52,10 +53,10 @@ class ParquetShard(ShardFile):
     """A file of Parquet."""
 
     def _schema(self) -> pyarrow.Schema:
-        return arrow_files.open_parquet(self.file).schema_arrow
+        return parquet_files.open_parquet(self.file).schema_arrow
 
     def _holds_bytes(self, column: str) -> bool:
-        opened = arrow_files.open_parquet(self.file)
+        opened = parquet_files.open_parquet(self.file)
         with arrow_errors(self.file):
             first = next(opened.iter_batches(batch_size=1, columns=[column]), None)
             return first is not None and _has_bytes(first.column(column))
@@ -105,12 +106,12 @@ def _has_bytes(column: pyarrow.Array) -> bool:
 
 
 def _parquet_groups(file: Path, column: str) -> Iterator[Group]:
-    opened = arrow_files.open_parquet(file)
+    opened = parquet_files.open_parquet(file)
     return (_group(opened, file, column, n) for n in range(opened.metadata.num_row_groups))
 
 
 def _parquet_group(file: Path, column: str, number: int) -> Group:
-    return _group(arrow_files.open_parquet(file), file, column, number)
+    return _group(parquet_files.open_parquet(file), file, column, number)
 
 
 def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int) -> Group:
@@ -128,10 +129,10 @@ def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number:
             batch_size=FEW, row_groups=[number], columns=[chunk.path_in_schema], use_threads=False
         ):
             decoded += batch.nbytes
-            if decoded > arrow_files.MOST_BYTES:
+            if decoded > parquet_files.MOST_BYTES:
                 raise UserError(
                     f"{file}: the pictures of its row group {number} have more than "
-                    f"{arrow_files.MOST_BYTES:,} bytes: write it again with smaller row groups"
+                    f"{parquet_files.MOST_BYTES:,} bytes: write it again with smaller row groups"
                 )
             pictures += arrow_files.picture_bytes(batch.column(column)).to_pylist()
         size = file.stat().st_size

@@ -49,12 +49,18 @@ class HuggingFaceEncoder(TrunkEncoder):
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
+        mask_padding: bool = False,
     ) -> None:
         network = _network(name, weights, architecture)
         prefix, dim = _measure(network, name, image_size)
         mean, std = (MEAN, STD) if weights is None else _normalization(name)
         super().__init__(
-            dim=dim, image_size=image_size, learning_rate=learning_rate, mean=mean, std=std
+            dim=dim,
+            image_size=image_size,
+            learning_rate=learning_rate,
+            mean=mean,
+            std=std,
+            mask_padding=mask_padding,
         )
         self.architecture = entries_of(network.config)
         self._prefix = prefix
@@ -75,7 +81,7 @@ class HuggingFaceEncoder(TrunkEncoder):
             pooled = None if pooled is None else pooled.flatten(1)
             if pooled is None or pooled.shape[-1] != slots.shape[-1]:
                 pooled = slots.mean(1)
-        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
+        return self.memory(images, slots, pooled)
 
 
 def _rows(tensor: Tensor) -> Tensor:

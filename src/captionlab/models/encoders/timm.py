@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
@@ -38,6 +37,7 @@ class TimmEncoder(TrunkEncoder):
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
+        mask_padding: bool = False,
     ) -> None:
         packaged = weights == "DEFAULT" and name in PACKAGES
         network = _create(name, weights == "DEFAULT" and not packaged, image_size)
@@ -48,6 +48,7 @@ class TimmEncoder(TrunkEncoder):
             learning_rate=learning_rate,
             mean=list(settings["mean"]),
             std=list(settings["std"]),
+            mask_padding=mask_padding,
         )
         if packaged:
             load_packaged(network, name)
@@ -76,7 +77,7 @@ class TimmEncoder(TrunkEncoder):
             slots = features[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
         if pooled.shape[-1] != slots.shape[-1]:
             pooled = slots.mean(1)
-        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
+        return self.memory(images, slots, pooled)
 
 
 def timm_relatives(name: str) -> list[Candidate]:

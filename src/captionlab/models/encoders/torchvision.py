@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
+from captionlab.core.padding import cells_of_picture
 from captionlab.models.encoders.backbones import build_trunk, normalization
 from captionlab.models.encoders.pretrained import load_pretrained
 
@@ -25,6 +26,7 @@ class ImageEncoder(nn.Module):
     ``dim`` is the memory's width D, ``image_size`` the side of the square images it expects,
     ``learning_rate`` that of its trainable parameters (None: the optimizer's). The mean and the
     standard deviation of each color are buffers and go with the weights into a checkpoint.
+    ``mask_padding`` leaves the bars of padded images out of the memory's mask.
     """
 
     mean: Tensor
@@ -38,8 +40,10 @@ class ImageEncoder(nn.Module):
         learning_rate: float | None,
         mean: list[float],
         std: list[float],
+        mask_padding: bool = False,
     ) -> None:
         super().__init__()
+        self.mask_padding = mask_padding
         self.dim = dim
         self.image_size = image_size
         self.learning_rate = learning_rate
@@ -55,6 +59,16 @@ class ImageEncoder(nn.Module):
             raise ValueError(f"images must have shape (B, 3, h, w), got {tuple(images.shape)}")
         white = 255.0 if images.dtype == torch.uint8 else 1.0
         return (images - self.mean * white) / (self.std * white)
+
+    def memory(self, images: Tensor, slots: Tensor, pooled: Tensor) -> Memory:
+        """Return the memory of images (B, 3, h, w) with slots (B, N, D) and pooled (B, D).
+
+        Slots that show padding alone are no real ones where the encoder masks it; ``pooled`` is
+        what the network makes of the whole square. Raises UserError where slots are no square grid.
+        """
+        if self.mask_padding:
+            return Memory(slots, pooled, cells_of_picture(images, slots.shape[1]))
+        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
 
 
 class TrunkEncoder(ImageEncoder):
@@ -108,11 +122,17 @@ class TorchvisionEncoder(TrunkEncoder):
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
+        mask_padding: bool = False,
     ) -> None:
         trunk, dim = build_trunk(name, image_size)
         mean, std = normalization(name, weights)
         super().__init__(
-            dim=dim, image_size=image_size, learning_rate=learning_rate, mean=mean, std=std
+            dim=dim,
+            image_size=image_size,
+            learning_rate=learning_rate,
+            mean=mean,
+            std=std,
+            mask_padding=mask_padding,
         )
         if weights is not None:
             load_pretrained(trunk, name, weights)
@@ -123,4 +143,4 @@ class TorchvisionEncoder(TrunkEncoder):
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
             slots, pooled = self.trunk(self.normalize(images))
-        return Memory(slots, pooled, slots.new_ones(slots.shape[:2], dtype=torch.bool))
+        return self.memory(images, slots, pooled)

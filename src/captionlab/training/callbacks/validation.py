@@ -114,7 +114,9 @@ class Gallery(Callback):
         """Show the validation split."""
         if not trainer.sanity_checking:
             epoch = trainer.current_epoch + 1
-            weights = f"none: the weights in training after epoch {epoch}, of {self._folder}"
+            averaged = getattr(pl_module, "average", None) is not None
+            kind = "average of the weights" if averaged else "weights"
+            weights = f"none: the {kind} in training after epoch {epoch}, of {self._folder}"
             self._show(trainer, pl_module, "val", f"after epoch {epoch}", weights)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -116,3 +116,19 @@ def test_an_encoder_that_tells_its_architecture_has_one_key():
 def test_a_model_without_an_encoder_says_so():
     with pytest.raises(UserError, match=r"data\.features=PATH"):
         StoredEncoder(dim=8)(torch.zeros(1, 3, 4, 4))
+
+
+def test_a_key_tells_layers_apart_and_nothing_where_there_is_no_choice():
+    def key(*overrides: str) -> object:
+        torch.manual_seed(0)
+        config = tiny_config(*DATA, *overrides)
+        return fingerprint(build_captioner(config["model"], Sizes(11, 0)).encoder, config)[
+            "encoder"
+        ]
+
+    # as a store of before the option has it
+    assert "layers" not in key()
+    assert key("model.encoder.layers=[-1]") == key()
+    assert key("model.encoder.layers=[-2,-1]") != key()
+    assert key("model.encoder.layers=[1,2]") == key("model.encoder.layers=[-2,-1]")
+    assert key("model.encoder.layers=[-1,-2]") != key("model.encoder.layers=[-2,-1]")

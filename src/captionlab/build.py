@@ -5,7 +5,9 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,8 +54,10 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     """
     encoder = build_part(model["encoder"], "model.encoder")
     memory_dim: int = encoder.dim
-    decoder = _build_decoder(model, sizes, memory_dim)
-    tags = _build_tags(model, sizes, memory_dim)
+    # an encoder of the user's own may have no other width than its slots'
+    pooled_dim: int = getattr(encoder, "pooled_dim", memory_dim)
+    decoder = _build_decoder(model, sizes, memory_dim, pooled_dim)
+    tags = _build_tags(model, sizes, memory_dim, pooled_dim)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         optional = {} if tags is None else {"tags": tags}
@@ -61,7 +65,7 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     return Captioner(encoder, decoder, tags)
 
 
-def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
+def _build_decoder(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int) -> nn.Module:
     """Return the decoder, with an attention as wide as it, and word vectors where they are named."""
     node = model["decoder"]
     decoder = Factory[nn.Module](_own_options(node, "model.decoder"), "model.decoder")
@@ -77,6 +81,7 @@ def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
         pad_id=sizes.pad_id,
         memory_dim=memory_dim,
         attention=attention(query_dim=hidden, memory_dim=hidden if refines_memory else memory_dim),
+        **_pooled_width(decoder.target, "model.decoder", memory_dim, pooled_dim),
     )
     if node.get("embeddings") is not None:
         with refusals("model.decoder"):
@@ -85,11 +90,30 @@ def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
     return built
 
 
-def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | None:
+def _build_tags(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int) -> nn.Module | None:
     if not model.get("tags"):
         return None
     tags = Factory[nn.Module](model["tags"], "model.tags")
-    return tags(words=sizes.words, memory_dim=memory_dim)
+    width = _pooled_width(tags.target, "model.tags", memory_dim, pooled_dim)
+    return tags(words=sizes.words, memory_dim=memory_dim, **width)
+
+
+def _pooled_width(
+    target: Callable[..., object], key: str, memory_dim: int, pooled_dim: int
+) -> dict[str, int]:
+    """Return the width of the pooled vector by keyword, for a part that takes it.
+
+    Raises UserError for one that does not, and would read a vector of another width than the slots'.
+    """
+    if "pooled_dim" in inspect.signature(target).parameters:
+        return {"pooled_dim": pooled_dim}
+    if pooled_dim != memory_dim and getattr(target, "reads_pooled", True):
+        name = getattr(target, "__name__", str(target))
+        raise UserError(
+            f"{key}: {name} takes no pooled_dim, so it expects a pooled vector as wide as the slots "
+            f"({memory_dim}), and this encoder's is {pooled_dim} wide: say model.encoder.pooled=mean"
+        )
+    return {}
 
 
 def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:

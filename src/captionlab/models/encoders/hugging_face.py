@@ -84,11 +84,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         self.architecture = entries_of(network.config)
         self._read = reading
         if weights not in (None, "DEFAULT"):
-            kind = f"{name} ({network.config.model_type})"
-            # the library keeps a network for classification below the name of its kind
-            below = [getattr(network, "base_model_prefix", "")]
-            taken = network if projection is None else _tower(network, projection)
-            load_weights_file(taken, Path(str(weights)), key=KEY, kind=kind, prefixes=below)
+            _load_file(network, projection, name, Path(str(weights)))
         lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
         self.adopt(network, trainable, [lists[0][-1]] if lists else [network])
         self.projection = projection
@@ -119,9 +115,15 @@ def _network(name: str, weights: str | None, architecture: dict[str, object] | N
     return network
 
 
-def _tower(network: nn.Module, projection: nn.Module) -> nn.Module:
-    """Return both under the names that the library's files have."""
-    return nn.ModuleDict({"vision_model": network, "visual_projection": projection})
+def _load_file(network: Any, projection: nn.Module | None, name: str, path: Path) -> None:
+    """Load a state dict into a network, and into its projection where that is read."""
+    kind = f"{name} ({network.config.model_type})"
+    # the library keeps a network for classification below the name of its kind
+    below = [getattr(network, "base_model_prefix", "")]
+    taken = network
+    if projection is not None:  # under the names that the library's files have
+        taken = nn.ModuleDict({"vision_model": network, "visual_projection": projection})
+    load_weights_file(taken, path, key=KEY, kind=kind, prefixes=below)
 
 
 def _reading(

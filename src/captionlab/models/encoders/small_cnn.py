@@ -48,14 +48,7 @@ class SmallCNN(ImageEncoder):
                 f"an encoder cannot be trainable={trainable!r}: "
                 f"{did_you_mean(str(trainable), ('none', 'all'))}"
             )
-        if not channels:
-            raise UserError(f"channels={list(channels)}: an encoder has at least one convolution")
-        side, rest = divmod(image_size, 2 ** len(channels))
-        if side < 1 or rest:
-            raise UserError(
-                f"{len(channels)} convolutions of stride 2 need an image_size that "
-                f"{2 ** len(channels)} divides, got {image_size}"
-            )
+        side = _last_side(channels, image_size)
         indices = layer_indices(layers, len(channels), f"SmallCNN of channels={list(channels)}")
         dim = sum(channels[index] for index in indices)
         side *= 2 ** (-1 - max(indices))
@@ -113,6 +106,19 @@ class SmallCNN(ImageEncoder):
             # the residual blocks belong to the last grid
             kept[min(place - self._grids, -1)] = x
         return [kept[index] for index in self.layer_indices]
+
+
+def _last_side(channels: Sequence[int], image_size: int) -> int:
+    """Return the side of the last grid; UserError where it would have no cell, or a part of one."""
+    if not channels:
+        raise UserError(f"channels={list(channels)}: an encoder has at least one convolution")
+    side, rest = divmod(image_size, 2 ** len(channels))
+    if side < 1 or rest:
+        raise UserError(
+            f"{len(channels)} convolutions of stride 2 need an image_size that "
+            f"{2 ** len(channels)} divides, got {image_size}"
+        )
+    return side
 
 
 class Residual(nn.Module):

@@ -68,10 +68,8 @@ class TimmEncoder(TrunkEncoder):
         if packaged:
             load_packaged(network, name)
         elif weights not in (None, "DEFAULT"):
-            others = timm_relatives(name)
-            load_weights_file(
-                network, Path(str(weights)), key=KEY, kind=f"timm's {name}", candidates=others
-            )
+            kind, others = f"timm's {name}", timm_relatives(name)
+            load_weights_file(network, Path(str(weights)), key=KEY, kind=kind, candidates=others)
         last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
         # what EfficientNets and MobileNets have behind their last block
         last += [getattr(network, part) for part in ("conv_head", "bn2") if hasattr(network, part)]

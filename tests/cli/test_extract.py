@@ -146,12 +146,13 @@ def save_tower(folder: Path) -> None:
     transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder)
 
 
-def test_a_run_from_stored_layers_and_embeddings_is_that_from_images(tmp_path: Path):
+def test_a_run_from_stored_layers_and_embeddings_is_that_from_images(tmp_path: Path, capsys):
     save_tower(tmp_path / "tower")
     reads = ["model.encoder.layers=[-2,-1]", "model.encoder.pooled=projection"]
     tower = ["model/encoder=hf_clip_vit_b_32", f"model.encoder.name={tmp_path / 'tower'}"]
     own = ["model=attn_lstm", *tower, *reads, *DATA, *FROZEN]
     extract([*own, f"out={tmp_path / 'store'}", "dtype=float32"])
+    assert "24 images of 16 x 32 slots and a vector of 10," in capsys.readouterr().out
     memory = FeatureStore(tmp_path / "store").read(
         json.loads((tmp_path / "store" / "shard-00000.json").read_text())["ids"][0]
     )

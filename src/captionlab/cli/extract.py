@@ -96,7 +96,12 @@ def _write(
         )
     store = FeatureStore(out)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
-    print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
+    memory = store.read(records[0].image_id)
+    count, width = memory.slots.shape
+    print(
+        f"{len(store):,} images of {count:,} x {width:,} slots and a vector of {len(memory.pooled):,}, "
+        f"{size:,.0f} MB; train from it with data.features={out}"
+    )
 
 
 @contextmanager

@@ -5,7 +5,9 @@ Sizes that follow from another part enter here by keyword, so that each value ha
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +54,10 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         UserError: if a part refuses a value, or parts do not fit together.
     """
     encoder = build_part(model["encoder"], "model.encoder")
-    connector = _build_connector(model, encoder.dim)
-    memory_dim: int = encoder.dim if connector is None else connector.dim
-    decoder = _build_decoder(model, sizes, memory_dim)
-    tags = _build_tags(model, sizes, memory_dim)
+    connector = _build_connector(model, encoder)
+    memory_dim, pooled_dim = _widths(encoder if connector is None else connector)
+    decoder = _build_decoder(model, sizes, memory_dim, pooled_dim)
+    tags = _build_tags(model, sizes, memory_dim, pooled_dim)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         parts = {"connector": connector, "tags": tags}
@@ -64,14 +66,24 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     return Captioner(encoder, decoder, tags, connector)
 
 
-def _build_connector(model: Config, memory_dim: int) -> Any:
+def _widths(part: Any) -> tuple[int, int]:
+    """Return the widths of slots and of the pooled vector that an encoder or a connector gives.
+
+    A part of the user's own may have no other width than its slots'.
+    """
+    return part.dim, getattr(part, "pooled_dim", part.dim)
+
+
+def _build_connector(model: Config, encoder: nn.Module) -> nn.Module | None:
     if not model.get("connector"):
         return None
     connector = Factory[nn.Module](model["connector"], "model.connector")
-    return connector(memory_dim=memory_dim)
+    memory_dim, pooled_dim = _widths(encoder)
+    widths = _pooled_width(connector.target, "model.connector", memory_dim, pooled_dim)
+    return connector(memory_dim=memory_dim, **widths)
 
 
-def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
+def _build_decoder(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int) -> nn.Module:
     """Return the decoder, with an attention as wide as it, and word vectors where they are named."""
     node = model["decoder"]
     decoder = Factory[nn.Module](_own_options(node, "model.decoder"), "model.decoder")
@@ -87,6 +99,7 @@ def _build_decoder(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module:
         pad_id=sizes.pad_id,
         memory_dim=memory_dim,
         attention=attention(query_dim=hidden, memory_dim=hidden if refines_memory else memory_dim),
+        **_pooled_width(decoder.target, "model.decoder", memory_dim, pooled_dim),
     )
     with refusals("model.decoder"):
         _prepare_words(built, node, sizes)
@@ -126,11 +139,30 @@ def _fill(table: Tensor, embeddings: object, sizes: Sizes) -> None:
     log.info("embeddings %s", fill(table, str(embeddings), sizes.words))
 
 
-def _build_tags(model: Config, sizes: Sizes, memory_dim: int) -> nn.Module | None:
+def _build_tags(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int) -> nn.Module | None:
     if not model.get("tags"):
         return None
     tags = Factory[nn.Module](model["tags"], "model.tags")
-    return tags(words=sizes.words, memory_dim=memory_dim)
+    width = _pooled_width(tags.target, "model.tags", memory_dim, pooled_dim)
+    return tags(words=sizes.words, memory_dim=memory_dim, **width)
+
+
+def _pooled_width(
+    target: Callable[..., object], key: str, memory_dim: int, pooled_dim: int
+) -> dict[str, int]:
+    """Return the width of the pooled vector by keyword, for a part that takes it.
+
+    Raises UserError for one that does not, and would read a vector of another width than the slots'.
+    """
+    if "pooled_dim" in inspect.signature(target).parameters:
+        return {"pooled_dim": pooled_dim}
+    if pooled_dim != memory_dim and getattr(target, "reads_pooled", True):
+        name = getattr(target, "__name__", str(target))
+        raise UserError(
+            f"{key}: {name} takes no pooled_dim, so it expects a pooled vector as wide as the slots "
+            f"({memory_dim}), and this encoder's is {pooled_dim} wide: say model.encoder.pooled=mean"
+        )
+    return {}
 
 
 def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:

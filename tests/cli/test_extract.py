@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from captionlab import load_captioner
 from captionlab.build import Sizes, build_captioner, build_data, keep_architectures
 from captionlab.cli.extract import check_features, extract, fingerprint
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.data.features.store import FeatureStore
 from captionlab.models.encoders.stored import StoredEncoder
 from commands_support import run_train
 from tests_support import tiny_config
@@ -116,3 +118,61 @@ def test_an_encoder_that_tells_its_architecture_has_one_key():
 def test_a_model_without_an_encoder_says_so():
     with pytest.raises(UserError, match=r"data\.features=PATH"):
         StoredEncoder(dim=8)(torch.zeros(1, 3, 4, 4))
+
+
+def test_a_key_tells_layers_apart_and_nothing_where_there_is_no_choice():
+    def key(*overrides: str) -> object:
+        torch.manual_seed(0)
+        config = tiny_config(*DATA, *overrides)
+        return fingerprint(build_captioner(config["model"], Sizes(11, 0)).encoder, config)[
+            "encoder"
+        ]
+
+    # as a store of before the option has it
+    assert "layers" not in key()
+    assert key("model.encoder.layers=[-1]") == key()
+    assert key("model.encoder.layers=[-2,-1]") != key()
+    assert key("model.encoder.layers=[1,2]") == key("model.encoder.layers=[-2,-1]")
+    assert key("model.encoder.layers=[-1,-2]") != key("model.encoder.layers=[-2,-1]")
+
+
+def save_tower(folder: Path) -> None:
+    """Save a small image tower of CLIP with its projection, as the library does."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
+    images = {"num_attention_heads": 2, "image_size": 32, "patch_size": 8, "projection_dim": 10}
+    config = transformers.CLIPVisionConfig(**sizes, **images)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder)
+
+
+def test_a_run_from_stored_layers_and_embeddings_is_that_from_images(tmp_path: Path, capsys):
+    save_tower(tmp_path / "tower")
+    reads = ["model.encoder.layers=[-2,-1]", "model.encoder.pooled=projection"]
+    tower = ["model/encoder=hf_clip_vit_b_32", f"model.encoder.name={tmp_path / 'tower'}"]
+    own = ["model=attn_lstm", *tower, *reads, *DATA, *FROZEN]
+    extract([*own, f"out={tmp_path / 'store'}", "dtype=float32"])
+    assert "24 images of 16 x 32 slots and a vector of 10," in capsys.readouterr().out
+    memory = FeatureStore(tmp_path / "store").read(
+        json.loads((tmp_path / "store" / "shard-00000.json").read_text())["ids"][0]
+    )
+    assert memory.slots.shape == (16, 32)
+    assert memory.pooled.shape == (10,)
+    short = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "meteor=false", "samples=0"]
+    small = ["model.decoder.hidden=16", "model.decoder.embedding=16", "model.attention.width=8"]
+    scores = []
+    for features in (f"{tmp_path / 'store'}", "null"):
+        name = "stored" if features != "null" else "images"
+        run_train(
+            tmp_path,
+            *own,
+            *short,
+            *small,
+            f"data.features={features}",
+            "decoding=greedy",
+            f"hydra.run.dir={name}",
+        )
+        checkpoint = next((tmp_path / name / "checkpoints").glob("best*.ckpt"))
+        scores.append(load_captioner(checkpoint))
+    stored, images = (loaded.captioner.state_dict() for loaded in scores)
+    torch.testing.assert_close(stored, images, atol=1e-4, rtol=1e-3)

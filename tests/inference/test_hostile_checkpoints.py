@@ -160,6 +160,37 @@ SIZES = {
     "blocks, less": ("model/encoder/blocks", 10**6),
     "image_size": ("model/encoder/image_size", HUGE),
     "image_size, less": ("model/encoder/image_size", 2**16),
+    "no layers": ("model/encoder/layers", []),
+    "a layer that is none": ("model/encoder/layers", [HUGE]),
+    "a layer that is a bool": ("model/encoder/layers", [True]),
+    "a layer that is a text": ("model/encoder/layers", ["last"]),
+    "a layer that is a list": ("model/encoder/layers", [[-1]]),
+    "layers that are a number": ("model/encoder/layers", -1),
+    "many layers": ("model/encoder/layers", [-1] * 100_000),
+    "the last layer many times": ("model/encoder/layers", [-1] * 500),
+    "layers that its weights are not of": ("model/encoder/layers", [0, 1]),
+    "a stage of a million cells": (
+        "model/encoder",
+        encoder(_target_=TORCHVISION, name="vgg11", image_size=1024, layers=[0]),
+    ),
+    "timm's stage of many cells": (
+        "model/encoder",
+        encoder(_target_=TIMM, name="resnet10t", image_size=1024, layers=[0]),
+    ),
+    "a vector of no kind": ("model/encoder", encoder(_target_=TIMM, name="resnet10t", pooled="os")),
+    "a vector that is a list": (
+        "model/encoder",
+        encoder(_target_=TIMM, name="resnet10t", pooled=["mean"]),
+    ),
+    "a pooled width of the decoder's": ("model/decoder/pooled_dim", HUGE),
+    "a stored vector that is wide": (
+        "model/encoder",
+        {"_target_": "captionlab.models.encoders.StoredEncoder", "pooled_dim": HUGE},
+    ),
+    "a stored vector of no width": (
+        "model/encoder",
+        {"_target_": "captionlab.models.encoders.StoredEncoder", "pooled_dim": 0},
+    ),
     "attention width": ("model/attention/width", HUGE),
     "tags": (
         "model/tags",
@@ -402,6 +433,56 @@ def test_a_transformers_sizes_are_held_against_its_weights(tmp_path: Path, key: 
     for value in (HUGE, 2**23):
         torch.save(changed(content, f"{CONFIG}/model/decoder/{key}", value), path)
         refuse(path)
+
+
+TOWER = (
+    "model/encoder=hf_clip_vit_b_32",
+    "model.encoder.name=none",
+    "model.encoder.weights=null",
+    "model.encoder.architecture={model_type:clip_vision_model,hidden_size:16,intermediate_size:16,"
+    "num_hidden_layers:2,num_attention_heads:2,image_size:32,patch_size:8,projection_dim:10}",
+    "model.encoder.image_size=32",
+    "model.encoder.layers=[-2,-1]",
+    "model.encoder.pooled=projection",
+)
+TOWERS = {
+    "wide": ("architecture/projection_dim", HUGE),
+    "wide, less": ("architecture/projection_dim", 2**23),
+    "another width": ("architecture/projection_dim", 11),
+    "no width": ("architecture/projection_dim", 0),
+    "negative": ("architecture/projection_dim", -8),
+    "a text": ("architecture/projection_dim", "8"),
+    "a list": ("architecture/projection_dim", [8]),
+    "null": ("architecture/projection_dim", None),
+    "the mean instead": ("pooled", "mean"),
+    "a vector of no kind": ("pooled", "os.system"),
+    "one layer": ("layers", [-1]),
+    "layers that are not there": ("layers", [-3, -1]),
+    "a layer twice": ("layers", [-1, 1]),
+    "a width that is a text": ("architecture/hidden_size", "16"),
+    "another model": ("architecture/model_type", "vit"),
+}
+
+
+@pytest.fixture(scope="module")
+def tower() -> dict[str, Any]:
+    return honest(*TOWER, "model/tags=null")
+
+
+def test_an_honest_tower_loads_with_its_embedding(tower: dict[str, Any], tmp_path: Path):
+    torch.save(tower, tmp_path / "best.ckpt")
+    loaded = load_captioner(tmp_path / "best.ckpt").captioner
+    memory = loaded.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    assert memory.pooled.shape == (1, 10)
+    assert memory.slots.shape == (1, 16, 32)
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_a_hostile_tower_is_refused(tower: dict[str, Any], tmp_path: Path, name: str):
+    key, value = TOWERS[name]
+    path = tmp_path / "hostile.ckpt"
+    torch.save(changed(tower, f"{CONFIG}/model/encoder/{key}", value), path)
+    refuse(path)
 
 
 # --- the file itself ------------------------------------------------------------------------------

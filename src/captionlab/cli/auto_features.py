@@ -27,6 +27,7 @@ from captionlab.data.features.filling import GIB, Filling, HeldStore, folder_siz
 from captionlab.data.images.files import BrokenImage
 from captionlab.data.records import CaptionRecord
 from captionlab.data.summary import origin
+from captionlab.models import encoders
 
 log = logging.getLogger("captionlab")
 
@@ -180,7 +181,9 @@ def details(encoder: nn.Module, config: Config, data: CaptionDataModule) -> dict
     classes = {base for module in encoder.modules() for base in type(module).__mro__}
     own = {c for c in classes if c.__module__.partition(".")[0] not in (*LIBRARIES, "builtins")}
     code = hashlib.sha256()
-    for file in sorted(filter(None, map(_source_file, own))):
+    # what the encoders share is no class of their modules, and stands beside them
+    shared = map(str, Path(encoders.__path__[0]).glob("*.py"))
+    for file in sorted({*filter(None, map(_source_file, own)), *shared}):
         code.update(Path(file).read_bytes())
     return {
         "origin": origin(config["data"]),

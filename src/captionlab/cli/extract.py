@@ -31,6 +31,7 @@ from captionlab.data.features.store import FeatureStore, write_store
 from captionlab.data.images.prepare import Fit, prepare
 from captionlab.data.records import CaptionRecord
 from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.models.encoders.layers import LAST
 
 SETTINGS = ("out", "dtype", "splits", "device")
 # values of an encoder that change nothing of what it sees, once its weights are there
@@ -96,7 +97,12 @@ def _write(
         )
     store = FeatureStore(out)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
-    print(f"{len(store):,} images, {size:,.0f} MB; train from it with data.features={out}")
+    memory = store.read(records[0].image_id)
+    count, width = memory.slots.shape
+    print(
+        f"{len(store):,} images of {count:,} x {width:,} slots and a vector of {len(memory.pooled):,}, "
+        f"{size:,.0f} MB; train from it with data.features={out}"
+    )
 
 
 @contextmanager
@@ -149,6 +155,7 @@ def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
     settings = {k: v for k, v in settings.items() if v or k not in SWITCHES}
+    settings = _as_read(settings, getattr(encoder, "layer_indices", LAST))
     # an encoder from elsewhere tells its own, which a run writes into its configuration
     architecture = getattr(encoder, "architecture", None)
     if architecture is not None:
@@ -162,6 +169,21 @@ def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
         "encoder": json.dumps(settings, sort_keys=True),
         "weights": weights.hexdigest()[:16],
         "fit": config["data"]["fit"],
+    }
+
+
+def _as_read(settings: dict[str, object], indices: tuple[int, ...]) -> dict[str, object]:
+    """Return an encoder's settings with layers counted in one way, and none that choose nothing.
+
+    So stores that were made before there was a choice go on fitting.
+    """
+    chosen = dict(settings)
+    if isinstance(chosen.get("layers"), list):
+        chosen["layers"] = None if indices == LAST else list(indices)
+    return {
+        key: value
+        for key, value in chosen.items()
+        if value is not None or key not in ("layers", "pooled", "pooled_dim")
     }
 
 

@@ -20,9 +20,9 @@ from captionlab.core.targets import locate, targets
 # Values that enter at build time by keyword because another part owns them; they stand in no YAML.
 RUNTIME_ARGUMENTS: dict[str, set[str]] = {
     "model.attention": {"query_dim", "memory_dim"},
-    "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "attention"},
-    "model.connector": {"memory_dim"},
-    "model.tags": {"words", "memory_dim"},
+    "model.connector": {"memory_dim", "pooled_dim"},
+    "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "pooled_dim", "attention"},
+    "model.tags": {"words", "memory_dim", "pooled_dim"},
     "data.tokenizer": {"captions"},
     "objective.discriminator": {"vocabulary_size", "memory_dim"},
     "optimizer": {"params"},

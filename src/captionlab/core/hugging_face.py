@@ -120,7 +120,8 @@ def load_config(who: str, name: str, architecture: Mapping[str, object] | None) 
     """Return the configuration of a model by its entries, or by name or path without them.
 
     Raises:
-        UserError: for an unknown ``model_type``, and a model that cannot be had.
+        UserError: for an unknown ``model_type``, an entry that it does not take, and a model that
+            cannot be had.
     """
     library = transformers(who)
     if architecture is None:
@@ -131,7 +132,11 @@ def load_config(who: str, name: str, architecture: Mapping[str, object] | None) 
     known = library.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
     if kind not in known:
         raise UserError(f"{who}.architecture.model_type={kind!r}: {did_you_mean(str(kind), known)}")
-    return library.AutoConfig.for_model(kind, **entries)
+    try:
+        return library.AutoConfig.for_model(kind, **entries)
+    except Exception as error:  # its checks of entries raise kinds of their own
+        reason = " ".join(str(error).split())
+        raise UserError(f"{who}.architecture is none of a {kind}: {reason:.200}") from error
 
 
 def entries_of(config: ModelConfig) -> dict[str, object]:

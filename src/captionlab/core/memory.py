@@ -1,6 +1,6 @@
 """What an encoder hands to a decoder: one form for grid cells, regions and global features.
 
-Legend: B images, N memory slots, D memory width.
+Legend: B images, N memory slots, D memory width, P width of the pooled vector.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from captionlab.core.errors import UserError
 class Memory:
     """What is known of each image; never repeated over captions or beams.
 
-    ``slots`` (B, N, D) are the places to look at, ``pooled`` (B, D) is the image as a whole,
+    ``slots`` (B, N, D) are the places to look at, ``pooled`` (B, P) is the image as a whole:
+    as wide as the slots, but where it is a vector of a space of its own, such as CLIP's image embedding.
     ``mask`` (B, N) is True where a slot is real. Slots that are not real must hold finite numbers.
     ``boxes`` (B, N, 4) are the regions' corners (left, top, right, bottom) as shares of the image's
     width and height, None where slots are not regions.
@@ -44,13 +45,21 @@ class Memory:
         """Return the memory of the images with these indices, in this order."""
         return self.each(lambda tensor: tensor[images])
 
-    def require_width(self, width: int, reader: str) -> None:
-        """Raise a UserError that quotes both sizes unless the slots are ``width`` wide."""
+    def require_width(self, width: int, reader: str, pooled: int | None = None) -> None:
+        """Raise a UserError that quotes both sizes unless the slots are ``width`` wide.
+
+        ``pooled`` is the width that the pooled vector must have, None where it is not read.
+        """
         if self.slots.shape[-1] != width:
             raise UserError(
                 f"the memory is {self.slots.shape[-1]} wide (slots of shape "
                 f"{tuple(self.slots.shape)}), but this {reader} was built for width {width}: "
                 "build both from one config"
+            )
+        if pooled is not None and self.pooled.shape[-1] != pooled:
+            raise UserError(
+                f"the memory's pooled vector is {self.pooled.shape[-1]} wide, but this {reader} was "
+                f"built for width {pooled}: build both from one config"
             )
 
     def require_real_slots(self) -> None:

@@ -27,7 +27,7 @@ from captionlab.text.tokenizers import Tokenizer
 class CaptionExample:
     """One image with its captions, each bos, words, eos (at least 2 ids).
 
-    ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (D,), mask (N,). ``seed``:
+    ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (P,), mask (N,). ``seed``:
     from what its random parts were drawn, if that was told.
     """
 

@@ -32,14 +32,21 @@ class TagHead(nn.Module):
 
     The tags are the ``size`` most frequent words without stop words, fewer if there are fewer.
     ``weight`` is the factor of its loss beside the objective's. At build time come ``words``, the
-    texts of all token ids, the frequent first, and ``memory_dim``. Raises UserError for a ``size``
+    texts of all token ids, the frequent first, ``memory_dim`` and ``pooled_dim``, the width of the
+    pooled image where that is another. Raises UserError for a ``size``
     below 1, a ``weight`` that is not positive, or words of which none can be a tag.
     """
 
     places: Tensor
 
     def __init__(
-        self, *, size: int = 256, weight: float = 1.0, words: Sequence[str], memory_dim: int
+        self,
+        *,
+        size: int = 256,
+        weight: float = 1.0,
+        words: Sequence[str],
+        memory_dim: int,
+        pooled_dim: int | None = None,
     ) -> None:
         super().__init__()
         if size < 1:
@@ -56,7 +63,7 @@ class TagHead(nn.Module):
             )
         self.weight = weight
         self.tags = tuple(words[i] for i in self.ids)
-        self.output = nn.Linear(memory_dim, len(self.ids))
+        self.output = nn.Linear(memory_dim if pooled_dim is None else pooled_dim, len(self.ids))
         # of each token id the index of its tag; what is no tag shares one more, G
         places = torch.full((len(words),), len(self.ids))
         places[torch.tensor(self.ids)] = torch.arange(len(self.ids))

@@ -48,6 +48,16 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, dtype: str):
         assert memory.mask.all()
 
 
+def test_a_pooled_vector_may_have_another_width(tmp_path: Path):
+    def embedded(records) -> Memory:
+        memory = encode(records)
+        return Memory(memory.slots, memory.pooled.repeat(1, 2)[:, :7], memory.mask)
+
+    store = write(tmp_path / "s", encode=embedded, dtype="float32")
+    memories = [store.read(record.image_id) for record in RECORDS]
+    torch.testing.assert_close(stack(memories).pooled, embedded(RECORDS).pooled)
+
+
 def test_an_interrupted_extraction_goes_on_with_the_next_shard(tmp_path: Path):
     seen: list[str] = []
 
@@ -166,6 +176,10 @@ def damage(store: Path, name: str, content: object) -> None:
         ("slots-00001.npy", np.zeros((4, 0, 4), np.float16), "shard 1 of 4 images holds"),
         ("slots-00001.npy", np.array(3, np.float16), "shard 1 of 4 images holds"),
         ("pooled-00001.npy", np.zeros((4, 5), np.float16), "shard 1 of 4 images holds"),
+        ("pooled-00000.npy", np.zeros((4, 5), np.float16), "shard 1 of 4 images holds"),
+        ("pooled-00001.npy", np.zeros((4, 0), np.float16), "shard 1 of 4 images holds"),
+        ("pooled-00001.npy", np.zeros((3, 4), np.float16), "shard 1 of 4 images holds"),
+        ("pooled-00001.npy", np.zeros((4, 4, 1), np.float16), "shard 1 of 4 images holds"),
         ("mask-00001.npy", np.ones((4, 3), np.int8), "shard 1 of 4 images holds"),
         ("mask-00001.npy", np.ones((4, 2), bool), "shard 1 of 4 images holds"),
     ],

@@ -61,6 +61,12 @@ def test_every_captioner_reads_a_connected_memory(preset):
     torch.testing.assert_close(logits, torch.stack(steps, 2), rtol=1e-4, atol=1e-4)
 
 
+def test_a_pooled_vector_of_another_width_enters_too():
+    memory = Memory(torch.randn(2, 3, 6), torch.randn(2, 4), torch.ones(2, 3, dtype=torch.bool))
+    connected = LinearConnector(width=5, memory_dim=6, pooled_dim=4)(memory)
+    assert (connected.slots.shape[-1], connected.pooled.shape[-1]) == (5, 5)
+
+
 def test_it_learns():
     captioner = tiny_preset("attn_lstm", *LINEAR)
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)

@@ -42,3 +42,30 @@ def test_what_is_frozen_begins_in_evaluation_and_stays_there():
     encoder.train()
     assert not any(module.training for module in encoder.modules())
     assert SmallCNN(image_size=16).training
+
+
+def test_layers_choose_the_grids_that_slots_are_made_of():
+    torch.manual_seed(0)
+    encoder = SmallCNN(channels=(4, 8, 6), image_size=16, layers=[-2, -1]).eval()
+    images = torch.rand(2, 3, 16, 16)
+    middle = encoder.layers[:2](encoder.normalize(images))
+    last = encoder.layers[2:](middle)
+    maps = torch.cat([torch.nn.functional.avg_pool2d(middle, 2), last], 1)
+    memory = encoder(images)
+    torch.testing.assert_close(memory.slots, maps.flatten(2).mT + encoder.positions)
+    assert (encoder.dim, memory.slots.shape) == (14, (2, 4, 14))
+    inner = SmallCNN(channels=(4, 8, 6), image_size=16, layers=[1])
+    assert inner(images).slots.shape == (2, 16, 8)
+
+
+def test_the_last_grid_is_the_memory_without_the_option():
+    def slots(layers: list[int] | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        return SmallCNN(image_size=16, layers=layers).eval()(torch.full((1, 3, 16, 16), 0.3)).slots
+
+    assert torch.equal(slots(None), slots([-1]))
+
+
+def test_grids_that_do_not_exist_are_refused():
+    with pytest.raises(UserError, match=r"no layer 3, SmallCNN of .* has 3 layers, 0 to 2 or -3"):
+        SmallCNN(layers=[3])

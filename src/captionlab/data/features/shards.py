@@ -1,6 +1,6 @@
 """The files of a feature store: shards of arrays, and what describes them in JSON.
 
-Legend: n images of a shard, N memory slots, D memory width.
+Legend: n images of a shard, N memory slots, D memory width, P width of the pooled vector.
 """
 
 from __future__ import annotations
@@ -70,15 +70,19 @@ def require_fit(
     where: str,
     number: int,
 ) -> None:
-    """Raise UserError unless slots (n, N, D), pooled (n, D) and mask (n, N) belong together."""
+    """Raise UserError unless slots (n, N, D), pooled (n, P) and mask (n, N) belong together.
+
+    Widths are those of the first shard.
+    """
     slots, pooled, mask = arrays
-    width = (before[0][0] if before else slots).shape[-1:]
+    width, pooled_width = (array.shape[-1:] for array in (before[0] if before else arrays)[:2])
     fits = (
         slots.ndim == 3
         and slots.shape[0] == images
         and min(slots.shape) > 0
         and slots.shape[-1:] == width
-        and pooled.shape == (slots.shape[0], slots.shape[2])
+        and pooled.shape == (slots.shape[0], *pooled_width)
+        and pooled.size > 0
         and mask.shape == slots.shape[:2]
         and slots.dtype == pooled.dtype
         and slots.dtype in (np.float16, np.float32)
@@ -90,7 +94,7 @@ def require_fit(
         )
         raise UserError(
             f"{where} is damaged: shard {number} of {images} images holds {shapes}; expected float "
-            "slots (n, N, D), pooled (n, D) and bool mask (n, N)"
+            "slots (n, N, D), pooled (n, P) and bool mask (n, N)"
         )
 
 

@@ -1,8 +1,8 @@
 """Stored encoder memory: written once, read in place, refused where it does not fit.
 
-Legend: B images, N memory slots, D memory width.
+Legend: B images, N memory slots, D memory width, P width of the pooled vector.
 
-A store is a folder: ``slots-00000.npy`` (n, N, D), ``pooled-00000.npy`` (n, D) and
+A store is a folder: ``slots-00000.npy`` (n, N, D), ``pooled-00000.npy`` (n, P) and
 ``mask-00000.npy`` (n, N) for each shard of n images, ``shard-00000.json`` with their ids, and
 ``index.json``, which is written last: a store that has one is whole.
 """
@@ -45,7 +45,7 @@ class Features(Protocol):
     def __contains__(self, image_id: int | str) -> bool: ...
 
     def read(self, image_id: int | str) -> Memory:
-        """Return one image's memory: slots (N, D), pooled (D,), mask (N,)."""
+        """Return one image's memory: slots (N, D), pooled (P,), mask (N,)."""
         ...
 
 
@@ -106,7 +106,7 @@ class FeatureStore:
         return len(self._places)
 
     def read(self, image_id: int | str) -> Memory:
-        """Return one image's memory: slots (N, D), pooled (D,), mask (N,), as stored."""
+        """Return one image's memory: slots (N, D), pooled (P,), mask (N,), as stored."""
         number, row = self._places[str(image_id)]
         slots, pooled, mask = (torch.from_numpy(part[row].copy()) for part in self._shards[number])
         return Memory(slots, pooled, mask)

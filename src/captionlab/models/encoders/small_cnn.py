@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.layers import LAST, join_maps, layer_indices, require_few_slots
 from captionlab.models.encoders.pretrained import KEY
 from captionlab.models.encoders.torchvision import ImageEncoder
 from captionlab.models.encoders.weight_files import load_weights_file
@@ -23,11 +24,12 @@ class SmallCNN(ImageEncoder):
     """Convolutions that halve the image, residual blocks on the last grid, learned positions.
 
     Each of ``channels`` stands for one convolution of stride 2, so 64 x 64 images and three of
-    them give a grid of 8 x 8; ``blocks`` residual blocks (He et al. 2016) follow. A learned vector
-    for each cell is added to its slot: a caption that says left or right must know where a slot
-    is. ``weights`` is the path of a captionlab checkpoint with such an encoder, or of a state dict;
-    ``trainable`` none keeps it as it is. Raises UserError where the grid would have no cell, or a
-    part of one, and for weights that do not fit.
+    them give a grid of 8 x 8; ``blocks`` residual blocks (He et al. 2016) follow. ``layers`` are the
+    grids that slots are made of, one for each of ``channels`` (``encoders.layers``; None: the last).
+    A learned vector for each cell is added to its slot: a caption that says left or right must know
+    where a slot is. ``weights`` is the path of a captionlab checkpoint with such an encoder, or of
+    a state dict; ``trainable`` none keeps it as it is. Raises UserError where the grid would have no
+    cell, or a part of one, for layers that do not exist, and for weights that do not fit.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class SmallCNN(ImageEncoder):
         channels: Sequence[int] = (32, 64, 128),
         blocks: int = 1,
         weights: str | None = None,
+        layers: Sequence[int] | None = None,
         trainable: Literal["none", "all"] = "all",
         learning_rate: float | None = None,
         image_size: int = 64,
@@ -46,15 +49,12 @@ class SmallCNN(ImageEncoder):
                 f"an encoder cannot be trainable={trainable!r}: "
                 f"{did_you_mean(str(trainable), ('none', 'all'))}"
             )
-        if not channels:
-            raise UserError(f"channels={list(channels)}: an encoder has at least one convolution")
-        side, rest = divmod(image_size, 2 ** len(channels))
-        if side < 1 or rest:
-            raise UserError(
-                f"{len(channels)} convolutions of stride 2 need an image_size that "
-                f"{2 ** len(channels)} divides, got {image_size}"
-            )
-        dim = channels[-1]
+        side = _last_side(channels, image_size)
+        indices = layer_indices(layers, len(channels), f"SmallCNN of channels={list(channels)}")
+        dim = sum(channels[index] for index in indices)
+        side *= 2 ** (-1 - max(indices))
+        if indices != LAST:
+            require_few_slots(side * side, indices)
         gray = [0.5] * 3
         super().__init__(
             dim=dim,
@@ -63,11 +63,13 @@ class SmallCNN(ImageEncoder):
             mean=gray,
             std=gray,
             mask_padding=mask_padding,
+            layer_indices=indices,
         )
+        self._grids = len(channels)
         inputs = [3, *channels]
         self.layers = nn.Sequential(
             *(_convolution(inputs[i], inputs[i + 1], stride=2) for i in range(len(channels))),
-            *(Residual(dim) for _ in range(blocks)),
+            *(Residual(channels[-1]) for _ in range(blocks)),
         )
         self.positions = nn.Parameter(torch.randn(side * side, dim) * 0.1)
         # on a CPU this layout trains a quarter faster
@@ -94,8 +96,31 @@ class SmallCNN(ImageEncoder):
                 f"got {images.shape[-2]} x {images.shape[-1]}"
             )
         pixels = self.normalize(images).contiguous(memory_format=torch.channels_last)
-        slots = self.layers(pixels).flatten(2).transpose(1, 2) + self.positions
+        slots = join_maps(self._maps(pixels), self.layer_indices) + self.positions
         return self.memory(images, slots, slots.mean(1))
+
+    def _maps(self, pixels: Tensor) -> list[Tensor]:
+        """Return the maps (B, D, h, w) of the chosen grids."""
+        kept: dict[int, Tensor] = {}
+        x = pixels
+        for place, layer in enumerate(self.layers):
+            x = layer(x)
+            # the residual blocks belong to the last grid
+            kept[min(place - self._grids, -1)] = x
+        return [kept[index] for index in self.layer_indices]
+
+
+def _last_side(channels: Sequence[int], image_size: int) -> int:
+    """Return the side of the last grid; UserError where it would have no cell, or a part of one."""
+    if not channels:
+        raise UserError(f"channels={list(channels)}: an encoder has at least one convolution")
+    side, rest = divmod(image_size, 2 ** len(channels))
+    if side < 1 or rest:
+        raise UserError(
+            f"{len(channels)} convolutions of stride 2 need an image_size that "
+            f"{2 ** len(channels)} divides, got {image_size}"
+        )
+    return side
 
 
 class Residual(nn.Module):

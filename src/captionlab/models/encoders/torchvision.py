@@ -15,6 +15,7 @@ from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
 from captionlab.core.padding import cells_of_picture
 from captionlab.models.encoders.backbones import build_trunk, normalization
+from captionlab.models.encoders.layers import LAST, Pooled, require_learning_is_read
 from captionlab.models.encoders.pretrained import load_pretrained
 
 Trainable = Literal["none", "last_stage", "all"]
@@ -23,10 +24,12 @@ Trainable = Literal["none", "last_stage", "all"]
 class ImageEncoder(nn.Module):
     """The base of encoders that look at images: it brings them to the scale they want.
 
-    ``dim`` is the memory's width D, ``image_size`` the side of the square images it expects,
-    ``learning_rate`` that of its trainable parameters (None: the optimizer's). The mean and the
-    standard deviation of each color are buffers and go with the weights into a checkpoint.
-    ``mask_padding`` leaves the bars of padded images out of the memory's mask.
+    ``dim`` is the memory's width D, ``pooled_dim`` that of its pooled vector (None: D too),
+    ``image_size`` the side of the square images it expects, ``learning_rate`` that of its trainable
+    parameters (None: the optimizer's), ``layer_indices`` the layers that slots are made of, counted
+    from the end. The mean and the standard deviation of each color are buffers and go with the
+    weights into a checkpoint. ``mask_padding`` leaves the bars of padded images out of the memory's
+    mask.
     """
 
     mean: Tensor
@@ -41,10 +44,14 @@ class ImageEncoder(nn.Module):
         mean: list[float],
         std: list[float],
         mask_padding: bool = False,
+        pooled_dim: int | None = None,
+        layer_indices: tuple[int, ...] = LAST,
     ) -> None:
         super().__init__()
         self.mask_padding = mask_padding
         self.dim = dim
+        self.pooled_dim = dim if pooled_dim is None else pooled_dim
+        self.layer_indices = layer_indices
         self.image_size = image_size
         self.learning_rate = learning_rate
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
@@ -78,11 +85,13 @@ class TrunkEncoder(ImageEncoder):
         """Take the network, and let learn of it what ``trainable`` says; the rest is frozen.
 
         What does not learn, batch-norm statistics and dropout included, stays as in evaluation.
-        Raises UserError for another word than none, last_stage and all.
+        Raises UserError for another word than none, last_stage and all, and for a last stage of
+        which nothing is read.
         """
         if trainable not in get_args(Trainable):
             hint = did_you_mean(str(trainable), get_args(Trainable))
             raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
+        require_learning_is_read(self.layer_indices, trainable)
         self.trunk: Any = trunk
         self.trainable = trainable
         self._learning = {"none": (), "last_stage": tuple(last_stage), "all": (trunk,)}[trainable]
@@ -108,7 +117,9 @@ class TorchvisionEncoder(TrunkEncoder):
     """Any torchvision classification network, without its classifier, as an encoder.
 
     Slots are the grid cells of the last feature map, pooled is their mean; a Vision Transformer
-    gives its patch tokens and its class token. ``weights`` is a name of torchvision's weights
+    gives its patch tokens and its class token. ``layers`` are the stages (what has the same grid)
+    or the Transformer's layers that slots are made of (``encoders.layers``; None: the last),
+    ``pooled`` is mean, or a Transformer's token. ``weights`` is a name of torchvision's weights
     (DEFAULT is its best), the path of a state dict, or None for random weights. ``trainable``
     chooses what learns; the rest, batch-norm statistics and dropout included, stays as in
     evaluation. Raises UserError for names, weights and sizes that do not fit.
@@ -119,12 +130,14 @@ class TorchvisionEncoder(TrunkEncoder):
         name: str,
         *,
         weights: str | None = "DEFAULT",
+        layers: Sequence[int] | None = None,
+        pooled: Pooled | None = None,
         trainable: Trainable = "none",
         learning_rate: float | None = None,
         image_size: int = 224,
         mask_padding: bool = False,
     ) -> None:
-        trunk, dim = build_trunk(name, image_size)
+        trunk, dim = build_trunk(name, image_size, layers, pooled)
         mean, std = normalization(name, weights)
         super().__init__(
             dim=dim,
@@ -133,6 +146,7 @@ class TorchvisionEncoder(TrunkEncoder):
             mean=mean,
             std=std,
             mask_padding=mask_padding,
+            layer_indices=trunk.layer_indices,
         )
         if weights is not None:
             load_pretrained(trunk, name, weights)

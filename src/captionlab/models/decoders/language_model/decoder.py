@@ -62,6 +62,7 @@ class LanguageModelDecoder(nn.Module):
     cannot be had.
     """
 
+    reads_pooled = False  # the slots alone
     attention_penalty = 0.0
 
     def __init__(

@@ -31,12 +31,12 @@ class AdaptiveCell(RecurrentCell[LoopLinear]):
     """
 
     def __init__(
-        self, attention: AdaptiveAttention, *, embedding: int, hidden: int, memory_dim: int
+        self, attention: AdaptiveAttention, *, embedding: int, hidden: int, pooled_dim: int
     ) -> None:
         super().__init__(hidden, require_attention("AdaptiveDecoder", attention, sentinel=True))
         # four gates of the LSTM and the sentinel's
         self.word = nn.Linear(embedding, 5 * hidden)
-        self.image = nn.Linear(memory_dim, embedding)
+        self.image = nn.Linear(pooled_dim, embedding)
         self.from_image = nn.Linear(embedding, 5 * hidden, bias=False)
         self.recurrent = nn.Linear(hidden, 5 * hidden, bias=False)
         nn.init.ones_(self.word.bias[hidden : 2 * hidden])
@@ -76,14 +76,17 @@ def adaptive(
     vocabulary_size: int,
     pad_id: int,
     memory_dim: int,
+    pooled_dim: int | None = None,
     attention: AdaptiveAttention,
 ) -> RecurrentDecoder:
     """Return the adaptive captioner: a ``RecurrentDecoder`` around an ``AdaptiveCell``."""
+    pooled_dim = memory_dim if pooled_dim is None else pooled_dim
     return RecurrentDecoder(
-        AdaptiveCell(attention, embedding=embedding, hidden=hidden, memory_dim=memory_dim),
+        AdaptiveCell(attention, embedding=embedding, hidden=hidden, pooled_dim=pooled_dim),
         embedding=embedding,
         dropout=dropout,
         vocabulary_size=vocabulary_size,
         pad_id=pad_id,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )

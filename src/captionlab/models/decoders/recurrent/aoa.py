@@ -127,3 +127,5 @@ def aoa(
 
 # its attention reads slots as wide as the decoder, whatever the memory
 aoa.refines_memory = True  # type: ignore[attr-defined]
+# its pooled image is the mean of the slots that it refined
+aoa.reads_pooled = False  # type: ignore[attr-defined]

@@ -93,3 +93,7 @@ def att2in(
         pad_id=pad_id,
         memory_dim=memory_dim,
     )
+
+
+# its attention alone brings the image in
+att2in.reads_pooled = False  # type: ignore[attr-defined]

@@ -52,16 +52,16 @@ class AttentiveCell(RecurrentCell[Advance]):
         hidden: int,
         layers: int,
         dropout: float,
-        memory_dim: int,
+        pooled_dim: int,
     ) -> None:
         super().__init__(hidden, attention)
         self._parts, self._layers = LAYERS[cell].state_parts, layers
         self.attend = attend
-        self.initial = nn.Linear(memory_dim, self._parts * layers * hidden)
-        if attend == "after" and attention.context_dim != memory_dim:
+        self.initial = nn.Linear(pooled_dim, self._parts * layers * hidden)
+        if attend == "after" and attention.context_dim != pooled_dim:
             raise UserError(
                 f"{type(attention).__name__} gives contexts {attention.context_dim} wide, but the "
-                f"first step of attend=after reads the image, {memory_dim} wide: say attend=before"
+                f"first step of attend=after reads the image, {pooled_dim} wide: say attend=before"
             )
         self.bottom = LAYERS[cell](embedding, attention.context_dim, hidden)
         self.upper = FusedLayers(cell, hidden, hidden, layers - 1, dropout) if layers > 1 else None

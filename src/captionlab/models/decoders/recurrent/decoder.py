@@ -42,7 +42,8 @@ class RecurrentDecoder(nn.Module):
 
     ``dropout`` falls on embedded words and on the output. ``readout`` makes what scores words of
     the embedded word and the cell's output; the cell does by itself otherwise
-    (``RecurrentCell.project_output``). ``tie_weights`` scores words by their own embeddings (Press
+    (``RecurrentCell.project_output``). ``pooled_dim`` is the width of the memory's pooled vector, None
+    where the cell does not read it. ``tie_weights`` scores words by their own embeddings (Press
     and Wolf 2017). Raises UserError where the widths forbid that.
     """
 
@@ -55,12 +56,14 @@ class RecurrentDecoder(nn.Module):
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
+        pooled_dim: int | None = None,
         readout: DeepOutput | None = None,
         tie_weights: bool = False,
     ) -> None:
         super().__init__()
         self.pad_id = pad_id
         self.memory_dim = memory_dim
+        self.pooled_dim = pooled_dim
         self.output_dim = cell.hidden if readout is None else embedding
         self.attention_penalty = float(cell.attention.doubly_stochastic)
         self.cell = cell
@@ -88,7 +91,7 @@ class RecurrentDecoder(nn.Module):
         results are undefined but finite: those steps are skipped where that saves time. Raises
         UserError for a memory of another width, or without a real slot.
         """
-        memory.require_width(self.memory_dim, "decoder")
+        memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
         packing = Packing(tokens, self.pad_id)
         words = self.embed(packing.pack(tokens))
         output = self.cell.unroll(words, packing, self.cell.refine(memory))
@@ -103,7 +106,7 @@ class RecurrentDecoder(nn.Module):
 
         Raises UserError for a memory of another width, or without a real slot.
         """
-        memory.require_width(self.memory_dim, "decoder")
+        memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
         memory = self.cell.refine(memory)
         keys = self.cell.keys(memory)
         recurrent = self.cell.init_state(memory, width)

@@ -36,11 +36,11 @@ class ImageFirstCell(RecurrentCell[Tensor]):
         hidden: int,
         layers: int,
         dropout: float,
-        memory_dim: int,
+        pooled_dim: int,
     ) -> None:
         super().__init__(hidden, attention)
         self._parts, self._layers = LAYERS[cell].state_parts, layers
-        self.image = nn.Linear(memory_dim, embedding)
+        self.image = nn.Linear(pooled_dim, embedding)
         self.layers = FusedLayers(cell, embedding, hidden, layers, dropout)
 
     def init_state(self, memory: Memory, width: int) -> RecurrentState:

@@ -85,6 +85,7 @@ class LatentDecoder(RecurrentDecoder):
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
+        pooled_dim: int,
         readout: DeepOutput | None = None,
         tie_weights: bool = False,
     ) -> None:
@@ -95,13 +96,14 @@ class LatentDecoder(RecurrentDecoder):
             vocabulary_size=vocabulary_size,
             pad_id=pad_id,
             memory_dim=memory_dim,
+            pooled_dim=pooled_dim,
             readout=readout,
             tie_weights=tie_weights,
         )
         hidden = cell.hidden
-        self.prior = ToGaussian(memory_dim, hidden, latent)
+        self.prior = ToGaussian(pooled_dim, hidden, latent)
         self.reader = nn.GRU(embedding, hidden, batch_first=True, bidirectional=True)
-        self.posterior = ToGaussian(memory_dim + 2 * hidden, hidden, latent)
+        self.posterior = ToGaussian(pooled_dim + 2 * hidden, hidden, latent)
         self.meaning = nn.Linear(latent, embedding, bias=False)
 
     def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
@@ -110,7 +112,7 @@ class LatentDecoder(RecurrentDecoder):
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad). ``kl`` is of no meaning where a
         caption is absent. Raises UserError as ``RecurrentDecoder`` does.
         """
-        memory.require_width(self.memory_dim, "decoder")
+        memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
         prior = self._prior(memory)
         posterior = self._posterior(memory, tokens)
         if self.training:
@@ -197,11 +199,13 @@ def latent_decoder(
     vocabulary_size: int,
     pad_id: int,
     memory_dim: int,
+    pooled_dim: int | None = None,
     attention: Attention | NoAttention,
 ) -> LatentDecoder:
     """Return a ``LatentDecoder``; ``latent`` is its width, all else as in ``rnn_decoder``."""
     if latent < 1:
         raise UserError(f"a latent decoder needs at least one dimension, got latent={latent}")
+    pooled_dim = memory_dim if pooled_dim is None else pooled_dim
     parts = rnn_parts(
         cell,
         attention,
@@ -212,6 +216,7 @@ def latent_decoder(
         deep_output=deep_output,
         attend=attend,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )
     return LatentDecoder(
         **parts,
@@ -222,4 +227,5 @@ def latent_decoder(
         vocabulary_size=vocabulary_size,
         pad_id=pad_id,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )

@@ -34,6 +34,7 @@ def rnn_decoder(
     vocabulary_size: int,
     pad_id: int,
     memory_dim: int,
+    pooled_dim: int | None = None,
     attention: Attention | NoAttention,
 ) -> RecurrentDecoder:
     """Return a recurrent captioner whose cell is lstm or gru.
@@ -42,9 +43,10 @@ def rnn_decoder(
     words by ``DeepOutput``, by the state alone otherwise; ``attend`` says when to look, before or
     after the state moves on (see ``AttentiveCell``). ``tie_weights`` scores words by their own
     embeddings (Press and Wolf 2017). At build time come ``vocabulary_size``, ``pad_id``,
-    ``memory_dim`` and the built ``attention``. Raises UserError for an unknown cell, and for sizes
-    that do not fit.
+    ``memory_dim``, ``pooled_dim`` (None: ``memory_dim``) and the built ``attention``. Raises
+    UserError for an unknown cell, and for sizes that do not fit.
     """
+    pooled_dim = memory_dim if pooled_dim is None else pooled_dim
     parts = rnn_parts(
         cell,
         attention,
@@ -55,6 +57,7 @@ def rnn_decoder(
         deep_output=deep_output,
         attend=attend,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )
     return RecurrentDecoder(
         **parts,
@@ -64,6 +67,7 @@ def rnn_decoder(
         vocabulary_size=vocabulary_size,
         pad_id=pad_id,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )
 
 
@@ -78,6 +82,7 @@ def rnn_parts(
     deep_output: bool,
     attend: Attend,
     memory_dim: int,
+    pooled_dim: int,
 ) -> RNNParts:
     """Return the cell and the readout of ``rnn_decoder``; raises UserError as that does."""
     _check(cell, layers, attend, deep_output)
@@ -92,7 +97,7 @@ def rnn_parts(
             hidden=hidden,
             layers=layers,
             dropout=dropout,
-            memory_dim=memory_dim,
+            pooled_dim=pooled_dim,
         )
     else:
         context = 0
@@ -103,7 +108,7 @@ def rnn_parts(
             hidden=hidden,
             layers=layers,
             dropout=dropout,
-            memory_dim=memory_dim,
+            pooled_dim=pooled_dim,
         )
     readout = DeepOutput(hidden, context, embedding) if deep_output else None
     return {"cell": built, "readout": readout}

@@ -32,11 +32,11 @@ class UpDownCell(RecurrentCell[tuple[Advance, LoopLinear]]):
     """
 
     def __init__(
-        self, attention: Attention, *, embedding: int, hidden: int, memory_dim: int
+        self, attention: Attention, *, embedding: int, hidden: int, pooled_dim: int
     ) -> None:
         super().__init__(hidden, require_attention("UpDown", attention))
         self.top_down = LSTMLayer(embedding, hidden, hidden)
-        self.image = nn.Linear(memory_dim, 4 * hidden, bias=False)
+        self.image = nn.Linear(pooled_dim, 4 * hidden, bias=False)
         self.language = LSTMLayer(hidden, attention.context_dim, hidden)
 
     def init_state(self, memory: Memory, width: int) -> RecurrentState:
@@ -84,14 +84,17 @@ def up_down(
     vocabulary_size: int,
     pad_id: int,
     memory_dim: int,
+    pooled_dim: int | None = None,
     attention: Attention,
 ) -> RecurrentDecoder:
     """Return Up-Down: a ``RecurrentDecoder`` around an ``UpDownCell``."""
+    pooled_dim = memory_dim if pooled_dim is None else pooled_dim
     return RecurrentDecoder(
-        UpDownCell(attention, embedding=embedding, hidden=hidden, memory_dim=memory_dim),
+        UpDownCell(attention, embedding=embedding, hidden=hidden, pooled_dim=pooled_dim),
         embedding=embedding,
         dropout=dropout,
         vocabulary_size=vocabulary_size,
         pad_id=pad_id,
         memory_dim=memory_dim,
+        pooled_dim=pooled_dim,
     )

@@ -121,6 +121,7 @@ class TransformerDecoder(nn.Module):
     Transformer has its own. Raises UserError for values that do not fit.
     """
 
+    reads_pooled = False  # the slots alone
     attention_penalty = 0.0
 
     def __init__(

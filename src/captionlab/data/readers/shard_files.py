@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.decoded import warn_of_slowness
 from captionlab.data.images.shards import Group, Shard
 from captionlab.data.readers import arrow_files
 from captionlab.data.readers.arrow_files import arrow_errors
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 FEW = 8  # pictures that are decoded at once
+DENSE = ("GZIP", "BROTLI")  # compressions that leave nothing as it is, not even a JPEG
 
 
 class ShardFile(ABC):
@@ -66,12 +68,22 @@ class ParquetShard(ShardFile):
 
     def shard(self, column: str, rows: int) -> Shard:
         """Return what reads the pictures of a column."""
+        self._warn_of_slowness(column)
         return Shard(
             self.file,
             rows,
             partial(_parquet_groups, self.file, column),
             partial(_parquet_group, self.file, column),
         )
+
+    def _warn_of_slowness(self, column: str) -> None:
+        # each run says so, also one that remembers where everything lies
+        metadata = arrow_files.open_parquet(self.file).metadata
+        if metadata.num_row_groups:
+            with arrow_errors(self.file):
+                group = metadata.row_group(0)
+                if _chunk(group, column).compression in DENSE:
+                    warn_of_slowness(self.file, group.num_rows)
 
 
 class ArrowShard(ShardFile):
@@ -116,16 +128,34 @@ def _parquet_group(file: Path, column: str, number: int) -> Group:
 def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int) -> Group:
     """Return a row group's pictures, and where its column lies in the file."""
     with arrow_errors(file):
-        group = opened.metadata.row_group(number)
-        paths = {column, f"{column}.bytes"}
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        chunk = next(one for one in chunks if one.path_in_schema in paths)
-        pictures: list[bytes | None] = []
+        chunk = _chunk(opened.metadata.row_group(number), column)
+        size = file.stat().st_size
+        low = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
+        low = min(max(0, low), size)
+        high = min(low + max(0, chunk.total_compressed_size), size)
+        return Group(low, high, _pictures(opened, file, column, number, chunk.path_in_schema))
+
+
+def _chunk(
+    group: pyarrow.parquet.RowGroupMetaData, column: str
+) -> pyarrow.parquet.ColumnChunkMetaData:
+    paths = {column, f"{column}.bytes"}
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return next(one for one in chunks if one.path_in_schema in paths)
+
+
+def _pictures(
+    opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int, leaf: str
+) -> Iterator[bytes | None]:
+    """Yield the pictures of a row group, few of them in memory at once.
+
+    A run of one long value costs a liar no room: they are counted while they are decoded.
+    """
+    with arrow_errors(file):
         decoded = 0
-        # few at a time: a run of one long value costs a liar no room
         # in one thread: another process may have been forked from one with pyarrow's
         for batch in opened.iter_batches(
-            batch_size=FEW, row_groups=[number], columns=[chunk.path_in_schema], use_threads=False
+            batch_size=FEW, row_groups=[number], columns=[leaf], use_threads=False
         ):
             decoded += batch.nbytes
             if decoded > arrow_files.MOST_BYTES:
@@ -133,11 +163,7 @@ def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number:
                     f"{file}: the pictures of its row group {number} have more than "
                     f"{arrow_files.MOST_BYTES:,} bytes: write it again with smaller row groups"
                 )
-            pictures += arrow_files.picture_bytes(batch.column(column)).to_pylist()
-        size = file.stat().st_size
-        low = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
-        low = min(max(0, low), size)
-        return Group(low, min(low + max(0, chunk.total_compressed_size), size), pictures)
+            yield from arrow_files.picture_bytes(batch.column(column)).to_pylist()
 
 
 def _arrow_groups(file: Path, column: str) -> Iterator[Group]:

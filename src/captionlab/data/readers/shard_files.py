@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from captionlab.core.errors import UserError
@@ -13,6 +13,9 @@ from captionlab.data.images.decoded import warn_of_slowness
 from captionlab.data.images.shards import Group, Shard
 from captionlab.data.readers import arrow_files
 from captionlab.data.readers.arrow_files import arrow_errors
+from captionlab.data.readers.fields import text
+from captionlab.data.readers.json_files import read_json
+from captionlab.data.readers.tables import SPLIT_NAMES
 
 if TYPE_CHECKING:
     import pyarrow
@@ -181,3 +184,42 @@ def _arrow_groups(file: Path, column: str) -> Iterator[Group]:
 
 def _arrow_group(file: Path, column: str, number: int) -> Group:
     return next(group for index, group in enumerate(_arrow_groups(file, column)) if index == number)
+
+
+def saved_files(root: Path, layout: str) -> list[ShardFile]:
+    """Return the Arrow files of a folder that ``save_to_disk`` wrote.
+
+    Raises:
+        UserError: if it is none, or names a file outside its folder.
+    """
+    if (root / "dataset_dict.json").is_file():
+        names = _plain_names(root / "dataset_dict.json", "splits")
+        return [
+            ArrowShard(file, SPLIT_NAMES.get(name.lower(), name.lower()))
+            for name in names
+            for file in _arrow_files(root / name, layout)
+        ]
+    return [ArrowShard(file) for file in _arrow_files(root, layout)]
+
+
+def _arrow_files(folder: Path, layout: str) -> list[Path]:
+    state = folder / "state.json"
+    if not state.is_file():
+        raise UserError(f"{folder} has no state.json of `datasets`; expected layout: {layout}")
+    return [folder / name for name in _plain_names(state, "_data_files", "filename")]
+
+
+def _plain_names(file: Path, key: str, below: str = "") -> list[str]:
+    """Return the list of names at a key of a JSON file, each of something beside that file."""
+    data = read_json(file)
+    values = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{file} has no list {key!r}")
+    names = []
+    for index, value in enumerate(values):
+        where = f"{file}: {key}[{index}]"
+        name = text(value.get(below) if below and isinstance(value, dict) else value, where, below)
+        if PurePosixPath(name).name != name or name == ".." or not (file.parent / name).exists():
+            raise UserError(f"{where}: {name[:80]!r} is nothing beside it")
+        names.append(name)
+    return names

@@ -26,7 +26,7 @@ class CaptionRecord:
     """One image with its captions.
 
     `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `questions`: what each caption
-    answers, where the captions are answers.
+    answers, one a caption where the captions are answers, else none; batches are without them.
     """
 
     image_id: int | str

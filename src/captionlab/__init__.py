@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from captionlab.api import compose as compose
     from captionlab.api import evaluate as evaluate
+    from captionlab.api import inspect as inspect
     from captionlab.api import train as train
     from captionlab.build import Sizes as Sizes
     from captionlab.build import build_captioner as build_captioner
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from captionlab.data import CaptionDataModule as CaptionDataModule
     from captionlab.data import CaptionRecord as CaptionRecord
     from captionlab.data import CaptionSource as CaptionSource
+    from captionlab.data.inspection.result import Inspection as Inspection
     from captionlab.decoding import Beam as Beam
     from captionlab.decoding import Greedy as Greedy
     from captionlab.decoding import Sampling as Sampling
@@ -64,8 +66,9 @@ else:
         __name__,
         {
             # the commands as functions
-            "api": ["compose", "evaluate", "train"],
+            "api": ["compose", "evaluate", "inspect", "train"],
             "config.presets": ["Presets", "presets"],
+            "data.inspection.result": ["Inspection"],
             "evaluation.score": ["score"],
             "inference": ["LoadedCaptioner", "load_captioner"],
             "runs.run": ["Run", "read_run"],

@@ -1,4 +1,4 @@
-"""The commands as functions: train, evaluate and compose, from a notebook or another program."""
+"""The commands as functions: train, evaluate, inspect and compose, from a notebook or another program."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionlab.config.check import check
 from captionlab.config.compose import ComposedRun, compose_run
@@ -17,6 +18,9 @@ from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.runs.run import Run, read_run
 from captionlab.runs.run_folder import claim_run_folder
+
+if TYPE_CHECKING:
+    from captionlab.data.inspection.result import Inspection
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 
@@ -105,6 +109,31 @@ def evaluate(
                 others=[os.fspath(other) for other in others],
                 trust=trust,
             )
+
+
+def inspect(
+    overrides: Sequence[str],
+    *,
+    page: str | os.PathLike[str] | None = None,
+    config_dir: Folders = None,
+) -> Inspection:
+    """Return what is in a data set, as ``captionlab inspect`` prints it; nothing is trained.
+
+    A score of these data would be wrong where ``problems`` is not empty.
+
+    Args:
+        overrides: ``["data=auto", "data.root=photos"]``.
+        page: where to write an HTML page with the samples.
+        config_dir: a folder of YAML files of your own, or several, as ``--config-dir``.
+
+    Raises:
+        UserError: if the data cannot be read at all, or the page has no place.
+    """
+    from captionlab.cli.in_process import in_process
+    from captionlab.cli.inspect import look
+
+    with _arguments("inspect", overrides, config_dir) as rest, in_process(rest):
+        return look(rest, None if page is None else os.fspath(page), option="page=")
 
 
 @contextmanager

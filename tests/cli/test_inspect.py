@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import captionlab
 from captionlab.cli.inspect import inspect
 from captionlab.cli.main import main
 from captionlab.core.errors import UserError
+from captionlab.data.inspection.result import PicturesSeen, SplitSize
 from data_support import photo, write_text
 
 
@@ -43,6 +45,30 @@ def test_a_picture_in_two_splits_ends_with_2(tmp_path: Path, capsys):
         main(["inspect", *data(folder(tmp_path, duplicate=True))])
     assert ended.value.code == 2
     assert "train 0.png = test 11.png" in capsys.readouterr().out
+
+
+def test_the_function_returns_what_the_command_prints(tmp_path: Path, capsys):
+    root = folder(tmp_path, duplicate=True)
+    found = captionlab.inspect(data(root), page=tmp_path / "page.html")
+    assert capsys.readouterr().out.count("\n") == 1  # the reader's line
+    assert found.splits["train"] == SplitSize(8, 9)
+    assert found.lengths is not None
+    assert (found.lengths.shortest, found.lengths.captions) == (4, 9)
+    assert found.vocabulary is not None
+    assert found.vocabulary.unknown == 0
+    assert found.unknown["val"] == pytest.approx(0.25)
+    assert found.pictures == PicturesSeen(12, 0, (60, 40), (70, 60))
+    assert len(found.problems) == 1
+    assert (tmp_path / "page.html").is_file()
+    assert inspect(data(root)) == 2
+    assert capsys.readouterr().out.partition("\n")[2] == f"{found}\n"
+
+
+def test_the_function_refuses_as_the_others_do(tmp_path: Path):
+    with pytest.raises(UserError, match=r"overrides are a list: inspect\(\['data=auto'\]\)"):
+        captionlab.inspect("data=auto")
+    with pytest.raises(UserError, match=r"page=.*there is no folder"):
+        captionlab.inspect(data(folder(tmp_path)), page=tmp_path / "none/page.html")
 
 
 def test_a_missing_picture_costs_neither_the_look_nor_the_page(tmp_path: Path, capsys):

@@ -32,6 +32,16 @@ def test_long_captions_are_cut_but_end():
     assert all(caption[-1] == words.eos_id for caption in example.captions)
 
 
+def test_captions_are_the_same_at_each_access():
+    data = dataset([drawn(), CaptionRecord("y", drawn().image, ("one dog",))], max_length=3)
+    for index in (0, 1):
+        first, again = data.encoded(index), data.encoded(index)
+        assert len(first) == len(again) == len(data.records[index].captions)
+        for one, other in zip(first, again, strict=True):
+            assert one.dtype == other.dtype == torch.int64
+            assert torch.equal(one, other)
+
+
 def test_a_random_subset_of_captions_changes_and_repeats_none():
     data = dataset([drawn()], captions_per_image=2)
     seen = set()

@@ -17,11 +17,10 @@ from captionlab.core.files import require_file_place
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.dataset import read_record_image
 from captionlab.data.images.prepare import shrunk
-from captionlab.data.inspection.inspection import Inspection, inspect_source
+from captionlab.data.inspection.inspection import inspect_source
+from captionlab.data.inspection.result import Inspection
 from captionlab.data.summary import origin
 from captionlab.evaluation.gallery import LARGEST_SIDE, Example, write_gallery
-
-SAMPLE_CAPTION = 100  # letters of a sample's caption on the terminal
 
 
 def inspect(overrides: Sequence[str], page: str | None = None) -> int:
@@ -34,24 +33,37 @@ def inspect(overrides: Sequence[str], page: str | None = None) -> int:
     Raises:
         UserError: if the data cannot be read at all, or the page has no place.
     """
-    place = None if page is None else require_file_place(page, "--html ")
+    inspection = look(overrides, page)
+    print(inspection)
+    if page is not None:
+        print(f"{'page':<10} {page}")
+    return 2 if inspection.problems else 0
+
+
+def look(
+    overrides: Sequence[str], page: str | None = None, *, option: str = "--html "
+) -> Inspection:
+    """Return what is in a data set, and write the page where one is wanted.
+
+    Args:
+        overrides, page: as of ``inspect``. option: what names the page's place in a sentence.
+
+    Raises:
+        UserError: if the data cannot be read at all, or the page has no place.
+    """
+    place = None if page is None else require_file_place(page, option)
     quiet_lightning()
     config = resolve(compose([*overrides, "output_dir=unused"]))
     check({"data": config["data"]})
     data: CaptionDataModule = build_data(config["data"])
     inspection = inspect_source(data.source, fit=data.fit_tokenizer, max_length=data.max_length)
-    print("\n".join(inspection.lines()))
-    for split, record in inspection.samples:
-        caption = " ".join(record.captions[0].split())
-        short = caption if len(caption) <= SAMPLE_CAPTION else f"{caption[:SAMPLE_CAPTION]}..."
-        print(f"{'sample':<10} {split} {record.image_id}: {short}")
+    inspection.name = f"{data.name}: {origin(config['data'])}"
     if place is not None:
-        write_page(place, inspection, f"{data.name}: {origin(config['data'])}")
-        print(f"page       {place}")
-    return 2 if inspection.problems else 0
+        write_page(place, inspection)
+    return inspection
 
 
-def write_page(place: Path, inspection: Inspection, title: str) -> None:
+def write_page(place: Path, inspection: Inspection) -> None:
     """Write the page: facts and findings above, the samples with all their captions below."""
     findings = {f"warning {n}": text for n, text in enumerate(inspection.warnings, start=1)}
     findings |= {f"problem {n}": text for n, text in enumerate(inspection.problems, start=1)}
@@ -65,4 +77,4 @@ def write_page(place: Path, inspection: Inspection, title: str) -> None:
             pixels, remark = np.full((60, 80, 3), 127, np.uint8), f"{split}: {error}"
         first, *others = record.captions
         examples.append(Example(pixels, record.image_id, first, others, remark=remark))
-    write_gallery(place, examples, title, {}, {**inspection.facts, **findings})
+    write_gallery(place, examples, inspection.name, {}, {**inspection.facts, **findings})

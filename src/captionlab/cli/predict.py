@@ -18,13 +18,10 @@ from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError, first_line
 from captionlab.core.files import replacing, require_file_place
 from captionlab.data.images.files import BrokenImage
+from captionlab.data.images.formats import PICTURE_ENDINGS, is_picture, is_undecoded
 from captionlab.data.readers.files import nearest
 from captionlab.decoding.captions import all_captions
 from captionlab.inference.loaded import LoadedCaptioner, load_captioner
-
-IMAGE_SUFFIXES = {
-    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-}  # fmt: skip
 
 
 def predict(
@@ -74,11 +71,10 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         require_local(given)
         path = Path(given)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if is_picture(p) or is_undecoded(p))
             if not inside:
-                raise UserError(
-                    f"The folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
-                )
+                endings = ", ".join(sorted(PICTURE_ENDINGS))
+                raise UserError(f"The folder {path} holds no image ({endings}).")
             images += inside
         elif path.exists():
             images.append(path)

@@ -26,7 +26,7 @@ class CaptionRecord:
     """One image with its captions.
 
     `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `questions`: what each caption
-    answers, where the captions are answers.
+    answers, one a caption where the captions are answers, else none; batches are without them.
     """
 
     image_id: int | str
@@ -157,11 +157,21 @@ def hash_split(names: Iterable[str]) -> dict[str, str]:
     The same names give the same split on every machine; from 3 names on no split is empty.
     """
     ordered = sorted(set(names), key=_digest)
-    held_out = max(1, round(len(ordered) / 10)) if len(ordered) >= 3 else 0
+    held_out = _tenth(len(ordered))
     return {
         name: "val" if place < held_out else "test" if place < 2 * held_out else "train"
         for place, name in enumerate(ordered)
     }
+
+
+def hashed_tenth(names: Iterable[str]) -> list[str]:
+    """Return a tenth of the names, the first in the order of their MD5; none of fewer than 3."""
+    ordered = sorted(set(names), key=_digest)
+    return ordered[: _tenth(len(ordered))]
+
+
+def _tenth(count: int) -> int:
+    return max(1, round(count / 10)) if count >= 3 else 0
 
 
 def _digest(name: str) -> bytes:

@@ -145,4 +145,4 @@ def test_captions_of_another_language_are_seen(caption: str, language: str, othe
 
 
 def test_lengths_are_summarized():
-    assert Lengths.of([3, 9, 5, 12, 4], 8) == Lengths(3, 5, 12, 2)
+    assert Lengths.of([3, 9, 5, 12, 4], 8) == Lengths(3, 5, 12, 2, 5, 8)

@@ -145,6 +145,26 @@ def test_the_answer_is_the_caption_and_the_question_is_kept(tmp_path: Path, item
     assert (record.captions, record.questions) == (("A dog.",), ("What?",))
 
 
+def test_each_caption_keeps_its_question_where_an_answer_is_empty(tmp_path: Path):
+    write_images(tmp_path, ["a.jpg"])
+    talks = [
+        [("human", "<image>\nWhat is this?"), ("gpt", "A dog."), ("human", "Where?"), ("gpt", " ")],
+        [("human", "Which\ncolor?"), ("gpt", "Brown."), ("gpt", "Or black.")],
+    ]
+    items = [
+        {"image": "a.jpg", "conversations": [{"from": who, "value": what} for who, what in talk]}
+        for talk in talks
+    ]
+    write_text(tmp_path / "captions.json", json.dumps(items))
+    source = Conversations(root=str(tmp_path))
+    (record,) = [record for split in source.splits for record in source.records(split)]
+    assert dict(zip(record.captions, record.questions, strict=True)) == {
+        "A dog.": "What is this?",
+        "Brown.": "Which color?",
+        "Or black.": "Which color?",
+    }
+
+
 @pytest.mark.parametrize(
     ("item", "sentence"),
     [

@@ -5,6 +5,8 @@ import io
 import json
 import pickle
 import random
+import re
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -203,6 +205,49 @@ def test_a_file_that_changes_meanwhile_is_not_read_further(tmp_path: Path):
     write(root / "x.parquet", rows(4))
     with pytest.raises(UserError, match="was changed while it was read"):
         image.read()
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_file_that_is_cut_after_it_was_read_is_one_sentence(tmp_path: Path, compression: str):
+    root = write(tmp_path / "d/x.parquet", rows(3), compression=compression)
+    image = records(ParquetCaptions(root=str(root)))[0].image
+    assert image.read()
+    (root / "x.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match="was changed while it was read"):
+        image.read()
+    (root / "x.parquet").unlink()
+    with pytest.raises(UserError, match=r"x\.parquet cannot be read: No such file"):
+        image.read()
+
+
+def test_no_file_stays_open_between_two_pictures(tmp_path: Path):
+    for number in range(5):
+        write(tmp_path / f"d/train-{number}.parquet", rows(2, first=2 * number))
+    found = records(ParquetCaptions(root=str(tmp_path / "d")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        assert len({record.image.read() for record in found}) == 10
+    opened = [str(place.resolve()) for place in Path("/proc/self/fd").glob("*")]
+    assert not [place for place in opened if place.endswith(".parquet")]
+
+
+@pytest.mark.parametrize(
+    ("compression", "dense"),
+    [("gzip", True), ("brotli", True), ("snappy", False)],
+    ids=["gzip", "brotli", "pictures-of-one-color"],
+)
+def test_slow_files_are_named_once_with_the_way_out(tmp_path: Path, compression, dense, caplog):
+    for number in range(3):
+        content = rows(20, first=20 * number)
+        for image in content["image"] if not dense else ():
+            image["bytes"] = image["path"].encode() * 5000
+        place = tmp_path / f"d/train-{number}.parquet"
+        write(place, content, compression=compression, row_group_size=10)
+    for record in records(ParquetCaptions(root=str(tmp_path / "d"))):
+        record.image.read()
+    said = [line for line in caplog.messages if "compresses its pictures" in line]
+    assert len(said) == 1
+    assert re.search(r"row group around it, about 10 rows, .* compression='none'", said[0])
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
+import io
 import mmap
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
+from captionlab.core.caches import cache_folder
 from captionlab.core.errors import UserError
+from captionlab.data.images.decoded import DECODED, warn_of_slowness
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.images.placement import Locator, Pieces
 
-logger = logging.getLogger(__name__)
-
 VERSION = 1  # of the remembered places
 MOST_FAILURES = 8  # in a row, of pictures that do not lie in a group as they are
-MOST_GROUPS = 2  # that are held decoded where pictures do not lie in the file as they are
 
 
 class Group(NamedTuple):
@@ -35,11 +34,14 @@ class Group(NamedTuple):
 
     low: int
     high: int
-    pictures: list[bytes | None]
+    pictures: Iterable[bytes | None]
 
 
 class Shard:
     """A file that packs pictures, ``rows`` of them.
+
+    Nothing of the file stays open or mapped between two pictures: neither the memory nor the number
+    of open files of a process grows with what it has read.
 
     Args:
         groups: yields all groups of the file in order. group: decodes the group of a number again.
@@ -54,19 +56,16 @@ class Shard:
     ) -> None:
         self.file, self.rows = file, rows
         self._groups, self._group = groups, group
-        self._stamp = _stamp(file)
+        self._stamp = _stamp(file.stat())
         self._lock = threading.Lock()
         self._places: dict[str, np.ndarray] | None = None
-        self._mapped: mmap.mmap | None = None
-        self._decoded: OrderedDict[int, list[bytes | None]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, object]:
-        without = {"_lock": None, "_mapped": None, "_decoded": None}
-        return {**vars(self), **without}
+        return {**vars(self), "_lock": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
-        self._lock, self._decoded = threading.Lock(), OrderedDict()
+        self._lock = threading.Lock()
 
     def read(self, row: int) -> bytes:
         """Return the encoded picture of a row; empty where it has none.
@@ -74,82 +73,88 @@ class Shard:
         Raises:
             UserError: if the file is not as it was when it was first read.
         """
-        with self._lock:
-            places = self._load() if self._places is None or self._mapped is None else self._places
-        group = int(places["groups"][row])
-        if group >= 0:
-            return self._read_group(group, row - int(places["first"][group]))
-        start, end = places["starts"][row], places["starts"][row + 1]
-        parts = [
-            self._piece(places, int(offset), int(length))
-            for offset, length in zip(
-                places["offsets"][start:end], places["lengths"][start:end], strict=True
-            )
-        ]
+        with self._opened() as file:
+            places = self._load()
+            group = int(places["groups"][row])
+            if group >= 0:
+                number_in_group = row - int(places["first"][group])
+                return DECODED.pictures(self, group, self._decode)[number_in_group] or b""
+            start, end = places["starts"][row], places["starts"][row + 1]
+            parts = [
+                self._piece(file, places, int(offset), int(length))
+                for offset, length in zip(
+                    places["offsets"][start:end], places["lengths"][start:end], strict=True
+                )
+            ]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _piece(self, places: dict[str, np.ndarray], offset: int, length: int) -> bytes:
+    @contextmanager
+    def _opened(self) -> Iterator[io.FileIO]:
+        """Open the file; UserError where it is gone, or not as it was when it was first read."""
+        try:
+            file = io.FileIO(self.file)
+        except OSError as error:
+            raise UserError(f"{self.file} cannot be read: {error.strerror or error}") from None
+        with file:
+            if _stamp(os.fstat(file.fileno())) != self._stamp:
+                raise self._changed()
+            yield file
+
+    def _changed(self) -> UserError:
+        return UserError(f"{self.file} was changed while it was read: start again")
+
+    def _piece(
+        self, file: io.FileIO, places: dict[str, np.ndarray], offset: int, length: int
+    ) -> bytes:
         if offset < 0:
             return places["kept"][-1 - offset : -1 - offset + length].tobytes()
-        assert self._mapped is not None
-        return self._mapped[offset : offset + length]
+        file.seek(offset)
+        piece = file.read(length)
+        if len(piece) != length:
+            raise self._changed()
+        return piece
 
-    def _read_group(self, number: int, index: int) -> bytes:
-        with self._lock:
-            if number not in self._decoded:
-                while len(self._decoded) >= MOST_GROUPS:
-                    self._decoded.popitem(last=False)
-                self._decoded[number] = self._group(number).pictures
-            self._decoded.move_to_end(number)
-            return self._decoded[number][index] or b""
+    def _decode(self, number: int) -> list[bytes | None]:
+        return list(self._group(number).pictures)
 
     def _load(self) -> dict[str, np.ndarray]:
         """Return where the pictures lie: as an earlier run remembered it, or found now."""
-        if _stamp(self.file) != self._stamp:
-            raise UserError(f"{self.file} was changed while it was read: start again")
-        with self.file.open("rb") as file:
-            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if self._places is not None:  # in a process to which this was sent
+        with self._lock:
+            if self._places is None:
+                memory = _memory(self.file, self._stamp)
+                places = _remembered(memory, self.rows)
+                if places is None:
+                    places = self._find()
+                    _remember(memory, places)
+                self._places = places
             return self._places
-        memory = _memory(self.file, self._stamp)
-        places = _remembered(memory, self.rows)
-        if places is None:
-            places = self._find(self._mapped)
-            _remember(memory, places)
-        self._places = places
-        return places
 
-    def _find(self, mapped: mmap.mmap) -> dict[str, np.ndarray]:
+    def _find(self) -> dict[str, np.ndarray]:
         pieces = Pieces()
         groups: list[int] = []
         first: list[int] = []
-        for number, (low, high, pictures) in enumerate(self._groups()):
-            first.append(len(groups))
-            locator = Locator(mapped, low, high)
-            failures = 0
-            for picture in (one or b"" for one in pictures):
-                # after some failures the rest is compressed too: searching all of it takes long
-                place = locator.locate(picture) if failures < MOST_FAILURES else None
-                failures = failures + 1 if place is None else 0
-                pieces.add(*(place or ([], [])))
-                groups.append(number if place is None else -1)
+        with (
+            self.file.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            for number, (low, high, pictures) in enumerate(self._groups()):
+                first.append(len(groups))
+                locator = Locator(mapped, low, high)
+                failures = 0
+                for picture in (one or b"" for one in pictures):
+                    # after some failures the rest is compressed too: searching all takes long
+                    place = locator.locate(picture) if failures < MOST_FAILURES else None
+                    failures = failures + 1 if place is None else 0
+                    pieces.add(*(place or ([], [])))
+                    groups.append(number if place is None else -1)
         if len(groups) != self.rows:
             raise UserError(
                 f"{self.file} says that it has {self.rows:,} rows, and has {len(groups):,}"
             )
         places = {**pieces.arrays(), "groups": np.array(groups), "first": np.array(first)}
-        self._warn_of_slowness(int((places["groups"] >= 0).sum()))
+        if 10 * int((places["groups"] >= 0).sum()) > self.rows:
+            warn_of_slowness(self.file, self.rows // max(1, len(first)))
         return places
-
-    def _warn_of_slowness(self, decoded: int) -> None:
-        if 10 * decoded > self.rows:
-            logger.warning(
-                "%s compresses its pictures: %s of %s are decoded with those around them each time, "
-                "which is slow; write it again with compression='none' or 'snappy'",
-                self.file,
-                f"{decoded:,}",
-                f"{self.rows:,}",
-            )
 
 
 class ShardImage(PackedImage):
@@ -173,15 +178,13 @@ class ShardImage(PackedImage):
         return f"{self.shard.file}: row {self.row}"
 
 
-def _stamp(file: Path) -> str:
-    status = file.stat()
+def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _memory(file: Path, stamp: str) -> Path:
     name = hashlib.sha256(f"{VERSION}\n{file.absolute()}\n{stamp}".encode("utf-8", "surrogatepass"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "captionlab" / f"pictures-{name.hexdigest()[:24]}.npz"
+    return cache_folder() / f"pictures-{name.hexdigest()[:24]}.npz"
 
 
 def _remembered(memory: Path, rows: int) -> dict[str, np.ndarray] | None:

@@ -47,19 +47,33 @@ LEAST_WORDS = 3  # different ones of another language, in a caption without one 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long captions are in tokens, and how many are longer than ``most``."""
+    """How long ``captions`` captions are in tokens, and how many are ``cut`` at ``most``."""
 
     shortest: int
     median: int
     longest: int
     cut: int
+    captions: int
+    most: int
 
     @classmethod
     def of(cls, lengths: Sequence[int], most: int) -> Lengths:
         """Return the summary of lengths, of which there is at least one."""
         ordered = sorted(lengths)
         cut = sum(length > most for length in ordered)
-        return cls(ordered[0], ordered[len(ordered) // 2], ordered[-1], cut)
+        median = ordered[len(ordered) // 2]
+        return cls(ordered[0], median, ordered[-1], cut, len(ordered), most)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shortest} to {self.longest} tokens a training caption, median {self.median}; "
+            f"{self.cutting}"
+        )
+
+    @property
+    def cutting(self) -> str:
+        """How many are cut, in words."""
+        return f"data.max_length={self.most} cuts {self.cut:,} ({self.cut / self.captions:.1%})"
 
 
 def token_lengths(captions: Iterable[str], tokenizer: Tokenizer) -> list[int]:

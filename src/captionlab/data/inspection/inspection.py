@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from captionlab.core.errors import UserError
@@ -22,6 +21,7 @@ from captionlab.data.inspection.pictures import (
     near_pairs,
     sizes,
 )
+from captionlab.data.inspection.result import Inspection, PicturesSeen, SplitSize
 from captionlab.data.records import STANDARD_SPLITS, CaptionRecord, CaptionSource
 from captionlab.text.tokenizers import Tokenizer
 
@@ -31,25 +31,6 @@ SPLIT_NEEDS = {"train": 1, "val": 2, "test": 1}  # CIDEr weighs words over image
 
 Fit = Callable[[Iterable[str]], Tokenizer]
 Named = tuple[str, CaptionRecord]  # a record with its split
-
-
-@dataclass
-class Inspection:
-    """What was seen: ``facts`` by name, ``warnings``, and ``problems`` that make a score wrong.
-
-    ``samples``: some records of each split, for people to look at.
-    """
-
-    facts: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    samples: list[Named] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """Return all of it as lines of text, the problems last."""
-        facts = [f"{name:<10} {text}" for name, text in self.facts.items()]
-        warnings = [f"{'warning':<10} {text}" for text in self.warnings]
-        return [*facts, *warnings, *(f"{'problem':<10} {text}" for text in self.problems)]
 
 
 def inspect_source(
@@ -86,8 +67,7 @@ def _records(source: CaptionSource, split: str) -> Sequence[CaptionRecord]:
 def _counts(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
     for split, records in splits.items():
         captions = sum(len(record.captions) for record in records)
-        share = f", {captions / len(records):.1f} an image" if records else ""
-        inspection.facts[split] = f"{len(records):,} images, {captions:,} captions{share}"
+        inspection.splits[split] = SplitSize(len(records), captions)
     for split in STANDARD_SPLITS:
         count = len(splits.get(split, ()))
         if count >= SPLIT_NEEDS[split]:
@@ -140,19 +120,16 @@ def _tokens(
         return
     tokenizer = fit(training)
     lengths = Lengths.of(token_lengths(training, tokenizer), max_length)
-    cut = f"data.max_length={max_length} cuts {lengths.cut:,} ({lengths.cut / len(training):.1%})"
-    inspection.facts["length"] = (
-        f"{lengths.shortest} to {lengths.longest} tokens a training caption, median "
-        f"{lengths.median}; {cut}"
-    )
-    inspection.facts["vocabulary"] = str(tokenizer.report(training))
+    inspection.lengths = lengths
+    inspection.vocabulary = tokenizer.report(training)
     for split, records in splits.items():
         texts = [text for record in records for text in record.captions]
         if split != "train" and texts:
-            report = tokenizer.report(texts)
-            inspection.facts[f"unknown {split}"] = f"{report.unknown:.2%} of the running tokens"
-    if lengths.cut > len(training) // 20:
-        inspection.warnings.append(f"{cut} training captions: set it to {lengths.longest} or so")
+            inspection.unknown[split] = tokenizer.report(texts).unknown
+    if lengths.cut > lengths.captions // 20:
+        inspection.warnings.append(
+            f"{lengths.cutting} training captions: set it to {lengths.longest} or so"
+        )
 
 
 def _pictures(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
@@ -163,18 +140,15 @@ def _pictures(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecor
         if isinstance(record.image, Path | PackedImage)
     ]
     if not named:
-        inspection.facts["pictures"] = "drawn, not read"
+        inspection.drawn = any(splits.values())
         return
     images = [r.image for _, r in named if isinstance(r.image, Path | PackedImage)]
     facts = describe_all(images)
     extremes = sizes(facts)
     broken = [(one, of.broken) for one, of in zip(named, facts, strict=True) if of.broken]
     if extremes is not None:
-        small, large = extremes
-        inspection.facts["pictures"] = (
-            f"{len(facts) - len(broken):,} read, {small.width} x {small.height} to "
-            f"{large.width} x {large.height} pixels"
-        )
+        sound = len(facts) - len(broken)
+        inspection.pictures = PicturesSeen.of(sound, len(broken), extremes)
     if broken:
         shown = _listed(f"{record.image} {reason}" for (_, record), reason in broken)
         inspection.warnings.append(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.formats import is_picture
 from captionlab.data.readers.files import listed
 
-PICTURE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-) | {".ppm", ".pgm", ".jp2", ".avif"}
 MOST_FILES = 20_000_000
 DEEPEST = 64  # folders in folders
 
@@ -48,11 +46,6 @@ class Listing:
             else ""
         )
         raise UserError(f"data.root={self.root} holds no picture{links}; expected layout: {layout}")
-
-
-def is_picture(name: str) -> bool:
-    """Return whether a name has the ending of a picture."""
-    return PurePosixPath(name).suffix.lower() in PICTURE_ENDINGS
 
 
 def list_files(root: Path) -> Listing:

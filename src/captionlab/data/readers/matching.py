@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.data.images.formats import is_picture
 from captionlab.data.readers.files import listed
-from captionlab.data.readers.listing import Listing, is_picture, list_files
+from captionlab.data.readers.listing import Listing, list_files
 
 SAMPLE = 50  # names that tell whether names are paths as they stand
 MOST_DIGITS = 18

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.formats import is_picture
 from captionlab.data.readers.columns import Names
 from captionlab.data.readers.files import find, read_lines, read_text
-from captionlab.data.readers.listing import is_picture
 from captionlab.data.readers.table_rows import (
     FLICKR_NUMBER,
     Options,

@@ -5,20 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from captionlab.core import parquet_files
 from captionlab.core.errors import UserError
 from captionlab.core.parquet_files import arrow_errors
+from captionlab.data.images.decoded import warn_of_slowness
 from captionlab.data.images.shards import Group, Shard
 from captionlab.data.readers import arrow_files
+from captionlab.data.readers.fields import text
+from captionlab.data.readers.json_files import read_json
+from captionlab.data.readers.tables import SPLIT_NAMES
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
 FEW = 8  # pictures that are decoded at once
+DENSE = ("GZIP", "BROTLI")  # compressions that leave nothing as it is, not even a JPEG
 
 
 class ShardFile(ABC):
@@ -67,12 +72,22 @@ class ParquetShard(ShardFile):
 
     def shard(self, column: str, rows: int) -> Shard:
         """Return what reads the pictures of a column."""
+        self._warn_of_slowness(column)
         return Shard(
             self.file,
             rows,
             partial(_parquet_groups, self.file, column),
             partial(_parquet_group, self.file, column),
         )
+
+    def _warn_of_slowness(self, column: str) -> None:
+        # each run says so, also one that remembers where everything lies
+        metadata = arrow_files.open_parquet(self.file).metadata
+        if metadata.num_row_groups:
+            with arrow_errors(self.file):
+                group = metadata.row_group(0)
+                if _chunk(group, column).compression in DENSE:
+                    warn_of_slowness(self.file, group.num_rows)
 
 
 class ArrowShard(ShardFile):
@@ -117,16 +132,34 @@ def _parquet_group(file: Path, column: str, number: int) -> Group:
 def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int) -> Group:
     """Return a row group's pictures, and where its column lies in the file."""
     with arrow_errors(file):
-        group = opened.metadata.row_group(number)
-        paths = {column, f"{column}.bytes"}
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        chunk = next(one for one in chunks if one.path_in_schema in paths)
-        pictures: list[bytes | None] = []
+        chunk = _chunk(opened.metadata.row_group(number), column)
+        size = file.stat().st_size
+        low = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
+        low = min(max(0, low), size)
+        high = min(low + max(0, chunk.total_compressed_size), size)
+        return Group(low, high, _pictures(opened, file, column, number, chunk.path_in_schema))
+
+
+def _chunk(
+    group: pyarrow.parquet.RowGroupMetaData, column: str
+) -> pyarrow.parquet.ColumnChunkMetaData:
+    paths = {column, f"{column}.bytes"}
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return next(one for one in chunks if one.path_in_schema in paths)
+
+
+def _pictures(
+    opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number: int, leaf: str
+) -> Iterator[bytes | None]:
+    """Yield the pictures of a row group, few of them in memory at once.
+
+    A run of one long value costs a liar no room: they are counted while they are decoded.
+    """
+    with arrow_errors(file):
         decoded = 0
-        # few at a time: a run of one long value costs a liar no room
         # in one thread: another process may have been forked from one with pyarrow's
         for batch in opened.iter_batches(
-            batch_size=FEW, row_groups=[number], columns=[chunk.path_in_schema], use_threads=False
+            batch_size=FEW, row_groups=[number], columns=[leaf], use_threads=False
         ):
             decoded += batch.nbytes
             if decoded > parquet_files.MOST_BYTES:
@@ -134,11 +167,7 @@ def _group(opened: pyarrow.parquet.ParquetFile, file: Path, column: str, number:
                     f"{file}: the pictures of its row group {number} have more than "
                     f"{parquet_files.MOST_BYTES:,} bytes: write it again with smaller row groups"
                 )
-            pictures += arrow_files.picture_bytes(batch.column(column)).to_pylist()
-        size = file.stat().st_size
-        low = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
-        low = min(max(0, low), size)
-        return Group(low, min(low + max(0, chunk.total_compressed_size), size), pictures)
+            yield from arrow_files.picture_bytes(batch.column(column)).to_pylist()
 
 
 def _arrow_groups(file: Path, column: str) -> Iterator[Group]:
@@ -156,3 +185,42 @@ def _arrow_groups(file: Path, column: str) -> Iterator[Group]:
 
 def _arrow_group(file: Path, column: str, number: int) -> Group:
     return next(group for index, group in enumerate(_arrow_groups(file, column)) if index == number)
+
+
+def saved_files(root: Path, layout: str) -> list[ShardFile]:
+    """Return the Arrow files of a folder that ``save_to_disk`` wrote.
+
+    Raises:
+        UserError: if it is none, or names a file outside its folder.
+    """
+    if (root / "dataset_dict.json").is_file():
+        names = _plain_names(root / "dataset_dict.json", "splits")
+        return [
+            ArrowShard(file, SPLIT_NAMES.get(name.lower(), name.lower()))
+            for name in names
+            for file in _arrow_files(root / name, layout)
+        ]
+    return [ArrowShard(file) for file in _arrow_files(root, layout)]
+
+
+def _arrow_files(folder: Path, layout: str) -> list[Path]:
+    state = folder / "state.json"
+    if not state.is_file():
+        raise UserError(f"{folder} has no state.json of `datasets`; expected layout: {layout}")
+    return [folder / name for name in _plain_names(state, "_data_files", "filename")]
+
+
+def _plain_names(file: Path, key: str, below: str = "") -> list[str]:
+    """Return the list of names at a key of a JSON file, each of something beside that file."""
+    data = read_json(file)
+    values = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{file} has no list {key!r}")
+    names = []
+    for index, value in enumerate(values):
+        where = f"{file}: {key}[{index}]"
+        name = text(value.get(below) if below and isinstance(value, dict) else value, where, below)
+        if PurePosixPath(name).name != name or name == ".." or not (file.parent / name).exists():
+            raise UserError(f"{where}: {name[:80]!r} is nothing beside it")
+        names.append(name)
+    return names

@@ -11,16 +11,16 @@ from captionlab.core.errors import UserError
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.images.shards import ShardImage
 from captionlab.data.readers.columns import Columns, Names, choose_columns
+from captionlab.data.readers.division import divided
 from captionlab.data.readers.fields import file_name, identifier, text
 from captionlab.data.readers.files import data_root, listed
-from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.listing import list_files
 from captionlab.data.readers.matching import Match, match_names
-from captionlab.data.readers.shard_files import ArrowShard, ParquetShard, ShardFile
-from captionlab.data.readers.split_folders import HASHED, SPLITS, split_of_file, split_of_folder
+from captionlab.data.readers.shard_files import ParquetShard, ShardFile, saved_files
+from captionlab.data.readers.split_folders import SPLITS, split_of_file, split_of_folder
 from captionlab.data.readers.table_rows import captions_of
-from captionlab.data.readers.tables import SPLIT_NAMES, split_name
-from captionlab.data.records import Entry, Reader, hash_split
+from captionlab.data.readers.tables import split_name
+from captionlab.data.records import Entry, Reader
 
 
 class _Picture:
@@ -134,45 +134,6 @@ class SavedDataset(_ShardReader):
             caption_column=caption_column,
             language=language,
         )
-
-
-def saved_files(root: Path, layout: str) -> list[ShardFile]:
-    """Return the Arrow files of a folder that ``save_to_disk`` wrote.
-
-    Raises:
-        UserError: if it is none, or names a file outside its folder.
-    """
-    if (root / "dataset_dict.json").is_file():
-        names = _plain_names(root / "dataset_dict.json", "splits")
-        return [
-            ArrowShard(file, SPLIT_NAMES.get(name.lower(), name.lower()))
-            for name in names
-            for file in _arrow_files(root / name, layout)
-        ]
-    return [ArrowShard(file) for file in _arrow_files(root, layout)]
-
-
-def _arrow_files(folder: Path, layout: str) -> list[Path]:
-    state = folder / "state.json"
-    if not state.is_file():
-        raise UserError(f"{folder} has no state.json of `datasets`; expected layout: {layout}")
-    return [folder / name for name in _plain_names(state, "_data_files", "filename")]
-
-
-def _plain_names(file: Path, key: str, below: str = "") -> list[str]:
-    """Return the list of names at a key of a JSON file, each of something beside that file."""
-    data = read_json(file)
-    values = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(values, list) or not values:
-        raise UserError(f"{file} has no list {key!r}")
-    names = []
-    for index, value in enumerate(values):
-        where = f"{file}: {key}[{index}]"
-        name = text(value.get(below) if below and isinstance(value, dict) else value, where, below)
-        if PurePosixPath(name).name != name or name == ".." or not (file.parent / name).exists():
-            raise UserError(f"{where}: {name[:80]!r} is nothing beside it")
-        names.append(name)
-    return names
 
 
 def _require_one_set(names: Sequence[str], root: Path) -> None:
@@ -289,16 +250,21 @@ def _tell_ids_apart(rows: Sequence[_Picture]) -> None:
 
 
 def _divide(rows: Sequence[_Picture]) -> str:
-    """Divide rows without a split, or all in one; return in words how."""
+    """Divide rows without a split, or all in train; return in words how."""
     splits = {one.split for one in rows}
-    if splits <= {None, "train"}:
-        split_of = hash_split(str(one.image_id) for one in rows)
-        for one in rows:
-            one.split = split_of[str(one.image_id)]
-        return HASHED
-    if None in splits:
+    if None in splits and not splits <= {None, "train"}:
         first = next(one for one in rows if one.split is None)
         raise UserError(
             f"{first.where}: no split here, while others are of one ({listed(sorted(filter(None, splits)))})"
         )
-    return ""
+    if splits <= {None, "train"}:
+        for one in rows:
+            one.split = None
+    # train first: the ids 1 and "1" are one name, and that of a picture of test is held out
+    ordered = sorted(rows, key=lambda one: one.split != "train")
+    split_of, division = divided({str(one.image_id): one.split for one in ordered})
+    for one in rows:
+        chosen = split_of[str(one.image_id)]
+        if one.split is None or (one.split == "train" and chosen == "val"):
+            one.split = chosen
+    return division

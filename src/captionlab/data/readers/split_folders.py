@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from captionlab.data.readers.division import divided
 from captionlab.data.readers.tables import SPLIT_NAMES
-from captionlab.data.records import STANDARD_SPLITS, hash_split
+from captionlab.data.records import STANDARD_SPLITS
 
 SPLITS = frozenset((*STANDARD_SPLITS, *SPLIT_NAMES))
-HASHED = "80/10/10 by a hash of the names"
 
 
 def split_of_folder(name: str) -> str | None:
@@ -35,5 +35,6 @@ def split_by_folder(names: Iterable[str]) -> tuple[dict[str, str], str]:
     names = list(names)
     split_of = {name: split_of_folder(name) for name in names}
     if None in split_of.values() or len(set(split_of.values())) < 2:
-        return hash_split(names), HASHED
-    return {name: split for name, split in split_of.items() if split is not None}, "by folder"
+        return divided(dict.fromkeys(names))
+    completed, division = divided(split_of)
+    return completed, "; ".join(filter(None, ("by folder", division)))

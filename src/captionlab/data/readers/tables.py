@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers.columns import Names
+from captionlab.data.readers.division import divided
 from captionlab.data.readers.fields import identifier
 from captionlab.data.readers.files import data_root, nearest, read_lines, read_text
 from captionlab.data.readers.matching import match_names
@@ -20,7 +21,7 @@ from captionlab.data.readers.table_rows import (
     jsonl_items,
     object_rows,
 )
-from captionlab.data.records import Entry, Reader, hash_split
+from captionlab.data.records import Entry, Reader
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +85,6 @@ class TableReader(Reader):
         ]
         super().__init__(entries, language=language, origin=file)
         self.announce(", ".join(filter(None, (form, match.how))), division)
-
-
-def divided(split_of: Mapping[str, str | None]) -> tuple[dict[str, str], str]:
-    """Return the split of each name, and where there is none a division by hash, and its words."""
-    if all(split is None for split in split_of.values()):
-        return hash_split(split_of), "80/10/10 by a hash of the names"
-    return {name: split or "" for name, split in split_of.items()}, ""
 
 
 class CsvCaptions(TableReader):

@@ -1,0 +1,100 @@
+"""What was seen of a data set, as numbers and as the lines that people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from captionlab.data.inspection.captions import Lengths
+from captionlab.data.inspection.pictures import PictureFacts
+from captionlab.data.records import CaptionRecord
+from captionlab.text.vocabulary import VocabularyReport
+
+SAMPLE_CAPTION = 100  # letters of a sample's caption in the lines
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSize:
+    """How many images a split has, and captions of all of them together."""
+
+    images: int
+    captions: int
+
+    def __str__(self) -> str:
+        share = f", {self.captions / self.images:.1f} an image" if self.images else ""
+        return f"{self.images:,} images, {self.captions:,} captions{share}"
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesSeen:
+    """How many pictures could be read and how many not, and (width, height) of the extremes by area."""
+
+    read: int
+    broken: int
+    smallest: tuple[int, int]
+    largest: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, sound: int, broken: int, extremes: tuple[PictureFacts, PictureFacts]
+    ) -> PicturesSeen:
+        """Return the summary of pictures, of which at least one could be read."""
+        small, large = extremes
+        return cls(sound, broken, (small.width, small.height), (large.width, large.height))
+
+    def __str__(self) -> str:
+        small, large = ("{} x {}".format(*size) for size in (self.smallest, self.largest))
+        return f"{self.read:,} read, {small} to {large} pixels"
+
+
+@dataclass
+class Inspection:
+    """What is in a data set; ``str`` of it is what ``captionlab inspect`` prints.
+
+    Args:
+        name: what the data are called. splits: their sizes by name.
+        lengths: of the training captions, in tokens. vocabulary: how it fits them. None where there
+            are none.
+        unknown: of each other split, the share of all running tokens that the vocabulary lacks.
+        pictures: None where they are ``drawn`` instead, and where none can be read (a warning).
+        warnings: what to look at. problems: what makes a score wrong.
+        samples: some records, each with its split.
+    """
+
+    name: str = ""
+    splits: dict[str, SplitSize] = field(default_factory=dict)
+    lengths: Lengths | None = None
+    vocabulary: VocabularyReport | None = None
+    unknown: dict[str, float] = field(default_factory=dict)
+    pictures: PicturesSeen | None = None
+    drawn: bool = False
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    samples: list[tuple[str, CaptionRecord]] = field(default_factory=list)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was seen, in words, by the name of each fact."""
+        facts = {split: str(size) for split, size in self.splits.items()}
+        if self.lengths is not None:
+            facts["length"] = str(self.lengths)
+        if self.vocabulary is not None:
+            facts["vocabulary"] = str(self.vocabulary)
+        for split, share in self.unknown.items():
+            facts[f"unknown {split}"] = f"{share:.2%} of the running tokens"
+        if self.pictures is not None or self.drawn:
+            facts["pictures"] = "drawn, not read" if self.drawn else str(self.pictures)
+        return facts
+
+    def lines(self) -> list[str]:
+        """Return facts, warnings, problems and samples as lines of text."""
+        found = [*self.facts.items()]
+        found += [("warning", text) for text in self.warnings]
+        found += [("problem", text) for text in self.problems]
+        for split, record in self.samples:
+            caption = " ".join(record.captions[0].split())
+            short = caption[:SAMPLE_CAPTION] + "..." * (len(caption) > SAMPLE_CAPTION)
+            found.append(("sample", f"{split} {record.image_id}: {short}"))
+        return [f"{name:<10} {text}" for name, text in found]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())

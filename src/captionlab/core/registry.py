@@ -59,7 +59,9 @@ def _is_encoder(cls: object) -> bool:
     other = any(hasattr(built, name) for name in ("step", "logits", "keys", "targets"))
     if not (_is_module(cls) and inspect.isclass(built)):
         return False
-    return "forward" in _own_methods(built) and not other
+    # what takes the width of a memory stands behind an encoder
+    behind = callable(cls) and "memory_dim" in inspect.signature(cls).parameters
+    return "forward" in _own_methods(built) and not other and not behind
 
 
 def _own_methods(cls: type) -> set[str]:

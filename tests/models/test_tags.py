@@ -84,6 +84,19 @@ def test_every_objective_gets_the_loss_of_the_tags(objective):
     assert captioner.tags.output.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("width", [16, 128], ids=["narrow", "as wide as the encoder's"])
+def test_a_connector_stands_once_before_tags_and_decoder(width):
+    captioner = _captioner("model/connector=linear", f"model.connector.width={width}")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tokens = torch.tensor([[[1, 4, 5, 2]], [[1, 9, 6, 2]]])
+    batch = Batch(images, tokens, torch.tensor([[4], [4]]))
+    plain, _ = CrossEntropy()(captioner, batch)
+    loss, _ = with_tags(CrossEntropy(), captioner, batch)
+    tags = captioner.tags.loss(captioner.encode(images), tokens)
+    assert captioner.encoder.dim == 128
+    assert loss.item() == pytest.approx((plain + captioner.tags.weight * tags).item(), abs=1e-5)
+
+
 def test_a_checkpoint_with_tags_is_built_again(tmp_path):
     tokenizer = WordTokenizer(Vocabulary(["a", "dog", "the", "red", "runs"]))
     model = tiny_config("model/tags=default")["model"]

@@ -135,14 +135,15 @@ def with_tags(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the objective's loss and diagnostics, with those of the captioner's tags where it has any.
 
-    The images are encoded once for both: the objective is handed their memory. ``batch`` is a
-    dataclass with the fields of ``Batch``.
+    The encoder looks at the images once for both: the objective is handed what it sees, as from a
+    feature store, before any connector. ``batch`` is a dataclass with the fields of ``Batch``.
     """
     if captioner.tags is None:
         return objective(captioner, batch)
-    memory = captioner.encode(batch.images)
-    loss, diagnostics = objective(captioner, replace(batch, images=memory))
-    tags = captioner.tags.loss(memory, batch.tokens)
+    images = batch.images
+    seen = images if isinstance(images, Memory) else captioner.encoder(images)
+    loss, diagnostics = objective(captioner, replace(batch, images=seen))
+    tags = captioner.tags.loss(captioner.encode(seen), batch.tokens)
     return loss + captioner.tags.weight * tags, {**diagnostics, "tags": tags.detach()}
 
 

@@ -136,6 +136,18 @@ def test_a_key_tells_layers_apart_and_nothing_where_there_is_no_choice():
     assert key("model.encoder.layers=[-1,-2]") != key("model.encoder.layers=[-2,-1]")
 
 
+class OwnEncoder(torch.nn.Module):
+    """Of a user's own, who calls something else layers."""
+
+
+def test_a_key_tells_layers_of_an_encoder_of_ones_own_apart():
+    def key(layers: list[int] | None) -> dict[str, object]:
+        node = {"_target_": f"{__name__}.OwnEncoder", "layers": layers}
+        return fingerprint(OwnEncoder(), {"model": {"encoder": node}, "data": {"fit": "crop"}})
+
+    assert len({str(key(layers)) for layers in (None, [1], [2])}) == 3
+
+
 def save_tower(folder: Path) -> None:
     """Save a small image tower of CLIP with its projection, as the library does."""
     transformers = pytest.importorskip("transformers")

@@ -17,6 +17,7 @@ from torch import nn
 
 import captionlab
 from captionlab.cli.extract import digest, encoding, fingerprint, modes_kept, progress_bar
+from captionlab.core import padding
 from captionlab.core.caches import VARIABLE, cache_folder
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, about_file, first_line
@@ -181,8 +182,8 @@ def details(encoder: nn.Module, config: Config, data: CaptionDataModule) -> dict
     classes = {base for module in encoder.modules() for base in type(module).__mro__}
     own = {c for c in classes if c.__module__.partition(".")[0] not in (*LIBRARIES, "builtins")}
     code = hashlib.sha256()
-    # what the encoders share is no class of their modules, and stands beside them
-    shared = map(str, Path(encoders.__path__[0]).glob("*.py"))
+    # what the encoders share is no class of their modules, and stands beside them; and what tells bars
+    shared = [*map(str, Path(encoders.__path__[0]).glob("*.py")), padding.__file__]
     for file in sorted({*filter(None, map(_source_file, own)), *shared}):
         code.update(Path(file).read_bytes())
     return {

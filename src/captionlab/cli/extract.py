@@ -155,7 +155,7 @@ def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     """Return what decides the memory of an image: encoder, its weights, the image's transform."""
     settings = {k: v for k, v in config["model"]["encoder"].items() if k not in UNSEEN}
     settings = {k: v for k, v in settings.items() if v or k not in SWITCHES}
-    settings = _as_read(settings, getattr(encoder, "layer_indices", LAST))
+    settings = _as_read(settings, getattr(encoder, "layer_indices", None))
     # an encoder from elsewhere tells its own, which a run writes into its configuration
     architecture = getattr(encoder, "architecture", None)
     if architecture is not None:
@@ -172,13 +172,14 @@ def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:
     }
 
 
-def _as_read(settings: dict[str, object], indices: tuple[int, ...]) -> dict[str, object]:
+def _as_read(settings: dict[str, object], indices: tuple[int, ...] | None) -> dict[str, object]:
     """Return an encoder's settings with layers counted in one way, and none that choose nothing.
 
-    So stores that were made before there was a choice go on fitting.
+    So stores that were made before there was a choice go on fitting. What ``layers`` means to an
+    encoder without ``layer_indices``, one of a user's own, is not known: it stays as it is.
     """
     chosen = dict(settings)
-    if isinstance(chosen.get("layers"), list):
+    if indices is not None and isinstance(chosen.get("layers"), list):
         chosen["layers"] = None if indices == LAST else list(indices)
     return {
         key: value

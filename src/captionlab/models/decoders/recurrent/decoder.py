@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.attention.base import NoAttention
 from captionlab.models.captioner import Decoded
 from captionlab.models.decoders.recurrent.cell import (
     Keys,
@@ -73,6 +74,11 @@ class RecurrentDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         if tie_weights:
             self._tie()
+
+    @property
+    def reads_slots(self) -> bool:
+        """Whether the memory's slots are read, or its pooled vector alone."""
+        return not isinstance(self.cell.attention, NoAttention)
 
     def _tie(self) -> None:
         if self.output_dim != self.words.embedding_dim:

@@ -17,8 +17,11 @@ from captionlab.config.check import LABELS
 from captionlab.config.instantiate import Factory, build_part, refusals
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
+from captionlab.core.targets import locate
 from captionlab.models.captioner import Captioner
 from captionlab.models.decoders.factorized_embedding import FactorizedEmbedding
+from captionlab.models.encoders.layers import LAST
+from captionlab.models.unread import freeze_unread
 from captionlab.text.tokenizers import Tokenizer
 from captionlab.text.word_vectors import fill
 
@@ -63,7 +66,21 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         parts = {"connector": connector, "tags": tags}
         optional = {name: part for name, part in parts.items() if part is not None}
         return captioner(encoder=encoder, decoder=decoder, **optional)
+    # without these options nothing is frozen: optimizers of earlier runs would not fit
+    if connector is not None or _chooses_layers(model, encoder):
+        reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
+        freeze_unread(
+            encoder,
+            connector,
+            reads_slots=getattr(decoder, "reads_slots", True),
+            reads_pooled=reads_pooled or tags is not None,
+        )
     return Captioner(encoder, decoder, tags, connector)
+
+
+def _chooses_layers(model: Config, encoder: nn.Module) -> bool:
+    indices = getattr(encoder, "layer_indices", LAST)
+    return indices != LAST or model["encoder"].get("pooled") is not None
 
 
 def _widths(part: Any) -> tuple[int, int]:
@@ -109,14 +126,22 @@ def _build_decoder(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int
 def _prepare_words(decoder: nn.Module, node: Config, sizes: Sizes) -> None:
     """Let a decoder's words be of two factors, and begin with word vectors, where that is asked for."""
     embeddings, word_dim = node.get("embeddings"), node.get("word_dim")
-    if word_dim is None:
-        if embeddings is not None:
-            _fill(decoder.get_parameter("words.weight"), embeddings, sizes)
+    if embeddings is None and word_dim is None:
         return
+    # a language model has them inside, of its own width
     words = dict(decoder.named_children()).get("words")
-    if type(word_dim) is not int or not isinstance(words, nn.Embedding):
+    if not isinstance(words, nn.Embedding):
+        given = f"embeddings={embeddings!r:.60}" if word_dim is None else f"word_dim={word_dim!r}"
         raise UserError(
-            f"word_dim={word_dim!r} must be a whole number, of a decoder that embeds words"
+            f"{given} is for a decoder that embeds words by itself, and {type(decoder).__name__} "
+            "brings its own: leave it out, or choose another model/decoder, such as transformer"
+        )
+    if word_dim is None:
+        _fill(words.weight, embeddings, sizes)
+        return
+    if type(word_dim) is not int:
+        raise UserError(
+            f"word_dim={word_dim!r} must be a whole number, the width of word vectors, or null"
         )
     if node.get("tie_weights"):
         raise UserError(
@@ -158,9 +183,12 @@ def _pooled_width(
         return {"pooled_dim": pooled_dim}
     if pooled_dim != memory_dim and getattr(target, "reads_pooled", True):
         name = getattr(target, "__name__", str(target))
+        remedy = "say model/connector=linear, which brings both to one width"
+        if key == "model.connector":
+            remedy = "choose an encoder whose widths are the same, or model/connector=linear"
         raise UserError(
             f"{key}: {name} takes no pooled_dim, so it expects a pooled vector as wide as the slots "
-            f"({memory_dim}), and this encoder's is {pooled_dim} wide: say model.encoder.pooled=mean"
+            f"({memory_dim}), and it is {pooled_dim} wide: {remedy}"
         )
     return {}
 

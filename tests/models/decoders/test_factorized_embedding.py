@@ -12,7 +12,7 @@ from captionlab.build import Sizes, build_captioner
 from captionlab.core.errors import UserError
 from captionlab.inference.weights import without_downloads
 from captionlab.models.decoders.factorized_embedding import FactorizedEmbedding
-from tests_support import tiny_config
+from tests_support import SMALLER, tiny_config
 
 WORDS = ("", "", "", "", *(f"w{i}" for i in range(200)))
 SIZES = Sizes(len(WORDS), 0, WORDS)
@@ -55,6 +55,12 @@ def test_narrow_word_vectors_are_projected_and_a_checkpoint_needs_them_no_more(t
     assert {n: p.shape for n, p in bare.named_parameters()} == {
         n: p.shape for n, p in decoder.named_parameters()
     }
+
+
+@pytest.mark.parametrize("given", ["embeddings=glove_6b_50d", "word_dim=50"])
+def test_a_language_model_brings_words_of_its_own(given: str):
+    with pytest.raises(UserError, match=r"decoder: \w+=\S+ is for .* LanguageModelDecoder brings"):
+        build_captioner(config("model=gpt2", *SMALLER["gpt2"], f"+model.decoder.{given}"), SIZES)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,15 @@ def test_a_decoder_that_does_not_know_it_is_refused_where_it_differs(
     monkeypatch.setitem(sys.modules, "own_parts", module)
     node = {"_target_": "own_parts.OwnDecoder", "_partial_": True}
     model = {**config("show_tell")["model"], "decoder": node}
-    with pytest.raises(UserError, match=r"OwnDecoder takes no pooled_dim.*\(12\).* is 5 wide"):
+    with pytest.raises(
+        UserError, match=r"OwnDecoder takes no pooled_dim.*\(12\).* 5 wide: .*connector=linear"
+    ):
         build_captioner(model, Sizes(11, 0, WORDS))
+    linear = {
+        "_target_": "captionlab.models.connectors.LinearConnector",
+        "_partial_": True,
+        "width": 8,
+    }
+    build_captioner({**model, "connector": linear}, Sizes(11, 0, WORDS))
     alike = {**model["encoder"], "pooled_dim": None}
     build_captioner({**model, "encoder": alike}, Sizes(11, 0, WORDS))

@@ -164,5 +164,7 @@ def describe_type(hint: object) -> str:
     if hint is type(None):
         return "null"
     if origin in (list, tuple, Sequence):
-        return "a list"
+        items = {item for item in typing.get_args(hint) if item is not Ellipsis}
+        of = {int: " of whole numbers", float: " of numbers", str: " of texts"}
+        return "a list" + (of.get(items.pop(), "") if len(items) == 1 else "")
     return words.get(hint, getattr(hint, "__name__", str(hint)))

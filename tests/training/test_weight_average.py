@@ -169,12 +169,16 @@ def test_a_checkpoint_without_a_fitting_average_is_refused():
     model, average = trained_average()
     stored = saved(average, model, optimizer_states=[])
     entry = stored["average"]
-    wider = {**entry["weights"], "captioner.second.bias": torch.zeros(4)}
+    bias = "captioner.second.bias"
+    wider = {**entry["weights"], bias: torch.zeros(4)}
+    values = entry["weights"][bias]
     for wrong in (
         {},
         {**entry, "steps": "2"},
         {**entry, "weights": {}},
         {**entry, "weights": wider},
+        {**entry, "weights": {**entry["weights"], bias: values.to_sparse()}},
+        {**entry, "weights": {**entry["weights"], bias: values.long()}},
     ):
         with pytest.raises(UserError, match="holds no average of this model's"):
             average.load({**stored, "average": wrong})

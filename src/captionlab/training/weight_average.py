@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +121,7 @@ class WeightAverage:
         if not all(type(count) is int for count in counts) or not isinstance(stored, dict):
             return False
         return stored.keys() == self._names.keys() and all(
-            isinstance(tensor, Tensor) and tensor.shape == self._average[place].shape
+            _is_dense(tensor) and tensor.shape == self._average[place].shape
             for name, place in self._names.items()
             for tensor in (stored[name], weights.get(name))
         )
@@ -176,6 +176,12 @@ def restore_average(average: WeightAverage | None, checkpoint: dict[str, Any]) -
             "ckpt: the checkpoint is of a run with an average of its weights: repeat its overrides "
             "(callbacks/average=ema), or use init_from= for a new run from the average"
         )
+
+
+def _is_dense(value: object) -> TypeGuard[Tensor]:
+    if not isinstance(value, Tensor) or value.is_quantized:
+        return False
+    return value.layout == torch.strided and value.is_floating_point()
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

@@ -55,6 +55,11 @@ class OwnEncoder(nn.Module):
         return images
 
 
+class WideEncoder(OwnEncoder):
+    def __init__(self, memory_dim: int = 512) -> None:
+        super().__init__()
+
+
 class Unlike:
     pass
 
@@ -69,6 +74,10 @@ def test_a_class_of_ones_own_is_trusted_by_name_or_package(trust: str):
         require_allowed(own("OwnEncoder"))
     require_allowed(own("OwnEncoder"), [trust])
     assert not is_listed(own("OwnEncoder"))
+
+
+def test_an_encoder_may_call_the_width_that_it_gives_memory_dim():
+    require_allowed(own("WideEncoder"), [__name__])
 
 
 @pytest.mark.parametrize("name", ["Unlike", "own", "CONF"])

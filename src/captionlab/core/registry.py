@@ -59,8 +59,9 @@ def _is_encoder(cls: object) -> bool:
     other = any(hasattr(built, name) for name in ("step", "logits", "keys", "targets"))
     if not (_is_module(cls) and inspect.isclass(built)):
         return False
-    # what takes the width of a memory stands behind an encoder
-    behind = callable(cls) and "memory_dim" in inspect.signature(cls).parameters
+    # what needs the width of a memory stands behind an encoder; one with a default may be its own
+    width = inspect.signature(cls).parameters.get("memory_dim") if callable(cls) else None
+    behind = width is not None and width.default is width.empty
     return "forward" in _own_methods(built) and not other and not behind
 
 

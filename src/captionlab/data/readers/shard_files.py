@@ -82,7 +82,7 @@ class ParquetShard(ShardFile):
 
     def _warn_of_slowness(self, column: str) -> None:
         # each run says so, also one that remembers where everything lies
-        metadata = arrow_files.open_parquet(self.file).metadata
+        metadata = parquet_files.open_parquet(self.file).metadata
         if metadata.num_row_groups:
             with arrow_errors(self.file):
                 group = metadata.row_group(0)

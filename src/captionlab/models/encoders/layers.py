@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.core.errors import UserError
+from captionlab.core.errors import UserError, did_you_mean
 
 KEY = "model.encoder.layers"
 POOLED_KEY = "model.encoder.pooled"
@@ -51,6 +51,13 @@ def layer_indices(layers: Sequence[int] | None, count: int, where: str) -> tuple
     if twice is not None:
         raise UserError(f"{KEY}={value} names a layer twice ({twice} and {twice + count} are one)")
     return indices
+
+
+def require_trainable(trainable: str, choices: Sequence[str]) -> None:
+    """Raise UserError unless ``trainable`` is one of the words for what of an encoder learns."""
+    if trainable not in choices:
+        hint = did_you_mean(str(trainable), choices)
+        raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
 
 
 def require_learning_is_read(indices: Sequence[int], trainable: str) -> None:

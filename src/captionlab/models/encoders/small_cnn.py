@@ -12,9 +12,15 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.encoders.layers import LAST, join_maps, layer_indices, require_few_slots
+from captionlab.models.encoders.layers import (
+    LAST,
+    join_maps,
+    layer_indices,
+    require_few_slots,
+    require_trainable,
+)
 from captionlab.models.encoders.pretrained import KEY
 from captionlab.models.encoders.torchvision import ImageEncoder
 from captionlab.models.encoders.weight_files import load_weights_file
@@ -44,17 +50,9 @@ class SmallCNN(ImageEncoder):
         image_size: int = 64,
         mask_padding: bool = False,
     ) -> None:
-        if trainable not in ("none", "all"):
-            raise UserError(
-                f"an encoder cannot be trainable={trainable!r}: "
-                f"{did_you_mean(str(trainable), ('none', 'all'))}"
-            )
-        side = _last_side(channels, image_size)
-        indices = layer_indices(layers, len(channels), f"SmallCNN of channels={list(channels)}")
+        require_trainable(trainable, ("none", "all"))
+        indices, side = _grid(channels, image_size, layers)
         dim = sum(channels[index] for index in indices)
-        side *= 2 ** (-1 - max(indices))
-        if indices != LAST:
-            require_few_slots(side * side, indices)
         gray = [0.5] * 3
         super().__init__(
             dim=dim,
@@ -104,10 +102,24 @@ class SmallCNN(ImageEncoder):
         kept: dict[int, Tensor] = {}
         x = pixels
         for place, layer in enumerate(self.layers):
+            grid = min(place - self._grids, -1)  # the residual blocks belong to the last one
+            if grid > max(self.layer_indices):
+                break  # nothing reads what follows
             x = layer(x)
-            # the residual blocks belong to the last grid
-            kept[min(place - self._grids, -1)] = x
+            kept[grid] = x
         return [kept[index] for index in self.layer_indices]
+
+
+def _grid(
+    channels: Sequence[int], image_size: int, layers: Sequence[int] | None
+) -> tuple[tuple[int, ...], int]:
+    """Return the layers that are read, from the end, and the side of the deepest one's grid."""
+    side = _last_side(channels, image_size)
+    indices = layer_indices(layers, len(channels), f"SmallCNN of channels={list(channels)}")
+    side *= 2 ** (-1 - max(indices))
+    if indices != LAST:
+        require_few_slots(side * side, indices)
+    return indices, side
 
 
 def _last_side(channels: Sequence[int], image_size: int) -> int:

@@ -71,11 +71,7 @@ class TimmEncoder(TrunkEncoder):
         elif weights not in (None, "DEFAULT"):
             kind, others = f"timm's {name}", timm_relatives(name)
             load_weights_file(network, Path(str(weights)), key=KEY, kind=kind, candidates=others)
-        last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
-        # what EfficientNets and MobileNets have behind their last block
-        last += [getattr(network, part) for part in ("conv_head", "bn2") if hasattr(network, part)]
-        last = last or [child for child in network.children() if list(child.parameters())][-1:]
-        self.adopt(network, trainable, last)
+        self.adopt(network, trainable, _last_stage(network))
 
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
@@ -91,6 +87,14 @@ def timm_relatives(name: str) -> list[Candidate]:
     family = name.split("_")[0].rstrip("0123456789dtsb") or name[:3]
     names = [other for other in timm.list_models(f"{family}*") if other != name]
     return [(other, partial(timm.create_model, other, num_classes=0)) for other in names]
+
+
+def _last_stage(network: Any) -> list[Any]:
+    """Return the modules of a network's last stage or block."""
+    last = [*getattr(network, "stages", ()), *getattr(network, "blocks", ())][-1:]
+    # what EfficientNets and MobileNets have behind their last block
+    last += [getattr(network, part) for part in ("conv_head", "bn2") if hasattr(network, part)]
+    return last or [child for child in network.children() if list(child.parameters())][-1:]
 
 
 def _create(name: str, pretrained: bool, image_size: int, *, projects: bool) -> Any:

@@ -11,11 +11,15 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
 from captionlab.core.padding import cells_of_picture
 from captionlab.models.encoders.backbones import build_trunk, normalization
-from captionlab.models.encoders.layers import LAST, Pooled, require_learning_is_read
+from captionlab.models.encoders.layers import (
+    LAST,
+    Pooled,
+    require_learning_is_read,
+    require_trainable,
+)
 from captionlab.models.encoders.pretrained import load_pretrained
 
 Trainable = Literal["none", "last_stage", "all"]
@@ -88,9 +92,7 @@ class TrunkEncoder(ImageEncoder):
         Raises UserError for another word than none, last_stage and all, and for a last stage of
         which nothing is read.
         """
-        if trainable not in get_args(Trainable):
-            hint = did_you_mean(str(trainable), get_args(Trainable))
-            raise UserError(f"an encoder cannot be trainable={trainable!r}: {hint}")
+        require_trainable(trainable, get_args(Trainable))
         require_learning_is_read(self.layer_indices, trainable)
         self.trunk: Any = trunk
         self.trainable = trainable

@@ -87,8 +87,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         self._read = reading
         if weights not in (None, "DEFAULT"):
             _load_file(network, projection, name, Path(str(weights)))
-        lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
-        self.adopt(network, trainable, [lists[0][-1]] if lists else [network])
+        self.adopt(network, trainable, [_last_stage(network)])
         self.projection = projection
         if projection is not None:
             projection.requires_grad_(trainable == "all")
@@ -99,6 +98,11 @@ class HuggingFaceEncoder(TrunkEncoder):
             pixels = self.normalize(images)
             slots, pooled = self._read(self.trunk, self.projection, pixels)
         return self.memory(images, slots, pooled)
+
+
+def _last_stage(network: nn.Module) -> nn.Module:
+    lists = [m for m in network.modules() if isinstance(m, nn.ModuleList) and len(m) > 1]
+    return lists[0][-1] if lists else network
 
 
 def _network(name: str, weights: str | None, architecture: dict[str, object] | None) -> Any:

@@ -66,15 +66,14 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         parts = {"connector": connector, "tags": tags}
         optional = {name: part for name, part in parts.items() if part is not None}
         return captioner(encoder=encoder, decoder=decoder, **optional)
-    # without these options nothing is frozen: optimizers of earlier runs would not fit
-    if connector is not None or _chooses_layers(model, encoder):
-        reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
-        freeze_unread(
-            encoder,
-            connector,
-            reads_slots=getattr(decoder, "reads_slots", True),
-            reads_pooled=reads_pooled or tags is not None,
-        )
+    reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
+    freeze_unread(
+        encoder,
+        connector,
+        chooses_layers=_chooses_layers(model, encoder),
+        reads_slots=getattr(decoder, "reads_slots", True),
+        reads_pooled=reads_pooled or tags is not None,
+    )
     return Captioner(encoder, decoder, tags, connector)
 
 

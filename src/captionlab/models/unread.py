@@ -17,20 +17,31 @@ from captionlab.models.connectors.linear import LinearConnector
 
 
 def freeze_unread(
-    encoder: nn.Module, connector: nn.Module | None, *, reads_slots: bool, reads_pooled: bool
+    encoder: nn.Module,
+    connector: nn.Module | None,
+    *,
+    chooses_layers: bool,
+    reads_slots: bool,
+    reads_pooled: bool,
 ) -> None:
     """Freeze what a new captioner's encoder and connector have and its other parts do not read.
 
-    Parts of a user's own stay as they are: a connector may read the whole memory. ``reads_slots`` and
-    ``reads_pooled`` say what decoder and tag head read of the memory.
-    """
-    from captionlab.models.encoders.torchvision import ImageEncoder  # slow to import
+    Parts of a user's own stay as they are: a connector may read the whole memory.
 
+    Args:
+        chooses_layers: whether the encoder was told which layers, or which vector, to read. Otherwise
+            it stays as it is: the optimizers of earlier runs would not fit.
+        reads_slots, reads_pooled: what decoder and tag head read of the memory.
+    """
     if isinstance(connector, LinearConnector):
         connector.slots.requires_grad_(reads_slots)
         connector.pooled.requires_grad_(reads_pooled)
     elif connector is not None:
         reads_slots = reads_pooled = True
+    if not chooses_layers:
+        return
+    from captionlab.models.encoders.torchvision import ImageEncoder  # slow to import
+
     if not isinstance(encoder, ImageEncoder):
         return
     learning = {name for name, p in encoder.named_parameters() if p.requires_grad}

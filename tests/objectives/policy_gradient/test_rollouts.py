@@ -98,6 +98,6 @@ def test_the_decoder_takes_one_step_a_word_of_the_beginning(sampled, monkeypatch
     monkeypatch.setattr(
         model, "step", lambda ids, state: widths.append(ids.shape[1]) or step(ids, state)
     )
-    with torch.no_grad(), without_dropout(captioner):
+    with torch.no_grad(), without_dropout(captioner.decoder):
         list(complete_prefixes(model, memory, drawn, sampling, 2, special))
     assert widths.count(4) == drawn.tokens.shape[-1] - 1

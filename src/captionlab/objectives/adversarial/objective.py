@@ -130,8 +130,8 @@ class AdversarialObjective(Objective):
 
     def sample(self, captioner: Captioner, batch: Batch) -> SampledBatch:
         """Return captions drawn of a batch's images."""
-        with without_dropout(captioner):
-            memory = captioner.encode(batch.images)
+        memory = captioner.encode(batch.images)
+        with without_dropout(captioner.decoder):
             captions = self.sampling(
                 DeterministicStepModel(captioner),
                 memory.each(torch.Tensor.detach),

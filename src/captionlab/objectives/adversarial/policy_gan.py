@@ -137,7 +137,7 @@ class PolicyGAN(AdversarialObjective):
                 replaced = network.encode(network.embed(completions.tokens, mask), mask)
                 return self._signal(network.replace_each(memory, encoded, replaced, self.rollouts))
 
-        with without_dropout(captioner):
+        with without_dropout(captioner.decoder):
             return rollout_values(
                 DeterministicStepModel(captioner),
                 samples.memory.each(torch.Tensor.detach),

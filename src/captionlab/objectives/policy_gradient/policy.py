@@ -59,17 +59,13 @@ class DeterministicStepModel:
 
 
 @contextmanager
-def without_dropout(captioner: Captioner) -> Iterator[None]:
-    """Let connector and decoder answer as in evaluation, and still be differentiable on a GPU.
-
-    The encoder stays as it is: in training its batch norm follows the images.
+def without_dropout(module: nn.Module) -> Iterator[None]:
+    """Let a module answer as in evaluation, and still be differentiable on a GPU.
 
     cuDNN's recurrent layers refuse a backward pass in evaluation: they stay in training, with their
     own dropout at 0.
     """
-    connector: nn.Module | None = getattr(captioner, "connector", None)  # a class of a user's own
-    parts = [captioner.decoder] if connector is None else [connector, captioner.decoder]
-    was_training = [(module, module.training) for part in parts for module in part.modules()]
+    was_training = [(part, part.training) for part in module.modules()]
     dropouts = [(part, part.dropout) for part, _ in was_training if isinstance(part, nn.RNNBase)]
     try:
         for part, _ in was_training:

@@ -113,9 +113,10 @@ class SelfCritical(Objective):
         ``ended`` is the share of samples that ended by themselves. Raises UserError where the
         rewards do not fit the starting model's validation score.
         """
+        # a connector's dropout stays, as in the code of Rennie et al.: one memory for samples and gradient
+        memory = captioner.encode(batch.images)
         special = special_ids(captioner)
-        with without_dropout(captioner):
-            memory = captioner.encode(batch.images)
+        with without_dropout(captioner.decoder):
             detached = memory.each(torch.Tensor.detach)
             samples = self.sampling(DeterministicStepModel(captioner), detached, **special)
             scores = score_samples(self.reward, batch, samples)

@@ -59,8 +59,9 @@ def test_narrow_word_vectors_are_projected_and_a_checkpoint_needs_them_no_more(t
 
 @pytest.mark.parametrize("given", ["embeddings=glove_6b_50d", "word_dim=50"])
 def test_a_language_model_brings_words_of_its_own(given: str):
+    small = ["model=gpt2", "model/encoder=small_cnn", *SMALLER["gpt2"]]
     with pytest.raises(UserError, match=r"decoder: \w+=\S+ is for .* LanguageModelDecoder brings"):
-        build_captioner(config("model=gpt2", *SMALLER["gpt2"], f"+model.decoder.{given}"), SIZES)
+        build_captioner(config(*small, f"+model.decoder.{given}"), SIZES)
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,8 @@ def test_a_file_with_code_in_it_is_refused(tmp_path: Path):
 def test_a_folder_instead_of_a_file_gets_a_hint(saved: Path):
     with pytest.raises(UserError, match=r"best\.ckpt"):
         read_checkpoint(saved.parent)
+
+
+def test_an_override_behind_with_is_told_its_place():
+    with pytest.raises(UserError, match=r"no checkpoint split=test; overrides go before --with"):
+        read_checkpoint("split=test")

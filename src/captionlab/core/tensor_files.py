@@ -97,7 +97,10 @@ def _require_file(path: Path) -> None:
         raise UserError(f"{path} is a folder, not a checkpoint{hint}")
     if not path.is_file():
         near = [str(p) for p in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
-        raise UserError(f"There is no checkpoint {path}; {did_you_mean(str(path), near)}")
+        hint = did_you_mean(str(path), near)
+        if "=" in path.name:  # --with takes all that stands behind it
+            hint = "overrides go before --with"
+        raise UserError(f"There is no checkpoint {path}; {hint}")
 
 
 def _require_archive(path: Path) -> None:

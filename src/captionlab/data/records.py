@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from captionlab.core.addresses import holds_address
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.images.packed import PackedImage
+from captionlab.text.prompts import Prompt
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +26,14 @@ STANDARD_SPLITS = ("train", "val", "test")
 class CaptionRecord:
     """One image with its captions.
 
-    `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `questions`: what each caption
-    answers, one a caption where the captions are answers, else none; batches are without them.
+    `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `prompts`: what is given before
+    each caption, one a caption, or none at all where nothing is given before any.
     """
 
     image_id: int | str
     image: Path | PackedImage | Callable[[], np.ndarray]
     captions: tuple[str, ...]
-    questions: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
 
 
 class CaptionSource(Protocol):
@@ -54,7 +55,7 @@ class Entry(NamedTuple):
     image: Path | PackedImage
     captions: Sequence[str]
     where: str = ""  # its place in the file, for a sentence about it
-    questions: Sequence[str] = ()  # one a caption, or none
+    prompts: Sequence[Prompt] = ()  # one a caption, or none
 
 
 class Reader:
@@ -88,15 +89,13 @@ class Reader:
             _require_one_split(entry, by_file.setdefault(_place(entry.image), entry), "image")
             texts = [" ".join(text.split()) for text in entry.captions]
             captions = tuple(filter(None, texts))
-            questions = tuple(
-                " ".join(question.split())
-                for question, text in zip(entry.questions, texts, strict=False)
-                if text
+            prompts = tuple(
+                _cleaned(prompt) for prompt, text in zip(entry.prompts, texts, strict=False) if text
             )
             empty += len(entry.captions) - len(captions)
             group = self._groups.setdefault(entry.split, [])
             if captions:
-                group.append(CaptionRecord(entry.image_id, entry.image, captions, questions))
+                group.append(CaptionRecord(entry.image_id, entry.image, captions, prompts))
             else:
                 lost += 1
         if empty:
@@ -134,6 +133,10 @@ class Reader:
         if not self._groups[split]:
             raise UserError(f"split {split!r} of {self._origin} is empty (images: {counts})")
         return self._groups[split]
+
+
+def _cleaned(prompt: Prompt) -> Prompt:
+    return replace(prompt, question=" ".join(prompt.question.split()))
 
 
 def _place(image: Path | PackedImage) -> str:

@@ -10,6 +10,7 @@ import pytest
 from captionlab.core.errors import UserError
 from captionlab.data.readers import Auto, Conversations, ImageFolder, PascalSentences, Sidecars
 from captionlab.data.records import CaptionSource
+from captionlab.text.prompts import Prompt
 from data_support import flickr8k, write_images, write_text
 
 
@@ -142,7 +143,7 @@ def test_the_answer_is_the_caption_and_the_question_is_kept(tmp_path: Path, item
     write_text(tmp_path / f"chat.{ending}", text)
     source = Conversations(root=str(tmp_path), file=f"chat.{ending}")
     record = source.records("train")[0]
-    assert (record.captions, record.questions) == (("A dog.",), ("What?",))
+    assert (record.captions, record.prompts) == (("A dog.",), (Prompt("What?"),))
 
 
 def test_each_caption_keeps_its_question_where_an_answer_is_empty(tmp_path: Path):
@@ -158,7 +159,8 @@ def test_each_caption_keeps_its_question_where_an_answer_is_empty(tmp_path: Path
     write_text(tmp_path / "captions.json", json.dumps(items))
     source = Conversations(root=str(tmp_path))
     (record,) = [record for split in source.splits for record in source.records(split)]
-    assert dict(zip(record.captions, record.questions, strict=True)) == {
+    questions = [prompt.question for prompt in record.prompts]
+    assert dict(zip(record.captions, questions, strict=True)) == {
         "A dog.": "What is this?",
         "Brown.": "Which color?",
         "Or black.": "Which color?",

@@ -11,6 +11,7 @@ from captionlab.data.readers.files import read_lines
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.table_rows import Row, array_items, jsonl_items
 from captionlab.data.readers.tables import TableReader, table_file
+from captionlab.text.prompts import Prompt
 
 HUMAN = frozenset(("human", "user"))
 ANSWER = frozenset(("gpt", "assistant", "model", "chatgpt", "bot"))
@@ -72,13 +73,13 @@ def conversation_rows(file: Path, items: Iterator[tuple[str, object]]) -> Iterat
                 raise UserError(f"{where} is about {len(image)} images, and a caption about one")
             image = image[0]
         turns = next(item[key] for key in TURNS if isinstance(item.get(key), list))
-        questions, answers = _pairs(turns, where)
-        yield Row(place, file_name(image, where, key), answers, questions=questions)
+        prompts, answers = _pairs(turns, where)
+        yield Row(place, file_name(image, where, key), answers, prompts=prompts)
 
 
-def _pairs(turns: Sequence[object], where: str) -> tuple[list[str], list[str]]:
+def _pairs(turns: Sequence[object], where: str) -> tuple[list[Prompt], list[str]]:
     """Return the questions and the answers to them."""
-    questions: list[str] = []
+    prompts: list[Prompt] = []
     answers: list[str] = []
     asked = ""
     for index, turn in enumerate(turns):
@@ -91,11 +92,11 @@ def _pairs(turns: Sequence[object], where: str) -> tuple[list[str], list[str]]:
         if speaker in HUMAN:
             asked = content
         elif speaker in ANSWER:
-            questions.append(asked)
+            prompts.append(Prompt(question=asked))
             answers.append(content)
         elif speaker != "system":
             raise UserError(f"{place} has the speaker {speaker[:40]!r}: neither human nor gpt")
-    return questions, answers
+    return prompts, answers
 
 
 def _content(value: object, where: str, key: str) -> str:

@@ -14,6 +14,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.readers import fields
 from captionlab.data.readers.columns import Columns, Names, choose_columns, has_usual_columns
 from captionlab.data.readers.json_files import read_json_line
+from captionlab.text.prompts import Prompt
 
 Sign = Literal["\t", ",", ";", "|", " "]
 FLICKR_NUMBER = re.compile(r"(.+?)(?:#[a-z]+)?#\d+")  # IMAGE.jpg#3
@@ -23,7 +24,7 @@ FLICKR_NUMBER = re.compile(r"(.+?)(?:#[a-z]+)?#\d+")  # IMAGE.jpg#3
 class Row:
     """One row of a table: where it stands and what it says.
 
-    ``place`` goes behind the file's name: ":3", ": [3]". ``questions``: one a caption, or none.
+    ``place`` goes behind the file's name: ":3", ": [3]". ``prompts``: one a caption, or none.
     """
 
     place: str
@@ -31,7 +32,7 @@ class Row:
     captions: list[str]
     split: str | None = None
     image_id: int | str | None = None
-    questions: Sequence[str] = ()
+    prompts: Sequence[Prompt] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from captionlab.data.readers.table_rows import (
     object_rows,
 )
 from captionlab.data.records import Entry, Reader
+from captionlab.text.prompts import NO_PROMPT, Prompt
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class _Image:
     image_id: int | str
     split: str | None
     captions: list[str] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
+    prompts: list[Prompt] = field(default_factory=list)
 
 
 class TableReader(Reader):
@@ -79,7 +80,7 @@ class TableReader(Reader):
                 match.paths[name],
                 image.captions,
                 image.place,
-                image.questions,
+                image.prompts if any(image.prompts) else (),
             )
             for name, image in images.items()
         ]
@@ -187,7 +188,7 @@ def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path) -> None:
                 f"{where}: {name} has {what} {now!r} here, but {before!r} at {known.place}"
             )
         known.captions.extend(row.captions)
-        known.questions.extend(row.questions)
+        known.prompts.extend(row.prompts or [NO_PROMPT] * len(row.captions))
 
 
 def _is_absolute(name: str) -> bool:

@@ -36,18 +36,20 @@ class Sizes:
     """What a model must know of the text it writes.
 
     ``words`` are the texts of all token ids, the frequent first, empty for special tokens: tags and
-    word vectors need them.
+    word vectors need them. ``control_ids`` stand in prompts alone.
     """
 
     vocabulary_size: int
     pad_id: int
     words: tuple[str, ...] = ()
+    control_ids: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Sizes:
         """Return the sizes of a tokenizer."""
         number = len(tokenizer)
-        return cls(number, tokenizer.pad_id, tuple(tokenizer.decode([i]) for i in range(number)))
+        words = tuple(tokenizer.decode([i]) for i in range(number))
+        return cls(number, tokenizer.pad_id, words, tokenizer.control_ids)
 
 
 def build_captioner(model: Config, sizes: Sizes) -> Captioner:
@@ -65,7 +67,9 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         parts = {"connector": connector, "tags": tags}
         optional = {name: part for name, part in parts.items() if part is not None}
-        return captioner(encoder=encoder, decoder=decoder, **optional)
+        own = captioner(encoder=encoder, decoder=decoder, **optional)
+        own.control_ids = sizes.control_ids
+        return own
     reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
     freeze_unread(
         encoder,
@@ -74,7 +78,9 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         reads_slots=getattr(decoder, "reads_slots", True),
         reads_pooled=reads_pooled or tags is not None,
     )
-    return Captioner(encoder, decoder, tags, connector)
+    built = Captioner(encoder, decoder, tags, connector)
+    built.control_ids = sizes.control_ids
+    return built
 
 
 def _chooses_layers(model: Config, encoder: nn.Module) -> bool:

@@ -17,6 +17,9 @@ PRIME = 4093
 class FakeMemory:
     pooled: Tensor  # (B,1): a number that tells the images apart
 
+    def take(self, images: Tensor) -> FakeMemory:
+        return FakeMemory(self.pooled[images])
+
 
 @dataclass(frozen=True)
 class FakeState:

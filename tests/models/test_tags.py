@@ -64,6 +64,7 @@ class Batch:
     images: torch.Tensor
     tokens: torch.Tensor
     lengths: torch.Tensor
+    prompts: None = None
 
 
 def _captioner(*overrides: str):

@@ -36,6 +36,7 @@ def batch(part: slice) -> SimpleNamespace:
     tokens[..., 0] = torch.where(LENGTHS > 0, 1, 0)
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=generator).byte()
     return SimpleNamespace(
+        prompts=None,
         images=pixels[part],
         tokens=tokens[part],
         lengths=LENGTHS[part],

@@ -152,12 +152,12 @@ def write_evaluation(
     scores, results = evaluator.scores[split], evaluator.results[split]
     certain = intervals(scores.statistics)
     replaced = holds_results(folder)
-    write_scored(folder, scores, data.records(split))
+    write_scored(folder, scores, data.scored_records(split))
     named = {**named_by_split({split: results}), "intervals": named_by_split({split: certain})}
     write_json(folder / RESULTS, {**named, SETTINGS: settings})
     write_page(folder / "gallery.html", evaluator, data, settings, stored)
     print_scores({split: results}, {split: certain})
-    print_examples(scores, {r.image_id: r.captions for r in data.records(split)}, 10)
+    print_examples(scores, {r.image_id: r.captions for r in data.scored_records(split)}, 10)
     again = ", in place of results of the same settings" if replaced else ""
     print(f"written    {folder}{again}")
 

@@ -111,7 +111,7 @@ def test(
     main = splits[0]
     results = {split: module.evaluator.results[split] for split in splits}
     output = Path(config["output_dir"])
-    write_scored(output, module.evaluator.scores[main], data.records(main))
+    write_scored(output, module.evaluator.scores[main], data.scored_records(main))
     summaries = {split: summarize(data.records(split)) for split in splits}
     read = {"name": data.name, "origin": origin(config["data"]), "splits": summaries}
     write_json(output / "results.json", {**named_by_split(results), "data": read})
@@ -129,7 +129,7 @@ def present(
     console = Console(record=True)
     print_scores(results, console=console)
     split = next(iter(results))
-    references = {record.image_id: record.captions for record in data.records(split)}
+    references = {record.image_id: record.captions for record in data.scored_records(split)}
     print_examples(module.evaluator.scores[split], references, config["examples"], console)
     kept = (output / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     checkpoint = next((path for path in kept if path.exists()), None)

@@ -159,6 +159,7 @@ def _run_compare(options: argparse.Namespace) -> int:
 
 def _run_predict(options: argparse.Namespace) -> int:
     from captionlab.cli.predict import predict
+    from captionlab.text.prompts import Prompt
 
     return predict(
         options.checkpoint,
@@ -169,6 +170,7 @@ def _run_predict(options: argparse.Namespace) -> int:
         overrides=options.set,
         others=options.others,
         trust=options.trust,
+        prompt=Prompt(options.ask, options.style, options.language, options.begin),
     )
 
 
@@ -270,6 +272,15 @@ def _predict(commands: Commands) -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
+    )
+    asked = predict.add_argument_group(
+        "what is asked of each photo", "Each as far as the captioner was trained on it."
+    )
+    asked.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
+    asked.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
+    asked.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+    asked.add_argument(
+        "--begin", default="", metavar="WORDS", help='"a photo of": go on from there'
     )
     return predict
 

@@ -20,8 +20,10 @@ from captionlab.core.files import replacing, require_file_place
 from captionlab.data.images.files import BrokenImage
 from captionlab.data.images.formats import PICTURE_ENDINGS, is_picture, is_undecoded
 from captionlab.data.readers.files import nearest
-from captionlab.decoding.captions import all_captions
 from captionlab.inference.loaded import LoadedCaptioner, load_captioner
+from captionlab.text.prompts import NO_PROMPT, Prompt
+
+ASKED = ("question", "style", "language")
 
 
 def predict(
@@ -34,11 +36,12 @@ def predict(
     overrides: Sequence[str] = (),
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
+    prompt: Prompt = NO_PROMPT,
 ) -> int:
     """Caption images; return 0, or 1 if some file could not be read (each is named).
 
     ``others`` are checkpoints that write together with the first one; ``trust`` are classes, or
-    packages, that they may name beside captionlab's own.
+    packages, that they may name beside captionlab's own; ``prompt`` is what is asked of each image.
 
     Raises:
         UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
@@ -51,13 +54,13 @@ def predict(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
     if target is None:
-        return _caption(captioner, images, batch_size, None)
+        return _caption(captioner, images, prompt, batch_size, None)
     with (
         replacing(target) as temporary,
         # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        return _caption(captioner, images, batch_size, file)
+        return _caption(captioner, images, prompt, batch_size, file)
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
@@ -102,7 +105,11 @@ def choose_device(name: str) -> str:
 
 
 def _caption(
-    captioner: LoadedCaptioner, images: list[Path], batch_size: int, file: TextIO | None
+    captioner: LoadedCaptioner,
+    images: list[Path],
+    prompt: Prompt,
+    batch_size: int,
+    file: TextIO | None,
 ) -> int:
     broken: list[BrokenImage] = []
     console = Console(stderr=True)
@@ -114,10 +121,9 @@ def _caption(
             paths = images[start : start + batch_size]
             readable = list(_read(captioner, paths, broken))
             if readable:
-                _, generated = captioner.generate(torch.stack([image for _, image in readable]))
-                captions_each = all_captions(generated, captioner.tokenizer)
+                captions_each = captioner.captions(torch.stack([i for _, i in readable]), prompt)
                 for (path, _), captions in zip(readable, captions_each, strict=True):
-                    _write(file, path, captions)
+                    _write(file, path, prompt, captions)
             bar.update(task, advance=len(paths))
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
@@ -136,13 +142,16 @@ def _read(
             broken.append(error)
 
 
-def _write(file: TextIO | None, path: Path, captions: list[tuple[str, float]]) -> None:
+def _write(
+    file: TextIO | None, path: Path, prompt: Prompt, captions: list[tuple[str, float]]
+) -> None:
     if file is None:
         for caption, _ in captions:
             print(f"{path}\t{caption}", flush=True)
         return
     scored = [{"caption": caption, "score": round(score, 4)} for caption, score in captions]
-    line: dict[str, Any] = {"image": str(path), **scored[0]}
+    asked = {key: value for key in ASKED if (value := getattr(prompt, key))}
+    line: dict[str, Any] = {"image": str(path), **asked, **scored[0]}
     if len(scored) > 1:
         line["captions"] = scored
     file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -39,13 +39,43 @@ class Collate:
             for k, caption in enumerate(example.captions):
                 tokens[b, k, : len(caption)] = caption
                 lengths[b, k] = len(caption)
+        images, rows = _distinct(examples)
         return CaptionBatch(
-            _join([example.image for example in examples]),
+            _join(images),
             tokens,
             lengths,
             [example.image_id for example in examples],
             [example.references for example in examples],
+            self._prompts(examples, most),
+            rows,
         )
+
+    def _prompts(self, examples: Sequence[CaptionExample], most: int) -> Tensor | None:
+        """Return what is given before each of at most ``most`` captions (B,K,P), None if nothing is."""
+        longest = max((len(p) for e in examples for p in e.prompts), default=0)
+        if not longest:
+            return None
+        prompts = torch.full((len(examples), most, longest), self.pad_id)
+        for b, example in enumerate(examples):
+            for k, prompt in enumerate(example.prompts):
+                prompts[b, k, : len(prompt)] = prompt
+        return prompts
+
+
+def _distinct(
+    examples: Sequence[CaptionExample],
+) -> tuple[list[Tensor | Memory], Tensor | None]:
+    """Return the image of several prompts once, and to which each example belongs (None: one each)."""
+    if all(example.picture_id is None for example in examples):
+        return [example.image for example in examples], None
+    # an image without prompts is one of its own, whatever its id
+    keys = [
+        ("own", place) if example.picture_id is None else ("picture", example.picture_id)
+        for place, example in enumerate(examples)
+    ]
+    images = {key: example.image for key, example in zip(keys, examples, strict=True)}
+    rows = {key: row for row, key in enumerate(images)}
+    return list(images.values()), torch.tensor([rows[key] for key in keys])
 
 
 def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExample]:
@@ -63,14 +93,20 @@ def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExamp
         assert isinstance(other.image, Tensor)
         image = share * example.image + (1 - share) * other.image
         instead = torch.rand(len(example.captions)) > share
-        captions = [
-            other.captions[k] if swap and k < len(other.captions) else caption
-            for k, (caption, swap) in enumerate(
-                zip(example.captions, instead.tolist(), strict=True)
-            )
-        ]
-        result.append(replace(example, image=image.round().to(torch.uint8), captions=captions))
+        swaps = [swap and k < len(other.captions) for k, swap in enumerate(instead.tolist())]
+        captions = _swapped(example.captions, other.captions, swaps)
+        prompts = example.prompts
+        if len(prompts) == len(captions) and len(other.prompts) == len(other.captions):
+            prompts = _swapped(prompts, other.prompts, swaps)
+        image = image.round().to(torch.uint8)
+        result.append(replace(example, image=image, captions=captions, prompts=prompts))
     return result
+
+
+def _swapped(own: list[Tensor], others: list[Tensor], swaps: list[bool]) -> list[Tensor]:
+    return [
+        others[k] if swap else one for k, (one, swap) in enumerate(zip(own, swaps, strict=True))
+    ]
 
 
 def _join(images: list[Tensor | Memory]) -> Tensor | Memory:

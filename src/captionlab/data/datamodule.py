@@ -19,8 +19,10 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
+from captionlab.data.scored_records import scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
+from captionlab.text.prompts import control_tokens
 from captionlab.text.tokenizers import Tokenizer, for_language
 
 AUTO = "auto"
@@ -57,6 +59,8 @@ class CaptionDataModule(pl.LightningDataModule):
             for a store that a run fills by itself where its encoder is frozen (``read_from``); null
             for the images.
         features_cache_gib: how large the stores may be together that runs fill by themselves.
+        prompts: whether what the data give before a caption (its question, its style) is read; without
+            it captions stand alone.
 
     Raises:
         UserError: if a split is empty, missing, or its images are and the policy says "error".
@@ -82,6 +86,7 @@ class CaptionDataModule(pl.LightningDataModule):
         blank_images: bool = False,
         features: str | None = AUTO,
         features_cache_gib: float = 20.0,
+        prompts: bool = True,
     ):
         super().__init__()
         require_positive(
@@ -118,7 +123,10 @@ class CaptionDataModule(pl.LightningDataModule):
             broken_images=broken_images,
             features=self.features,
             extra=extra,
+            prompts=prompts,
         )
+        self._scored: dict[str, Sequence[CaptionRecord]] = {}
+        self._pictures: dict[int | str, int | str] = {}  # of scored records: their images' ids
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -130,13 +138,21 @@ class CaptionDataModule(pl.LightningDataModule):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
-            captions = [c for record in self.training_records() for c in record.captions]
-            self._tokenizer = self.fit_tokenizer(captions)
+            self._tokenizer = self._fitted(self.training_records())
         return self._tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+
+    def _fitted(self, records: Sequence[CaptionRecord]) -> Tokenizer:
+        """Return a tokenizer of what the captioner will read and write."""
+        prompts = {prompt: None for record in records for prompt in record.prompts}
+        captions = [caption for record in records for caption in record.captions]
+        texts = [*captions, *(prompt.question for prompt in prompts if prompt.question)]
+        tokenizer = self.fit_tokenizer(texts)
+        controls = control_tokens(prompts)
+        return tokenizer.with_controls(controls) if controls else tokenizer
 
     def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
         """Return a tokenizer of other captions, fitted as that of the training split is."""
@@ -145,7 +161,10 @@ class CaptionDataModule(pl.LightningDataModule):
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:
         """Decides whether a caption is true of an image, where the source can tell."""
-        return self.source.truth if isinstance(self.source, Truthful) else None
+        return self._truth if isinstance(self.source, Truthful) else None
+
+    def _truth(self, image_id: int | str, caption: str) -> bool:
+        return cast(Truthful, self.source).truth(self._pictures.get(image_id, image_id), caption)
 
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records whose images can be read, the policies applied once.
@@ -154,6 +173,21 @@ class CaptionDataModule(pl.LightningDataModule):
             UserError: for an unknown or empty split, and for images the policies do not forgive.
         """
         return self._splits.records(split)
+
+    def scored_records(self, split: str) -> Sequence[CaptionRecord]:
+        """Return a split's records as they are scored: one for each prompt of an image.
+
+        Raises:
+            UserError: as ``records`` does.
+        """
+        if split not in self._scored:
+            self._scored[split] = scored_records(self.records(split))
+            self._pictures |= {
+                record.image_id: record.picture_id
+                for record in self._scored[split]
+                if record.picture_id is not None
+            }
+        return self._scored[split]
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.
@@ -173,7 +207,7 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
         if split not in self._datasets:
             training = split == "train"
-            records = self.training_records() if training else self.records(split)
+            records = self.training_records() if training else self.scored_records(split)
             self._datasets[split] = CaptionDataset(
                 records,
                 self.tokenizer,

@@ -5,9 +5,9 @@ B images, K captions an image, T tokens, h and w pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from captionlab.data.features.store import Features
 from captionlab.data.images.files import BrokenImage, load_image
 from captionlab.data.images.prepare import Augment, prepare, shrunk, swap_sides
 from captionlab.data.records import CaptionRecord
+from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import Tokenizer
 
 
@@ -28,7 +29,8 @@ class CaptionExample:
     """One image with its captions, each bos, words, eos (at least 2 ids).
 
     ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (P,), mask (N,). ``seed``:
-    from what its random parts were drawn, if that was told.
+    from what its random parts were drawn, if that was told. ``prompts``: the ids that are given
+    before each caption, one tensor (P,) a caption, or none at all. ``picture_id``: as of its record.
     """
 
     image: Tensor | Memory
@@ -36,6 +38,8 @@ class CaptionExample:
     image_id: int | str
     references: list[str]
     seed: int | None = None
+    prompts: list[Tensor] = field(default_factory=list)
+    picture_id: int | str | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +49,9 @@ class CaptionBatch:
     images (B,3,h,w) uint8, the encoder normalizes them on its own device, or the stored memory of
     images; tokens (B,K,T) int64, bos
     words eos padding; lengths (B,K) int64 with bos and eos counted, 0 where a caption is absent.
+    prompts (B,K,P) int64, what is given before each caption, then padding; None where nothing is.
+    rows (B,) int64: which of fewer images each belongs to, where several prompts of one image are
+    scored; None where there is one image each.
     """
 
     images: Tensor | Memory
@@ -52,6 +59,8 @@ class CaptionBatch:
     lengths: Tensor
     image_ids: list[int | str]
     references: list[list[str]]
+    prompts: Tensor | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -65,6 +74,8 @@ class CaptionBatch:
             else self.images.to(device, non_blocking=non_blocking),
             tokens=self.tokens.to(device, non_blocking=non_blocking),
             lengths=self.lengths.to(device, non_blocking=non_blocking),
+            prompts=_each(self.prompts, lambda t: t.to(device, non_blocking=non_blocking)),
+            rows=_each(self.rows, lambda t: t.to(device, non_blocking=non_blocking)),
         )
 
     def pin_memory(self) -> CaptionBatch:
@@ -76,7 +87,13 @@ class CaptionBatch:
             else self.images.pin_memory(),
             tokens=self.tokens.pin_memory(),
             lengths=self.lengths.pin_memory(),
+            prompts=_each(self.prompts, Tensor.pin_memory),
+            rows=_each(self.rows, Tensor.pin_memory),
         )
+
+
+def _each(tensor: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor | None:
+    return None if tensor is None else change(tensor)
 
 
 class CaptionDataset(Dataset[CaptionExample]):
@@ -115,9 +132,11 @@ class CaptionDataset(Dataset[CaptionExample]):
         self.max_length = max_length
         self.augment = augment
         self.blank = blank
-        self._images: dict[int, Tensor] | None = {} if cache and augment is None else None
+        self._images: dict[int | str, Tensor] | None = {} if cache and augment is None else None
+        self._latest: dict[int | str, Tensor] = {}  # one image: its next prompt may come
         # packed: as tensors the captions of 100,000 images take 400 MB, in each loading process
         self._captions: list[bytes | None] = [None] * len(records)
+        self._prompts: list[bytes | None] = [None] * len(records)
         self._pictures: dict[int, Tensor] = {}  # those that people are shown, epoch after epoch
 
     def __len__(self) -> int:
@@ -132,32 +151,43 @@ class CaptionDataset(Dataset[CaptionExample]):
     def _example(self, index: int) -> CaptionExample:
         record = self.records[index]
         captions, references = self.encoded(index), list(record.captions)
+        prompts = self.encoded_prompts(index)
         if self.augment is None or self.blank:
             image = self._image(index) if self.features is None else self._stored(record)
         else:
+            questions = (prompt.question for prompt in record.prompts)
             varied, mirrored = self.augment.vary(
-                read_record_image(record, self.image_size), record.captions
+                read_record_image(record, self.image_size), (*record.captions, *questions)
             )
             if mirrored:
                 references = [swap_sides(caption) for caption in references]
                 captions = [self._encode(caption) for caption in references]
+                prompts = [self._encode_prompt(_mirrored(prompt)) for prompt in record.prompts]
             image = prepare(varied, self.image_size, self.fit)
-        return CaptionExample(image, self._drawn(captions), record.image_id, references)
+        drawn = self._drawn(len(captions))
+        return CaptionExample(
+            image,
+            [captions[i] for i in drawn],
+            record.image_id,
+            references,
+            prompts=[prompts[i] for i in drawn] if prompts else [],
+            picture_id=record.picture_id,
+        )
 
     def read_from(self, features: Features) -> None:
         """Give stored memory in place of images from now on, and forget the images."""
         self.features, self._images = features, None
 
-    def _drawn(self, captions: list[Tensor]) -> list[Tensor]:
-        """Return as many of an image's captions as are wanted, drawn anew."""
+    def _drawn(self, captions: int) -> Sequence[int]:
+        """Return the places of as many of an image's captions as are wanted, drawn anew."""
         keep = self.captions_per_image
-        if keep is None or len(captions) <= keep:
-            return captions
-        return [captions[i] for i in torch.randperm(len(captions))[:keep].tolist()]
+        if keep is None or captions <= keep:
+            return range(captions)
+        return torch.randperm(captions)[:keep].tolist()
 
     def _stored(self, record: CaptionRecord) -> Memory:
         assert self.features is not None
-        return self.features.read(record.image_id)
+        return self.features.read(record.stored_id)
 
     def picture(self, index: int, largest: int) -> Tensor | None:
         """Return an item's image for people: (3,h,w) uint8, in its own proportions.
@@ -186,6 +216,19 @@ class CaptionDataset(Dataset[CaptionExample]):
         self._captions[index] = _packed(captions)
         return captions
 
+    def encoded_prompts(self, index: int) -> list[Tensor]:
+        """Return the ids of what is given before each caption of an item; no list where nothing is."""
+        given = self.records[index].prompts
+        packed = self._prompts[index]
+        if packed is not None:
+            return _unpacked(packed, len(given))
+        prompts = [self._encode_prompt(prompt) for prompt in given]
+        self._prompts[index] = _packed(prompts)
+        return prompts
+
+    def _encode_prompt(self, prompt: Prompt) -> Tensor:
+        return torch.tensor(self.tokenizer.encode_prompt(prompt), dtype=torch.long)
+
     def _encode(self, caption: str) -> Tensor:
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
         return torch.tensor([bos, *self.tokenizer.encode(caption)[: self.max_length], eos])
@@ -193,21 +236,28 @@ class CaptionDataset(Dataset[CaptionExample]):
     def _image(self, index: int) -> Tensor:
         if self.blank:
             return self._gray()
-        if self._images is not None and index in self._images:
-            return self._images[index]
-        image = read_record_image(self.records[index], self.image_size)
+        record = self.records[index]
+        images = self._latest if self._images is None else self._images
+        if record.stored_id in images:
+            return images[record.stored_id]
+        image = read_record_image(record, self.image_size)
         image = prepare(image, self.image_size, self.fit)
-        if self._images is not None:
-            self._images[index] = image
+        if self._images is None:
+            self._latest.clear()
+        images[record.stored_id] = image
         return image
 
     def _gray(self) -> Tensor:
         return torch.full((3, self.image_size, self.image_size), 127, dtype=torch.uint8)
 
 
+def _mirrored(prompt: Prompt) -> Prompt:
+    return replace(prompt, question=swap_sides(prompt.question))
+
+
 def _packed(captions: Sequence[Tensor]) -> bytes:
     """Return the lengths of captions, and behind them their ids, as int32."""
-    lengths = torch.tensor([len(caption) for caption in captions])
+    lengths = torch.tensor([len(caption) for caption in captions], dtype=torch.long)
     return torch.cat([lengths, *captions]).to(torch.int32).numpy().tobytes()
 
 

@@ -27,13 +27,20 @@ class CaptionRecord:
     """One image with its captions.
 
     `image` is a file, lies in one, or draws an (h, w, 3) uint8 array. `prompts`: what is given before
-    each caption, one a caption, or none at all where nothing is given before any.
+    each caption, one a caption, or none at all where nothing is given before any. `picture_id`: the
+    id of the image where `image_id` is that of one of its questions, else None.
     """
 
     image_id: int | str
     image: Path | PackedImage | Callable[[], np.ndarray]
     captions: tuple[str, ...]
     prompts: tuple[Prompt, ...] = ()
+    picture_id: int | str | None = None
+
+    @property
+    def stored_id(self) -> int | str:
+        """The id of its image, under which features are stored."""
+        return self.image_id if self.picture_id is None else self.picture_id
 
 
 class CaptionSource(Protocol):

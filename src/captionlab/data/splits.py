@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.features.store import Features, FeatureStore, require_all
@@ -24,6 +25,7 @@ class SplitReader:
         name: what messages call the data. source: reads the records.
         missing_images: "error" or "skip". broken_images: the same.
         features: what is read in place of the images. extra: pairs of another source for training.
+        prompts: whether records keep what is given before their captions.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SplitReader:
         broken_images: str,
         features: Features | None,
         extra: Extra | None,
+        prompts: bool = True,
     ) -> None:
         self.name = name
         self.source = source
@@ -42,6 +45,7 @@ class SplitReader:
         self.broken_images = broken_images
         self.features = features
         self.extra = extra
+        self.prompts = prompts
         self._records: dict[str, Sequence[CaptionRecord]] = {}
         self._added: list[CaptionRecord] | None = None
 
@@ -57,7 +61,7 @@ class SplitReader:
                     f"{self.name} has no split {split!r}: {did_you_mean(split, self.source.splits)}"
                     f"{WAYS_OUT.get(split, '')}"
                 )
-            records = list(self.source.records(split))
+            records = self._with_prompts(list(self.source.records(split)))
             if self.features is None:
                 records = drop_missing(records, policy=self.missing_images, split=split)
                 records = drop_broken(records, policy=self.broken_images, split=split)
@@ -78,12 +82,17 @@ class SplitReader:
         if self.extra is None:
             return own
         if self._added is None:
-            added = self.extra.records(self.source)
+            added = self._with_prompts(self.extra.records(self.source))
             added = drop_missing(added, policy=self.missing_images, split="extra")
             self._added = drop_broken(added, policy=self.broken_images, split="extra")
             if not self._added:
                 raise UserError("data.extra is empty: no image is left.")
         return [*own, *self._added]
+
+    def _with_prompts(self, records: list[CaptionRecord]) -> list[CaptionRecord]:
+        if self.prompts or not any(record.prompts for record in records):
+            return records
+        return [replace(record, prompts=()) for record in records]
 
     def _with_features(self, records: list[CaptionRecord], split: str) -> list[CaptionRecord]:
         assert self.features is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from captionlab.decoding.generated import Generated, MemoryT, StateT, StepModel
+from captionlab.decoding.prompted import decode_prompted
 
 
 class TokenIds(Protocol):
@@ -26,6 +29,10 @@ class TokenIds(Protocol):
     @property
     def unk_id(self) -> int:
         """What stands for every unknown word."""
+
+    @property
+    def control_ids(self) -> tuple[int, ...]:
+        """What stands in prompts alone."""
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without bos and eos."""
@@ -66,28 +73,40 @@ def generate(
     memory: MemoryT,
     decoding: Decoding,
     tokenizer: TokenIds,
+    prompts: Sequence[Sequence[int]] | None = None,
+    noise: Tensor | None = None,
 ) -> tuple[list[str], Generated]:
     """Return one caption an image (the best) and all that the decoding found.
 
-    The unknown token is never generated: a caption that says ``<unk>`` helps nobody.
+    The unknown token is never generated: a caption that says ``<unk>`` helps nobody. ``prompts`` are
+    token ids that are given before each caption, which begins after them; ``noise`` as ``Sampling``
+    takes it.
     """
-    generated = decoding(
+    generated = decode_prompted(
+        decoding,
         model,
         memory,
+        [()] * len(memory.pooled) if prompts is None else prompts,
+        noise=noise,
         bos_id=tokenizer.bos_id,
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
-        banned_ids=(tokenizer.unk_id,),
+        banned_ids=(tokenizer.unk_id, *tokenizer.control_ids),
         encode=tokenizer.encode,
     )
     return [tokenizer.decode(ids) for ids in generated.tokens[:, 0].tolist()], generated
 
 
-def all_captions(generated: Generated, tokenizer: TokenIds) -> list[list[tuple[str, float]]]:
-    """Return every caption of each image with its score, best first."""
+def all_captions(
+    generated: Generated, tokenizer: TokenIds, beginning: Sequence[int] = ()
+) -> list[list[tuple[str, float]]]:
+    """Return every caption of each image with its score, best first.
+
+    ``beginning``: ids of words that were given, with which each begins.
+    """
     return [
         [
-            (tokenizer.decode(ids), score)
+            (tokenizer.decode([*beginning, *ids]), score)
             for ids, length, score in zip(*image, strict=True)
             if length > 0
         ]

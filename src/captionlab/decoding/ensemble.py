@@ -29,6 +29,10 @@ class EnsembleMemory(Generic[MemoryT]):
         """The first member's vector of each image, (B,D)."""
         return self.members[0].pooled
 
+    def take(self, images: Tensor) -> EnsembleMemory[MemoryT]:
+        """Return the memory of the images with these indices, in this order."""
+        return EnsembleMemory(tuple(member.take(images) for member in self.members))
+
 
 @dataclass(frozen=True)
 class EnsembleState(Generic[StateT]):

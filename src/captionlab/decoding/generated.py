@@ -32,11 +32,15 @@ class StepState(Protocol):
 
 
 class BatchMemory(Protocol):
-    """The encoded images, of which a method reads the number and the device, nothing else."""
+    """The encoded images: their number, their device, and some of them."""
 
     @property
     def pooled(self) -> Tensor:
         """One vector an image, (B,D)."""
+        ...
+
+    def take(self, images: Tensor) -> Self:
+        """Return the memory of the images with these indices, in this order."""
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +27,7 @@ from captionlab.text.tokenizers import Tokenizer
 
 ImageId = int | str
 T = TypeVar("T")
+Prompts = list[list[int]] | None  # the ids that are given before each caption; None for none
 
 
 class Evaluator:
@@ -102,9 +102,12 @@ class Evaluator:
     def update(self, batch: CaptionBatch) -> None:
         """Generate and collect the captions of a batch, and the likelihood of its references."""
         memories = self._ensemble.encode(batch.images)
-        captions, generated = self._generate(memories, self.decoding)
+        if batch.rows is not None:
+            memories = memories.take(batch.rows)
+        prompts = given_ids(batch, self._tokenizer.pad_id)
+        captions, generated = self._generate(memories, self.decoding, prompts)
         self._traces |= attention_traces(generated, batch.image_ids, self._tokenizer, self._kept)
-        sets = self._caption_sets(memories, generated, batch.image_ids)
+        sets = self._caption_sets(memories, generated, batch.image_ids, prompts)
         self.metrics.update(batch.image_ids, captions, batch.references, sets)
         nll, tokens = caption_nll(self.captioners, memories.members, batch)
         pairs = zip(nll.tolist(), tokens.tolist(), strict=True)
@@ -147,14 +150,23 @@ class Evaluator:
         self.metrics.close()
 
     def _generate(
-        self, memories: EnsembleMemory[Memory], decoding: Decoding
+        self,
+        memories: EnsembleMemory[Memory],
+        decoding: Decoding,
+        prompts: Prompts,
+        noise: Tensor | None = None,
     ) -> tuple[list[str], Generated]:
+        rest = (decoding, self._tokenizer, prompts, noise)
         if len(self.captioners) > 1:
-            return generate(self._ensemble, memories, decoding, self._tokenizer)
-        return generate(self.captioner, memories.members[0], decoding, self._tokenizer)
+            return generate(self._ensemble, memories, *rest)
+        return generate(self.captioner, memories.members[0], *rest)
 
     def _caption_sets(
-        self, memories: EnsembleMemory[Memory], generated: Generated, image_ids: Sequence[ImageId]
+        self,
+        memories: EnsembleMemory[Memory],
+        generated: Generated,
+        image_ids: Sequence[ImageId],
+        prompts: Prompts,
     ) -> list[list[str]] | None:
         """Return several captions of each image: those of the decoding, or else random ones."""
         if generated.tokens.shape[1] == 1:
@@ -162,12 +174,17 @@ class Evaluator:
                 return None
             length = getattr(self.decoding, "max_length", Sampling.max_length)
             # an image's draws are its own: the same in every epoch, and on any number of devices
-            sampling = partial(
-                Sampling(num_samples=self._samples, max_length=length),
-                noise=noise_of(image_ids, self._samples, length),
-            )
-            _, generated = self._generate(memories, sampling)
+            sampling = Sampling(num_samples=self._samples, max_length=length)
+            noise = noise_of(image_ids, self._samples, length)
+            _, generated = self._generate(memories, sampling, prompts, noise)
         return [[text for text, _ in one] for one in all_captions(generated, self._tokenizer)]
+
+
+def given_ids(batch: CaptionBatch, pad_id: int) -> Prompts:
+    """Return the ids that are given before the captions of each image: one prompt for all of them."""
+    if batch.prompts is None:
+        return None
+    return [[i for i in row if i != pad_id] for row in batch.prompts[:, 0].tolist()]
 
 
 def merge_across_ranks(per_image: Mapping[ImageId, T]) -> dict[ImageId, T]:

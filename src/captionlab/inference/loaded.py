@@ -16,13 +16,14 @@ from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.data.images.files import load_image
 from captionlab.data.images.prepare import prepare
-from captionlab.decoding.captions import Decoding, generate
+from captionlab.decoding.captions import Decoding, all_captions, generate
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
+from captionlab.text.prompts import NO_PROMPT, Prompt
 from captionlab.text.tokenizers import Tokenizer
 
 
@@ -53,17 +54,23 @@ class LoadedCaptioner:
         self.config = config
         self.device = torch.device(device)
 
-    def __call__(self, image: str | os.PathLike[str] | Tensor) -> str:
+    def __call__(self, image: str | os.PathLike[str] | Tensor, prompt: Prompt = NO_PROMPT) -> str:
         """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
 
-        Raises:
-            BrokenImage: if the file cannot be decoded. UserError: if there is no such file.
-        """
-        return self.batch([image])[0]
+        ``prompt`` asks something of it, ``Prompt(question="what color is the ball?")``, or for a
+        style, a language, a beginning.
 
-    def batch(self, images: Sequence[str | os.PathLike[str] | Tensor]) -> list[str]:
+        Raises:
+            BrokenImage: if the file cannot be decoded. UserError: if there is no such file, or the
+                captioner did not learn what the prompt asks for.
+        """
+        return self.batch([image], prompt)[0]
+
+    def batch(
+        self, images: Sequence[str | os.PathLike[str] | Tensor], prompt: Prompt = NO_PROMPT
+    ) -> list[str]:
         """Return the captions of several images, generated together."""
-        return self.caption(torch.stack([self.prepare(image) for image in images]))
+        return self.caption(torch.stack([self.prepare(image) for image in images]), prompt)
 
     def prepare(self, image: str | os.PathLike[str] | Tensor) -> Tensor:
         """Return an image as the encoder wants it, (3,size,size) uint8."""
@@ -72,16 +79,37 @@ class LoadedCaptioner:
             image = load_image(Path(image), size=size)
         return prepare(image, size, self.config["data"].get("fit", "stretch"))
 
-    def caption(self, images: Tensor) -> list[str]:
-        """Return the captions of prepared images (B,3,size,size) uint8."""
-        return self.generate(images)[0]
+    def caption(self, images: Tensor, prompt: Prompt = NO_PROMPT) -> list[str]:
+        """Return the captions of prepared images (B,3,size,size) uint8, beginning included."""
+        return [captions[0][0] for captions in self.captions(images, prompt)]
+
+    def captions(self, images: Tensor, prompt: Prompt = NO_PROMPT) -> list[list[tuple[str, float]]]:
+        """Return every caption of each prepared image with its score, best first, beginning included."""
+        _, generated = self.generate(images, prompt)
+        return all_captions(generated, self.tokenizer, self.tokenizer.encode(prompt.beginning))
 
     @torch.inference_mode()
-    def generate(self, images: Tensor) -> tuple[list[str], Generated]:
-        """Return captions and all that the decoding found (scores, attention) of prepared images."""
+    def generate(self, images: Tensor, prompt: Prompt = NO_PROMPT) -> tuple[list[str], Generated]:
+        """Return captions and all that the decoding found (scores, attention) of prepared images.
+
+        Each answers or follows ``prompt``; its beginning is no part of what is returned. UserError
+        for a question, a style, a language or a word of the beginning that the captioner did not
+        learn.
+        """
         model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+        self._require_known(prompt.beginning)
+        given = self.tokenizer.encode_prompt(prompt)
         memory = model.encode(images.to(self.device))
-        return generate(model, memory, self.decoding, self.tokenizer)
+        prompts = [given] * len(images) if given else None
+        return generate(model, memory, self.decoding, self.tokenizer, prompts)
+
+    def _require_known(self, beginning: str) -> None:
+        unknown = self.tokenizer.unk_id
+        words = [word for word in beginning.split() if unknown in self.tokenizer.encode(word)]
+        if words:
+            raise UserError(
+                f"beginning {beginning!r}: the captioner does not know the word {words[0]!r}"
+            )
 
 
 def load_captioner(

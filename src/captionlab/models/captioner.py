@@ -59,6 +59,7 @@ class Captioner(nn.Module):
     decoder: Any  # a module that is a Decoder
     tags: Any  # a TagHead that learns beside the decoder, or None
     connector: Any  # a module from the encoder's memory to the decoder's, or None: they are one
+    control_ids: tuple[int, ...] = ()  # tokens of prompts, which no caption holds
 
     def __init__(
         self,

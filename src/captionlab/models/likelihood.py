@@ -1,6 +1,7 @@
 """Teacher forcing and the likelihood of captions: what training and evaluation both ask of a captioner.
 
-B images, K captions an image, T tokens, M real tokens of a batch, H hidden width, N memory slots.
+B images, K captions an image, T tokens, P tokens of a prompt, S steps, M real tokens of a batch,
+H hidden width, N memory slots.
 """
 
 from __future__ import annotations
@@ -22,24 +23,43 @@ class CaptionTokens(Protocol):
 
     tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding
     lengths: Tensor  # (B,K) int64: real tokens with bos and eos, 0 for an absent caption
+    prompts: Tensor | None  # (B,K,P) int64: tokens given before the words, then padding
 
 
 class Shifted(NamedTuple):
-    """Teacher forcing: what the decoder reads, what it must predict, and which positions are real."""
+    """Teacher forcing: what the decoder reads, what it must predict, and where it is scored.
 
-    inputs: Tensor  # (B,K,T-1)
-    targets: Tensor  # (B,K,T-1)
-    real: Tensor  # (B,K,T-1) bool
-
-
-def shift(tokens: Tensor, lengths: Tensor) -> Shifted:
-    """Return inputs and targets one token apart, the only place where this is done.
-
-    Args:
-        tokens: (B,K,T); lengths: (B,K), bos and eos counted.
+    S is T-1, or T-1+P behind prompts.
     """
+
+    inputs: Tensor  # (B,K,S): bos, the prompt, words; from the end on padding
+    targets: Tensor  # (B,K,S)
+    real: Tensor  # (B,K,S) bool: the steps that predict words or eos, none that predicts a prompt
+
+
+def shift(batch: CaptionTokens, pad_id: int) -> Shifted:
+    """Return inputs and targets one token apart, the only place where this is done."""
+    tokens, lengths = batch.tokens, batch.lengths
+    given = torch.zeros_like(lengths)
+    if batch.prompts is not None:
+        given = (batch.prompts != pad_id).sum(-1) * (lengths > 0)
+        tokens = _behind_prompts(tokens, batch.prompts, given)
     steps = torch.arange(tokens.shape[-1] - 1, device=tokens.device)
-    return Shifted(tokens[..., :-1], tokens[..., 1:], steps < (lengths[..., None] - 1))
+    read = steps < (lengths + given - 1)[..., None]
+    # the end token is no input: as padding its step is not computed
+    inputs = tokens[..., :-1].masked_fill(~read, pad_id)
+    return Shifted(inputs, tokens[..., 1:], read & (steps >= given[..., None]))
+
+
+def _behind_prompts(tokens: Tensor, prompts: Tensor, given: Tensor) -> Tensor:
+    """Return bos, the ``given`` (B,K) tokens of each prompt, and the rest of tokens, (B,K,T+P)."""
+    longest = prompts.shape[-1]
+    steps = torch.arange(tokens.shape[-1] + longest, device=tokens.device)
+    # a prompt that is shorter than the longest is followed by its caption, not by padding
+    skipped = (steps > given[..., None]) * (longest - given[..., None])
+    places = (steps + skipped).clamp_max(len(steps) - 1)
+    # past the end the last place is read again and again: no step there is real
+    return torch.cat([tokens[..., :1], prompts, tokens[..., 1:]], -1).gather(-1, places)
 
 
 class TeacherForced(NamedTuple):
@@ -47,16 +67,14 @@ class TeacherForced(NamedTuple):
 
     logits: Tensor  # (M,V)
     targets: Tensor  # (M,)
-    weights: Tensor | None  # attention (B,K,T-1,N)
-    real: Tensor  # (B,K,T-1) bool
+    weights: Tensor | None  # attention (B,K,S,N)
+    real: Tensor  # (B,K,S) bool
     decoded: Decoded  # all that the decoder gave
 
 
 def teacher_forced(captioner: Captioner, memory: Memory, batch: CaptionTokens) -> TeacherForced:
     """Return logits and targets of the batch's M real tokens; padding never reaches the vocabulary."""
-    inputs, targets, real = shift(batch.tokens, batch.lengths)
-    # the end token is no input: as padding its step is not computed
-    inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
+    inputs, targets, real = shift(batch, captioner.decoder.pad_id)
     decoded: Decoded = captioner.decoder(memory, inputs)
     logits = captioner.logits(decoded.hidden[real])
     return TeacherForced(logits, targets[real], decoded.weights, real, decoded)

@@ -32,6 +32,7 @@ class Batch(Protocol):
     images: Tensor | Memory  # (B,3,h,w) uint8, or what a feature store holds of them
     tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding
     lengths: Tensor  # (B,K) int64: real tokens with bos and eos, 0 for an absent caption
+    prompts: Tensor | None  # (B,K,P) int64: tokens given before each caption, then padding
     image_ids: list[int | str]
     references: list[list[str]]
 

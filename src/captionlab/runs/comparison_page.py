@@ -172,7 +172,7 @@ def add_pictures(
         check({"data": settings})
         data = build_data(settings, tokenizer=None)
         split = next((name for name in data.source.splits if name.startswith("test")), "val")
-        for record in data.records(split):
+        for record in data.scored_records(split):
             if record.image_id in by_image_id:
                 array = read_record_image(record).permute(1, 2, 0).numpy()
                 by_image_id[record.image_id]["src"] = photo(Image.fromarray(array))

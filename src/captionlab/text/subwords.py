@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 from captionlab.core.errors import UserError
 from captionlab.core.hugging_face import looking_for, transformers
 from captionlab.core.special_tokens import SpecialTokens
+from captionlab.text.prompts import LANGUAGE, STYLE, Prompt, PromptEncoder
 from captionlab.text.token_ids import FORMAT, up_to_eos
 from captionlab.text.vocabulary import VocabularyReport
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 
-class SubwordTokenizer:
+class SubwordTokenizer(PromptEncoder):
     """Byte-level BPE of lower-cased captions (Sennrich et al. 2016; bytes as in Radford et al. 2019).
 
     ``decode(encode(x))`` is x in lower case with single spaces, whatever x holds; no token is
@@ -74,6 +75,11 @@ class SubwordTokenizer:
         return cls(pieces)
 
     def __len__(self) -> int:
+        return self.num_words + len(self.control_ids)
+
+    @property
+    def num_words(self) -> int:
+        """How many ids there are without those of control tokens."""
         return int(self._pieces.get_vocab_size()) + SpecialTokens.COUNT
 
     def encode(self, text: str) -> list[int]:
@@ -86,7 +92,8 @@ class SubwordTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids up to the first eos; pad, bos, unk and broken bytes are skipped."""
-        text = self._pieces.decode([i - SpecialTokens.COUNT for i in up_to_eos(ids)])
+        words = self.num_words
+        text = self._pieces.decode([i - SpecialTokens.COUNT for i in up_to_eos(ids) if i < words])
         return " ".join(text.replace("\ufffd", "").split())
 
     @staticmethod
@@ -100,7 +107,12 @@ class SubwordTokenizer:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
-        return {"kind": self.kind, "format": FORMAT, "json": self._pieces.to_str()}
+        return {
+            "kind": self.kind,
+            "format": FORMAT,
+            "json": self._pieces.to_str(),
+            **self.stored_controls(),
+        }
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, object]) -> Self:
@@ -109,9 +121,10 @@ class SubwordTokenizer:
         from tokenizers import Tokenizer as HuggingFaceTokenizer
 
         try:
-            return cls(HuggingFaceTokenizer.from_str(cast("str", entry["json"])))
+            tokenizer = cls(HuggingFaceTokenizer.from_str(cast("str", entry["json"])))
         except Exception as error:  # the library raises plain Exception
             raise UserError(f"This subword tokenizer is damaged: {error}.") from error
+        return tokenizer.with_stored_controls(entry)
 
 
 class PretrainedTokenizer(SubwordTokenizer):
@@ -139,6 +152,30 @@ class PretrainedTokenizer(SubwordTokenizer):
     @staticmethod
     def _normal(text: str) -> str:
         return _clean(text)
+
+    @property
+    def control_ids(self) -> tuple[int, ...]:
+        """No ids: the model has none to spare, and reads prompts as text."""
+        return ()
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Return the ids of a prompt as text: ``in zh: ornate: question: ... answer: ...``.
+
+        Raises:
+            UserError: for a style or a language that was not learned, and for a question where none
+                was.
+        """
+        parts = []
+        if prompt.language:
+            self._require_learned("language", LANGUAGE, prompt.language)
+            parts.append(f"in {prompt.language}:")
+        if prompt.style:
+            self._require_learned("style", STYLE, prompt.style)
+            parts.append(f"{prompt.style}:")
+        if prompt.question:
+            self._require_questions(prompt)
+            parts.append(f"question: {prompt.question} answer:")
+        return self.encode(" ".join([*parts, prompt.beginning]))
 
 
 def _normalize(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Protocol, Self
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.special_tokens import SpecialTokens
+from captionlab.text.prompts import Prompt, PromptEncoder
 from captionlab.text.ptb import ptb_tokens
 from captionlab.text.scoring import CJK, character_tokens, scoring_tokenizer
 from captionlab.text.subwords import PretrainedTokenizer, SubwordTokenizer
@@ -46,12 +47,25 @@ class Tokenizer(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def control_ids(self) -> tuple[int, ...]:
+        """The ids of control tokens, which prompts hold and captions do not."""
+        ...
+
+    def with_controls(self, controls: Sequence[str]) -> Self:
+        """Return this tokenizer with these control tokens behind its words."""
+        ...
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Return the ids of what is given before a caption."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a caption, without bos and eos."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids up to the first eos; pad, bos and unk are skipped."""
+        """Return the text of ids up to the first eos; pad, bos, unk and controls are skipped."""
         ...
 
     def report(self, captions: Iterable[str]) -> VocabularyReport:
@@ -63,7 +77,7 @@ class Tokenizer(Protocol):
         ...
 
 
-class WordTokenizer:
+class WordTokenizer(PromptEncoder):
     """The words that coco-caption scores (``ptb_tokens``), so training and scoring agree."""
 
     kind: ClassVar[str] = "word"
@@ -98,6 +112,11 @@ class WordTokenizer:
         return " ".join(tokens)
 
     def __len__(self) -> int:
+        return len(self.vocabulary) + len(self.controls)
+
+    @property
+    def num_words(self) -> int:
+        """How many ids there are without those of control tokens."""
         return len(self.vocabulary)
 
     def encode(self, text: str) -> list[int]:
@@ -105,8 +124,9 @@ class WordTokenizer:
         return [self.vocabulary.id(token) for token in self._split(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids up to the first eos; pad, bos and unk are skipped."""
-        return self._join([self.vocabulary.token(i) for i in up_to_eos(ids)])
+        """Return the text of ids up to the first eos; pad, bos, unk and controls are skipped."""
+        words = self.num_words
+        return self._join([self.vocabulary.token(i) for i in up_to_eos(ids) if i < words])
 
     def report(self, captions: Iterable[str]) -> VocabularyReport:
         """Return how the vocabulary fits these captions."""
@@ -114,12 +134,17 @@ class WordTokenizer:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON types, for a checkpoint."""
-        return {"kind": self.kind, "format": FORMAT, **self.vocabulary.to_dict()}
+        return {
+            "kind": self.kind,
+            "format": FORMAT,
+            **self.vocabulary.to_dict(),
+            **self.stored_controls(),
+        }
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, object]) -> Self:
         """Return the tokenizer that ``to_dict`` wrote."""
-        return cls(Vocabulary.from_dict(entry))
+        return cls(Vocabulary.from_dict(entry)).with_stored_controls(entry)
 
 
 class CharacterTokenizer(WordTokenizer):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from captionlab.core.memory import Memory
 from captionlab.decoding import Beam, Greedy, Sampling
+from captionlab.decoding.prompted import decode_prompted
+from captionlab.models.likelihood import teacher_forced
 from tests_support import PRESETS, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0}
@@ -134,3 +138,63 @@ def test_samples_are_scored_by_the_models_own_probabilities(model):
     real = torch.arange(found.tokens.shape[-1]) < found.lengths[..., None]
     total = (replay(model, memory, found.tokens) * real).sum(-1)
     torch.testing.assert_close(total, found.log_probs, atol=1e-4, rtol=1e-4)
+
+
+PROMPTS = [[7, 4], [5], [6, 6]]  # of three images
+
+
+def one_by_one(method, model, memory, prompts) -> list[tuple[list[int], float]]:
+    """Tokens and score of each image's best caption, decoded alone, behind its prompt."""
+    captions = []
+    for image, prompt in enumerate(prompts):
+        generated = decode_prompted(method, model, alone(memory, image), [prompt], **IDS)
+        length = int(generated.lengths[0, 0])
+        captions.append((generated.tokens[0, 0, :length].tolist(), float(generated.scores[0, 0])))
+    return captions
+
+
+def test_prompts_of_several_lengths_are_decoded_together_as_each_is_alone(model):
+    memory = memories(model.encoder.dim)
+    for method in (Greedy(max_length=6), Beam(beam_size=3, max_length=6)):
+        together = decode_prompted(method, model, memory, PROMPTS, **IDS)
+        for image, (tokens, score) in enumerate(one_by_one(method, model, memory, PROMPTS)):
+            own = together.tokens[image, 0, : together.lengths[image, 0]]
+            assert own.tolist() == tokens
+            assert together.scores[image, 0].item() == pytest.approx(score, abs=1e-5)
+
+
+def test_a_caption_behind_a_prompt_has_the_probability_of_the_forward_pass(model):
+    memory = memories(model.encoder.dim)
+    generated = decode_prompted(
+        Beam(beam_size=2, num_captions=2, length_penalty=0.0, max_length=5),
+        model, memory, PROMPTS, banned_ids=(3,), **IDS,
+    )  # fmt: skip
+    for image, prompt in enumerate(PROMPTS):
+        for tokens, length, score in zip(
+            generated.tokens[image], generated.lengths[image], generated.scores[image], strict=True
+        ):
+            given = torch.tensor([*prompt, *tokens[:length].tolist()])
+            log_probs = replay(model, alone(memory, image), given[None, None])[0, 0]
+            torch.testing.assert_close(log_probs[len(prompt) :].sum(), score, atol=1e-5, rtol=1e-5)
+
+
+def test_the_loss_behind_prompts_is_that_of_the_words_alone(model):
+    memory = memories(model.encoder.dim)
+    tokens = torch.tensor([[[1, 4, 5, 2], [1, 6, 2, 0]]] * 3)
+    lengths = torch.tensor([[4, 3], [4, 3], [4, 0]])
+    prompts = torch.tensor([[[7, 4], [5, 0]], [[5, 0], [0, 0]], [[6, 6], [0, 0]]])
+    batch = SimpleNamespace(tokens=tokens, lengths=lengths, prompts=prompts)
+    forced = teacher_forced(model, memory, batch)
+    nll = F.cross_entropy(forced.logits, forced.targets, reduction="none").split(
+        forced.real.sum(-1).flatten().tolist()
+    )
+    # each caption alone, behind its own prompt: the probability of what follows the prompt
+    for place, own in enumerate(nll):
+        image, caption = divmod(place, 2)
+        words = tokens[image, caption, 1 : lengths[image, caption]].tolist()
+        if not lengths[image, caption]:
+            assert not len(own)
+            continue
+        given = [i for i in prompts[image, caption].tolist() if i]
+        log_probs = replay(model, alone(memory, image), torch.tensor([[[*given, *words]]]))[0, 0]
+        torch.testing.assert_close(-log_probs[len(given) :], own, atol=1e-4, rtol=1e-4)

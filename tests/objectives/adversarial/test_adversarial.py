@@ -64,6 +64,7 @@ def batch(images: int = 6, captions: int = 4) -> SimpleNamespace:
     tokens = order[torch.arange(captions) % 2].expand(images, -1, -1)
     pixels = torch.randint(0, 256, (images, 3, 32, 32), generator=torch.Generator().manual_seed(1))
     return SimpleNamespace(
+        prompts=None,
         images=pixels.byte(),
         tokens=tokens,
         lengths=torch.full((images, captions), 4),

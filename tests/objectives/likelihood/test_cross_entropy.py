@@ -25,13 +25,18 @@ def batch(vocabulary: int = 11) -> SimpleNamespace:
                 tokens[b, k, :n] = torch.cat([torch.tensor([BOS]), words, torch.tensor([EOS])])
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     return SimpleNamespace(
-        images=images, tokens=tokens, lengths=lengths, image_ids=[1, 2], references=[["a"], ["b"]]
+        prompts=None,
+        images=images,
+        tokens=tokens,
+        lengths=lengths,
+        image_ids=[1, 2],
+        references=[["a"], ["b"]],
     )
 
 
 def test_shift_marks_exactly_the_tokens_after_bos_as_real():
     example = batch()
-    inputs, targets, real = shift(example.tokens, example.lengths)
+    inputs, targets, real = shift(example, PAD)
     assert real.sum().item() == sum(n - 1 for n in example.lengths.flatten().tolist() if n)
     assert (targets[real] != PAD).all()
     assert (inputs[real] != EOS).all()

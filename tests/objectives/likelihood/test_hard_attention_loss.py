@@ -44,7 +44,7 @@ def test_the_loss_is_that_of_the_paper_by_hand():
     torch.manual_seed(3)
     loss, _ = objective(captioner, example)
     torch.manual_seed(3)
-    inputs, targets, real = shift(example.tokens, example.lengths)
+    inputs, targets, real = shift(example, 0)
     decoded = captioner.decoder(None, inputs)
     expected = torch.tensor(0.0)
     for b in range(2):

@@ -87,8 +87,7 @@ class ScheduledSampling(Objective):
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in nats a token, with ``nll`` and ``probability`` beside it."""
-        inputs, targets, real = shift(batch.tokens, batch.lengths)
-        inputs = inputs.masked_fill(~real, captioner.decoder.pad_id)
+        inputs, targets, real = shift(batch, captioner.decoder.pad_id)
         state = captioner.init_state(captioner.encode(batch.images), inputs.shape[1])
         logits, weights = [], []
         token = inputs[..., 0]
@@ -100,7 +99,7 @@ class ScheduledSampling(Objective):
                 weights.append(state.weights)
             if step + 1 < inputs.shape[-1]:
                 gold = inputs[..., step + 1]
-                token = self._mixed(gold, scores.detach(), captioner.decoder.pad_id)
+                token = self._mixed(gold, scores.detach(), now, captioner.decoder.pad_id)
         # the answers stand step by step, so the targets are read in that order
         step_targets = targets.permute(2, 0, 1)[real.permute(2, 0, 1)]
         nll = F.cross_entropy(torch.cat(logits), step_targets)
@@ -109,13 +108,13 @@ class ScheduledSampling(Objective):
         attention = torch.stack(weights, 2) if weights else None
         return with_penalty(captioner, attention, real, nll, diagnostics)
 
-    def _mixed(self, gold: Tensor, scores: Tensor, pad_id: int) -> Tensor:
-        """Return the next inputs (B,K): ``gold`` or words drawn from ``scores`` (B,K,V)."""
+    def _mixed(self, gold: Tensor, scores: Tensor, real: Tensor, pad_id: int) -> Tensor:
+        """Return the next inputs (B,K): ``gold``, or words drawn from ``scores`` (B,K,V) where ``real``."""
         if not self.probability:
             return gold
         sampled = draw(scores, pad_id)
         chosen = torch.rand(gold.shape, device=gold.device) < self.probability
-        return torch.where(chosen & (gold != pad_id), sampled, gold)
+        return torch.where(chosen & real & (gold != pad_id), sampled, gold)
 
 
 def draw(scores: Tensor, pad_id: int) -> Tensor:

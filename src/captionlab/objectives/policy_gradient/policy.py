@@ -39,7 +39,7 @@ def special_ids(captioner: Captioner) -> SpecialIds:
         "bos_id": SpecialTokens.BOS,
         "eos_id": SpecialTokens.EOS,
         "pad_id": captioner.decoder.pad_id,
-        "banned_ids": (SpecialTokens.UNK,),
+        "banned_ids": (SpecialTokens.UNK, *captioner.control_ids),
     }
 
 

@@ -1,0 +1,56 @@
+"""What is scored of an image with several prompts: each of them by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from captionlab.core.errors import UserError
+from captionlab.data.records import CaptionRecord
+from captionlab.text.prompts import Prompt
+
+
+def scored_records(records: Sequence[CaptionRecord]) -> Sequence[CaptionRecord]:
+    """Return one record for each prompt of each image, with the captions that answer to it.
+
+    Records without prompts stay what they are.
+
+    Raises:
+        UserError: if two of them would have one id.
+    """
+    if not any(record.prompts for record in records):
+        return records
+    parts: dict[int | str, CaptionRecord] = {}
+    for part in (part for record in records for part in _parts(record)):
+        if part.image_id in parts:
+            raise UserError(
+                f"two questions have the id {part.image_id!r}, of the images "
+                f"{parts[part.image_id].stored_id!r} and {part.stored_id!r}: give each its own"
+            )
+        parts[part.image_id] = part
+    return list(parts.values())
+
+
+def scored_id(image_id: int | str, prompt: Prompt) -> int | str:
+    """Return the id of what is scored of an image: the prompt's own, or the image's with the prompt."""
+    if not prompt:
+        return image_id
+    return f"{image_id}: {prompt}" if prompt.id is None else prompt.id
+
+
+def _parts(record: CaptionRecord) -> list[CaptionRecord]:
+    if not any(record.prompts):
+        return [record]
+    captions: dict[Prompt, list[str]] = {}
+    for prompt, caption in zip(record.prompts, record.captions, strict=True):
+        captions.setdefault(prompt, []).append(caption)
+    return [
+        replace(
+            record,
+            image_id=scored_id(record.image_id, prompt),
+            captions=tuple(texts),
+            prompts=(prompt,) * len(texts),
+            picture_id=record.image_id,
+        )
+        for prompt, texts in captions.items()
+    ]

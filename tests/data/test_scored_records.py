@@ -126,7 +126,9 @@ class Source:
     language, splits = "en", ("train", "val")
 
     def records(self, split: str):
-        return [asked(f"{split}-{i}") for i in range(1 if split == "val" else 4)]
+        return [asked(f"{split}-{i}") for i in range(1 if split == "val" else 4)] + [
+            CaptionRecord(f"{split}-plain", Drawing(1), ("a small ball",))
+        ]
 
 
 def module(**options) -> CaptionDataModule:
@@ -142,14 +144,13 @@ def test_the_vocabulary_holds_questions_and_control_tokens():
     tokenizer = module().tokenizer
     assert "color" in tokenizer.vocabulary
     assert tokenizer.controls == ("<answer>",)
-    assert len(module().scored_records("val")) == 2
+    assert len(module().scored_records("val")) == 3
 
 
 def test_prompts_can_be_left_out():
     data = module(prompts=False)
     assert data.tokenizer.controls == ()
     assert "color" not in data.tokenizer.vocabulary
-    (record,) = data.scored_records("val")
-    assert record.prompts == ()
+    assert [record.prompts for record in data.scored_records("val")] == [(), ()]
     assert next(iter(data.train_dataloader())).prompts is None
     assert not NO_PROMPT

@@ -238,13 +238,14 @@ class CaptionDataset(Dataset[CaptionExample]):
             return self._gray()
         record = self.records[index]
         images = self._latest if self._images is None else self._images
-        if record.stored_id in images:
-            return images[record.stored_id]
+        key = index if record.picture_id is None else f"picture {record.picture_id}"
+        if key in images:
+            return images[key]
         image = read_record_image(record, self.image_size)
         image = prepare(image, self.image_size, self.fit)
         if self._images is None:
             self._latest.clear()
-        images[record.stored_id] = image
+        images[key] = image
         return image
 
     def _gray(self) -> Tensor:

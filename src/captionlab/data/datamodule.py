@@ -22,7 +22,7 @@ from captionlab.data.records import CaptionRecord, CaptionSource
 from captionlab.data.scored_records import scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
-from captionlab.text.prompts import control_tokens
+from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
 from captionlab.text.tokenizers import Tokenizer, for_language
 
 AUTO = "auto"
@@ -126,7 +126,9 @@ class CaptionDataModule(pl.LightningDataModule):
             prompts=prompts,
         )
         self._scored: dict[str, Sequence[CaptionRecord]] = {}
-        self._pictures: dict[int | str, int | str] = {}  # of scored records: their images' ids
+        # of scored records: their images' ids, and what is asked
+        self._pictures: dict[int | str, int | str] = {}
+        self._prompts: dict[int | str, Prompt] = {}
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -182,12 +184,14 @@ class CaptionDataModule(pl.LightningDataModule):
         """
         if split not in self._scored:
             self._scored[split] = scored_records(self.records(split))
-            self._pictures |= {
-                record.image_id: record.picture_id
-                for record in self._scored[split]
-                if record.picture_id is not None
-            }
+            asked = [record for record in self._scored[split] if record.picture_id is not None]
+            self._prompts |= {record.image_id: record.prompts[0] for record in asked}
+            self._pictures |= {record.image_id: record.stored_id for record in asked}
         return self._scored[split]
+
+    def prompt(self, image_id: int | str) -> Prompt:
+        """Return what is given before the caption of a scored record."""
+        return self._prompts.get(image_id, NO_PROMPT)
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.

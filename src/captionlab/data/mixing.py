@@ -10,23 +10,28 @@ from pathlib import Path
 from captionlab.core.errors import UserError
 from captionlab.data.images.packed import PackedImage
 from captionlab.data.records import CaptionRecord, CaptionSource
+from captionlab.text.prompts import NO_PROMPT, Prompt
 
 
 class Extra:
     """Pairs that join the training split of a data set, never those that are scored.
 
     An epoch holds every image of the data set once, and so many of ``source``'s training split,
-    drawn anew each epoch, that they are ``share`` of the epoch's images. Raises UserError for a
-    share that is not between 0 and 1.
+    drawn anew each epoch, that they are ``share`` of the epoch's images. ``style`` keeps them apart:
+    it is given before each of their captions, and a captioner of both asks for it. Raises UserError
+    for a share that is not between 0 and 1.
     """
 
-    def __init__(self, *, source: CaptionSource, share: float = 0.2) -> None:
+    def __init__(
+        self, *, source: CaptionSource, share: float = 0.2, style: str | None = None
+    ) -> None:
         if not 0 < share < 1:
             raise UserError(
                 f"data.extra.share={share} must be between 0 and 1; data/extra=null is none"
             )
         self.source = source
         self.share = share
+        self.style = style
 
     def records(self, own: CaptionSource) -> list[CaptionRecord]:
         """Return its training records, their ids told apart from those of the data set ``own``.
@@ -47,7 +52,16 @@ class Extra:
             )
         records = self.source.records("train")
         _require_unscored(records, own)
-        return [replace(record, image_id=f"extra-{record.image_id}") for record in records]
+        return [
+            replace(record, image_id=f"extra-{record.image_id}", prompts=self._prompts(record))
+            for record in records
+        ]
+
+    def _prompts(self, record: CaptionRecord) -> tuple[Prompt, ...]:
+        if self.style is None:
+            return record.prompts
+        given = record.prompts or (NO_PROMPT,) * len(record.captions)
+        return tuple(replace(prompt, style=str(self.style)) for prompt in given)
 
 
 def _require_unscored(records: Sequence[CaptionRecord], own: CaptionSource) -> None:

@@ -43,7 +43,7 @@ def attention_maps_of(
         weights: (T,N); slots that only pad the item in its batch come last.
     """
     features, fit = dataset.features, dataset.fit
-    image_id = dataset.records[index].image_id
+    image_id = dataset.records[index].stored_id
     if isinstance(features, FeatureStore):
         weights, fit = weights[:, : features.count_slots(image_id)], features.fit
     elif features is not None:

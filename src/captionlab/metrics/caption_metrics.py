@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from captionlab.core.distributed import all_gather_object, rank, world_size
 from captionlab.core.errors import UserError
+from captionlab.metrics.groups import Group
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.references import ImageId, Tokenize
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth, image_order
@@ -24,6 +25,7 @@ class CaptionMetrics:
     rank counts. Rank 0 scores, every rank gets the scores. References are prepared once and kept as
     long as the images and their references stay the same. Arguments as of ``SplitScorer``; METEOR's
     process starts, on rank 0 only, with the first batch: it loads while captions are generated.
+    ``groups`` are scored beside the whole, each by itself.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class CaptionMetrics:
         meteor: Meteor | None = None,
         truth: Truth | None = None,
         known: Known | None = None,
+        groups: Sequence[Group] = (),
     ) -> None:
+        self._groups = tuple(groups)
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
@@ -52,6 +56,7 @@ class CaptionMetrics:
         captions: dict[ImageId, str] = {i: several[0] for i, several in references.items()}
         scorer = SplitScorer(references, str.split, truth=truth, known=known)
         names = set(scorer(captions, references if sets else None).corpus)
+        names = names.union(*(group.names(names) for group in self._groups))
         return names | {"meteor"} if self._meteor is not None else names
 
     @property
@@ -67,8 +72,9 @@ class CaptionMetrics:
         sets: Sequence[Sequence[str]] | None = None,
     ) -> None:
         """Add a batch: one caption, the references and, for diversity, several captions an image."""
-        if self._meteor is not None and rank() == 0:
-            self._meteor.start()
+        if rank() == 0:
+            for meteor in self._processes():
+                meteor.start()
         several = [()] * len(captions) if sets is None else [tuple(one) for one in sets]
         for image_id, caption, texts, own in zip(
             image_ids, captions, references, several, strict=True
@@ -101,8 +107,12 @@ class CaptionMetrics:
 
     def close(self) -> None:
         """End METEOR's process; a later ``compute`` goes without it."""
-        if self._meteor is not None:
-            self._meteor.close()
+        for meteor in self._processes():
+            meteor.close()
+
+    def _processes(self) -> list[Meteor]:
+        every = [self._meteor, *(group.meteor for group in self._groups)]
+        return [meteor for meteor in dict.fromkeys(every) if meteor is not None]
 
     def _score_and_broadcast(self, gathered: list[Collected]) -> Scores:
         # whatever happens here, the other ranks wait for a message
@@ -136,4 +146,7 @@ class CaptionMetrics:
             )
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None
-        return self._prepared[1]({i: merged[i][0] for i in ids}, sets)
+        scores = self._prepared[1]({i: merged[i][0] for i in ids}, sets)
+        for group in self._groups:
+            scores.corpus.update(group.scores(scores, references))
+        return scores

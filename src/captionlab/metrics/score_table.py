@@ -49,8 +49,11 @@ PLAIN = ScoreInfo()
 
 
 def score_info(name: str) -> ScoreInfo:
-    """Return what is known of a score; of one that is not listed, what most scores are."""
-    return SCORES.get(name, PLAIN)
+    """Return what is known of a score, or of a group's such as ``zh/cider``.
+
+    Of one that is not listed it is what most scores are.
+    """
+    return SCORES.get(name.rpartition("/")[2], PLAIN)
 
 
 def in_order(names: set[str]) -> list[str]:

@@ -121,11 +121,24 @@ class PromptEncoder(ABC):
         self._require_learned(what, pattern, value)
         return self.num_words + self.controls.index(control)
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages that a prompt can ask for."""
+        return self._learned(LANGUAGE)
+
+    @property
+    def styles(self) -> list[str]:
+        """The styles that a prompt can ask for."""
+        return self._learned(STYLE)
+
+    def _learned(self, pattern: str) -> list[str]:
+        before, after = pattern.split("{}")
+        return [c[len(before) : -len(after)] for c in self.controls if c.startswith(before)]
+
     def _require_learned(self, what: str, pattern: str, value: str) -> None:
         if pattern.format(value) in self.controls:
             return
-        before, after = pattern.split("{}")
-        known = [c[len(before) : -len(after)] for c in self.controls if c.startswith(before)]
+        known = self._learned(pattern)
         reason = f"did not learn it; {did_you_mean(value, known)}" if known else f"knows no {what}s"
         raise UserError(f"{what} {value!r}: this captioner {reason}")
 

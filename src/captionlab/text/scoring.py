@@ -35,12 +35,24 @@ _SCORING: dict[str, Callable[[str], list[str]]] = {
 }
 
 
+_CJK = re.compile(f"[{CJK}]")
+
+
+def _by_script(text: str) -> list[str]:
+    return character_tokens(text) if _CJK.search(text) else ptb_tokens(text)
+
+
 def scoring_tokenizer(language: str) -> Callable[[str], list[str]]:
     """Return the function that turns a caption of this language (de, en or zh) into scored tokens.
+
+    Of several languages, such as ``en+zh``, each caption is told by its script.
 
     Raises:
         UserError: for another language.
     """
+    if "+" in language:
+        rules = {scoring_tokenizer(one) for one in language.split("+")}
+        return rules.pop() if len(rules) == 1 else _by_script
     if language not in _SCORING:
         hint = did_you_mean(language, _SCORING)
         raise UserError(

@@ -52,6 +52,16 @@ class Tokenizer(Protocol):
         """The ids of control tokens, which prompts hold and captions do not."""
         ...
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages that a prompt can ask for."""
+        ...
+
+    @property
+    def styles(self) -> list[str]:
+        """The styles that a prompt can ask for."""
+        ...
+
     def with_controls(self, controls: Sequence[str]) -> Self:
         """Return this tokenizer with these control tokens behind its words."""
         ...
@@ -179,7 +189,7 @@ def for_language(
     fit: Callable[[Iterable[str]], Tokenizer], language: str
 ) -> Callable[[Iterable[str]], Tokenizer]:
     """Return what fits a tokenizer to captions of a language: for Chinese no words, but characters."""
-    if language == "zh" and isinstance(fit, partial) and fit.func == WordTokenizer.fit:
+    if "zh" in language.split("+") and isinstance(fit, partial) and fit.func == WordTokenizer.fit:
         # the rules for English words find no words in a script without spaces
         log.info(
             "tokenizer  character: Chinese captions have no spaces that data/tokenizer=word needs"

@@ -19,6 +19,7 @@ from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.metrics.caption_metrics import CaptionMetrics
+from captionlab.metrics.groups import Group
 from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
@@ -92,16 +93,36 @@ def check_devices(trainer: Config) -> None:
 
 
 def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
-    """Return the scores of the data's language; METEOR's process starts with the first batch."""
+    """Return the scores of the data's language, and of each language and style that is asked for.
+
+    METEOR's processes start with the first batch.
+    """
     language = data.source.language
-    meteor = (
-        Meteor(language=language) if config["meteor"] and language in METEOR_LANGUAGES else None
-    )
+    processes = {
+        one: Meteor(language=one)
+        for one in {language, *data.tokenizer.languages}
+        if config["meteor"] and one in METEOR_LANGUAGES
+    }
+    meteor = processes.get(language)
+
+    def group(name: str, of: str) -> Group:
+        return Group(
+            name,
+            scoring_tokenizer(of),
+            holds=lambda image_id: (
+                name in (data.prompt(image_id).language, data.prompt(image_id).style)
+            ),
+            meteor=processes.get(of),
+        )
+
+    groups = [group(one, one) for one in data.tokenizer.languages]
+    groups += [group(style, language) for style in data.tokenizer.styles]
     return CaptionMetrics(
         scoring_tokenizer(language),
         meteor=meteor,
         truth=data.truth,
         known=KnownCaptions(data) if "train" in data.source.splits else None,
+        groups=groups,
     )
 
 

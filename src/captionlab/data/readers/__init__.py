@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from captionlab.data.readers.flickr import Flickr8kPublished as Flickr8kPublished
     from captionlab.data.readers.flickr import Flickr30kPublished as Flickr30kPublished
     from captionlab.data.readers.image_folder import ImageFolder as ImageFolder
+    from captionlab.data.readers.joined import Joined as Joined
     from captionlab.data.readers.json_tables import JsonCaptions as JsonCaptions
     from captionlab.data.readers.karpathy import Karpathy as Karpathy
     from captionlab.data.readers.plain_tables import TableCaptions as TableCaptions
@@ -42,6 +43,7 @@ else:
             "shard_readers": ["ParquetCaptions", "SavedDataset"],
             "conversations": ["Conversations"],
             "auto": ["Auto"],
+            "joined": ["Joined"],
             "flickr": [
                 "Flickr8kPublished",
                 "Flickr8kCaptionsTxt",

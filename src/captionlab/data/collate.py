@@ -40,14 +40,16 @@ class Collate:
                 tokens[b, k, : len(caption)] = caption
                 lengths[b, k] = len(caption)
         images, rows = _distinct(examples)
+        prompts = self._prompts(examples, most)
         return CaptionBatch(
             _join(images),
             tokens,
             lengths,
             [example.image_id for example in examples],
             [example.references for example in examples],
-            self._prompts(examples, most),
-            rows,
+            prompts=prompts,
+            scored_ids=None if prompts is None else [_scored_ids(example) for example in examples],
+            rows=rows,
         )
 
     def _prompts(self, examples: Sequence[CaptionExample], most: int) -> Tensor | None:
@@ -101,6 +103,11 @@ def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExamp
         image = image.round().to(torch.uint8)
         result.append(replace(example, image=image, captions=captions, prompts=prompts))
     return result
+
+
+def _scored_ids(example: CaptionExample) -> list[int | str]:
+    """Return an id for each caption: the image's own where none has a prompt."""
+    return example.scored_ids or [example.image_id] * len(example.captions)
 
 
 def _swapped(own: list[Tensor], others: list[Tensor], swaps: list[bool]) -> list[Tensor]:

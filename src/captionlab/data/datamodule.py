@@ -19,7 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import scored_records
+from captionlab.data.scored_records import scored_id, scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
@@ -237,12 +237,20 @@ class CaptionDataModule(pl.LightningDataModule):
                 self._datasets[split].read_from(features)
 
     def training_ids(self) -> dict[int | str, list[list[int]]]:
-        """Return the token ids of each training image's captions, each with its end token."""
+        """Return the token ids of each training image's captions, each with its end token.
+
+        Where something is given before them, those of each prompt, by its ``scored_id``.
+        """
         dataset = self.dataset("train")
-        return {
-            record.image_id: [caption[1:].tolist() for caption in dataset.encoded(index)]
-            for index, record in enumerate(dataset.records)
-        }
+        ids: dict[int | str, list[list[int]]] = {}
+        for index, record in enumerate(dataset.records):
+            prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
+            for prompt, caption in zip(prompts, dataset.encoded(index), strict=True):
+                own = scored_id(record.image_id, prompt)
+                ids.setdefault(own, []).append(caption[1:].tolist())
+                if prompt:
+                    self._pictures[own] = record.image_id
+        return ids
 
     def setup(self, stage: str | None = None) -> None:
         """Read and check the splits before the first step, not at the first validation."""

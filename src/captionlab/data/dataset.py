@@ -20,6 +20,7 @@ from captionlab.data.features.store import Features
 from captionlab.data.images.files import BrokenImage, load_image
 from captionlab.data.images.prepare import Augment, prepare, shrunk, swap_sides
 from captionlab.data.records import CaptionRecord
+from captionlab.data.scored_records import scored_id
 from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import Tokenizer
 
@@ -30,7 +31,8 @@ class CaptionExample:
 
     ``image`` is (3,h,w) uint8, or its stored memory: slots (N,D), pooled (P,), mask (N,). ``seed``:
     from what its random parts were drawn, if that was told. ``prompts``: the ids that are given
-    before each caption, one tensor (P,) a caption, or none at all. ``picture_id``: as of its record.
+    before each caption, one tensor (P,) a caption, or none at all; ``scored_ids``: under which id each
+    caption's references stand then. ``picture_id``: as of its record.
     """
 
     image: Tensor | Memory
@@ -39,6 +41,7 @@ class CaptionExample:
     references: list[str]
     seed: int | None = None
     prompts: list[Tensor] = field(default_factory=list)
+    scored_ids: list[int | str] = field(default_factory=list)
     picture_id: int | str | None = None
 
 
@@ -50,6 +53,7 @@ class CaptionBatch:
     images; tokens (B,K,T) int64, bos
     words eos padding; lengths (B,K) int64 with bos and eos counted, 0 where a caption is absent.
     prompts (B,K,P) int64, what is given before each caption, then padding; None where nothing is.
+    scored_ids, beside prompts: under which id the references of each caption stand.
     rows (B,) int64: which of fewer images each belongs to, where several prompts of one image are
     scored; None where there is one image each.
     """
@@ -60,6 +64,7 @@ class CaptionBatch:
     image_ids: list[int | str]
     references: list[list[str]]
     prompts: Tensor | None = None
+    scored_ids: list[list[int | str]] | None = None
     rows: Tensor | None = None
 
     def __len__(self) -> int:
@@ -171,6 +176,9 @@ class CaptionDataset(Dataset[CaptionExample]):
             record.image_id,
             references,
             prompts=[prompts[i] for i in drawn] if prompts else [],
+            scored_ids=[scored_id(record.stored_id, record.prompts[i]) for i in drawn]
+            if prompts
+            else [],
             picture_id=record.picture_id,
         )
 

@@ -33,6 +33,9 @@ class Batch(Protocol):
     tokens: Tensor  # (B,K,T) int64: bos, words, eos, padding
     lengths: Tensor  # (B,K) int64: real tokens with bos and eos, 0 for an absent caption
     prompts: Tensor | None  # (B,K,P) int64: tokens given before each caption, then padding
+    scored_ids: (
+        list[list[int | str]] | None
+    )  # beside prompts: under which references each is scored
     image_ids: list[int | str]
     references: list[list[str]]
 

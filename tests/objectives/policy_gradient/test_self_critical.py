@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from captionlab.core.errors import UserError
+from captionlab.decoding.greedy import Greedy
+from captionlab.decoding.prompted import Prompted
 from captionlab.decoding.sampling import Sampling
+from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
     sequence_log_probs,
@@ -52,6 +57,77 @@ def test_log_probabilities_are_those_of_the_sampling_policy(name, temperature):
     assert torch.equal(lengths, drawn.lengths)
     found.sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in captioner.parameters())
+
+
+def asked_batch() -> SimpleNamespace:
+    """Two images with three captions behind two different prompts each, the second one's unequal."""
+    one = batch(2)
+    one.tokens = torch.tensor([[[1, 5, 6, 2]] * 3] * 2)
+    one.lengths = torch.full((2, 3), 4)
+    one.prompts = torch.tensor([[[7, 8], [9, 0], [7, 8]], [[9, 0], [9, 0], [0, 0]]])
+    one.scored_ids = [["a", "b", "a"], ["c", "c", "d"]]
+    return one
+
+
+def test_each_prompt_of_an_image_is_sampled_for_once():
+    captioner = tiny_preset("attn_lstm")
+    memory = captioner.encode(asked_batch().images)
+    asked = asked_of(memory, asked_batch())
+    assert asked.image_ids == ["a", "b", "c", "d"]
+    assert asked.prompts[:, 0].tolist() == [[7, 8], [9, 0], [9, 0], [0, 0]]
+    assert torch.equal(asked.memory.slots, memory.slots[[0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_log_probabilities_behind_prompts_are_those_of_the_sampling_policy(name):
+    captioner = tiny_preset(name).train()
+    with torch.no_grad(), without_dropout(captioner.decoder):
+        asked = asked_of(captioner.encode(asked_batch().images), asked_batch())
+        model = DeterministicStepModel(captioner)
+        drawn = asked.sample(
+            Sampling(num_samples=3, max_length=6, seed=3), model, asked.memory, **IDS
+        )
+        log_probs, lengths = sequence_log_probs(
+            captioner, asked.memory, drawn, prompts=asked.prompts
+        )
+        expected = []
+        for row, prompt in enumerate(asked.prompts[:, 0].tolist()):
+            ids = torch.tensor([[i for i in prompt if i]], dtype=torch.long)
+            alone = Prompted(model, ids, 1) if ids.numel() else model
+            one = replace(drawn, tokens=drawn.tokens[[row]], lengths=drawn.lengths[[row]])
+            expected.append(stepped(alone, asked.memory.take(torch.tensor([row])), one, 1.0))
+    torch.testing.assert_close(log_probs, torch.cat(expected), atol=1e-4, rtol=1e-4)
+    assert torch.equal(lengths, drawn.lengths)
+
+
+class OnlyFor(Counting):
+    """Rewards one word behind one question, and another behind the others."""
+
+    def __call__(self, image_ids, captions):
+        words = [5 if image_id == "a" else 6 for image_id in image_ids]
+        shares = [
+            caption.count(word) / len(caption)
+            for word, caption in zip(words, captions, strict=True)
+        ]
+        return {"reward": np.array(shares)}
+
+
+def test_captions_become_what_their_own_question_rewards():
+    torch.manual_seed(0)
+    captioner = tiny_preset("attn_lstm").train()
+    objective = SelfCritical(reward=OnlyFor(), max_length=4, num_samples=8, check_steps=0)
+    optimizer = torch.optim.Adam(captioner.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss, _ = objective(captioner, asked_batch())
+        loss.backward()
+        optimizer.step()
+    captioner.eval()
+    with torch.no_grad():
+        asked = asked_of(captioner.encode(asked_batch().images), asked_batch())
+        captions = asked.sample(Greedy(max_length=4), captioner, asked.memory, **IDS).tokens[:, 0]
+    assert (captions[0] == 5).sum() >= 3
+    assert (captions[1] == 6).sum() >= 3
 
 
 def test_a_connector_learns_from_the_memory_that_the_samples_are_drawn_of():

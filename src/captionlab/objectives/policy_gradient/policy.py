@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypedDict
 
 import torch
@@ -17,6 +18,7 @@ from captionlab.core.memory import Memory
 from captionlab.core.special_tokens import SpecialTokens
 from captionlab.decoding.generated import Generated
 from captionlab.models.captioner import Captioner
+from captionlab.models.likelihood import shift
 from captionlab.models.state import State
 
 BANNED_LOGIT = (
@@ -80,22 +82,36 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
             recurrent.dropout = dropout
 
 
+@dataclass
+class SampledTokens:
+    """Sampled captions as teacher forcing reads them, of the fields of ``CaptionTokens``."""
+
+    tokens: Tensor
+    lengths: Tensor
+    prompts: Tensor | None
+
+
 def sampled_logits(
-    captioner: Captioner, memory: Memory, captions: Generated
+    captioner: Captioner, memory: Memory, captions: Generated, prompts: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the logits (M,V) of captions' own tokens, with gradient, and their mask (B,K,T).
 
     Computed teacher-forced in one pass: only tokens of the captions reach the vocabulary. What is
     never drawn (bos, padding, the unknown word, the end of an empty caption) has no probability
-    here either: else what is rewarded less would raise a word that is never drawn.
+    here either: else what is rewarded less would raise a word that is never drawn. ``prompts``
+    (B,1,P) are given before the captions of an image.
     """
     special = special_ids(captioner)
     tokens = captions.tokens
     steps = torch.arange(tokens.shape[-1], device=tokens.device)
     mask = steps < captions.lengths[..., None]
-    inputs = F.pad(tokens[..., :-1], (1, 0), value=special["bos_id"])
-    inputs = inputs.masked_fill(~mask, special["pad_id"])
-    logits = captioner.logits(captioner.decoder(memory, inputs).hidden[mask]).float()
+    given = None if prompts is None else prompts.expand(-1, tokens.shape[1], -1)
+    # a caption that could not be had has no token, and so no bos
+    lengths = captions.lengths + (captions.lengths > 0)
+    behind_bos = F.pad(tokens, (1, 0), value=special["bos_id"])
+    sampled = SampledTokens(behind_bos, lengths, given)
+    inputs, _, real = shift(sampled, special["pad_id"])
+    logits = captioner.logits(captioner.decoder(memory, inputs).hidden[real]).float()
     ids = torch.arange(logits.shape[-1], device=logits.device)
     never = [special["bos_id"], special["pad_id"], *special["banned_ids"]]
     banned = torch.isin(ids, torch.tensor(never, device=ids.device))
@@ -104,13 +120,18 @@ def sampled_logits(
 
 
 def sequence_log_probs(
-    captioner: Captioner, memory: Memory, captions: Generated, temperature: float = 1.0
+    captioner: Captioner,
+    memory: Memory,
+    captions: Generated,
+    temperature: float = 1.0,
+    prompts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K).
 
-    The logits are divided by ``temperature``, as they were when the captions were drawn.
+    The logits are divided by ``temperature``, as they were when the captions were drawn; ``prompts``
+    (B,1,P) are given before those of an image.
     """
-    logits, mask = sampled_logits(captioner, memory, captions)
+    logits, mask = sampled_logits(captioner, memory, captions, prompts)
     logits = logits / temperature
     lengths = captions.lengths
     nll = F.cross_entropy(logits, captions.tokens[mask], reduction="none")

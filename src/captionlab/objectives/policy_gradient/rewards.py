@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from captionlab.metrics.cider import CiderD
 from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.ngrams import RougeL, bleu
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences
-from captionlab.objectives.base import Batch
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,15 @@ class Reward:
         return np.asarray(scores[1])
 
 
-def score_samples(reward: Reward, batch: Batch, captions: Generated) -> dict[str, Tensor]:
+class HasImageIds(Protocol):
+    """What is scored: a batch, or what its prompts ask."""
+
+    @property
+    def image_ids(self) -> Sequence[ImageId]:
+        """The ids under which the references stand, one an image."""
+
+
+def score_samples(reward: Reward, batch: HasImageIds, captions: Generated) -> dict[str, Tensor]:
     """Return each score (B,K) of captions of a batch's images, on the captions' device."""
     width = captions.tokens.shape[1]
     ids = [image_id for image_id in batch.image_ids for _ in range(width)]

@@ -19,6 +19,7 @@ from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Batch, Objective, averaged, mean_nll, rank_weight
+from captionlab.objectives.policy_gradient.asked import Asked, asked_of
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
@@ -35,7 +36,7 @@ Baseline = Literal["greedy", "leave_one_out", "moving_average"]
 class SelfCritical(Objective):
     """Policy gradient on a sequence's reward (Rennie et al. 2017, equations 8 to 10).
 
-    For each image ``num_samples`` captions are drawn, all from one encoded memory, and
+    For each image, or each prompt of it, ``num_samples`` captions are drawn, all from one encoded memory, and
     ``-(r - b) log p(caption)`` is minimized, summed over captions and divided by their tokens. The
     ``baseline`` b is the reward of the greedy caption; or, without another decode, the mean reward
     of the image's other samples (leave_one_out, Luo 2020, equation 4); or a moving average of
@@ -117,12 +118,14 @@ class SelfCritical(Objective):
         memory = captioner.encode(batch.images)
         special = special_ids(captioner)
         with without_dropout(captioner.decoder):
-            detached = memory.each(torch.Tensor.detach)
-            samples = self.sampling(DeterministicStepModel(captioner), detached, **special)
-            scores = score_samples(self.reward, batch, samples)
-            baseline = self._baseline(captioner, detached, batch, scores["reward"])
+            asked = asked_of(memory, batch)
+            detached = asked.memory.each(torch.Tensor.detach)
+            model = DeterministicStepModel(captioner)
+            samples = asked.sample(self.sampling, model, detached, **special)
+            scores = score_samples(self.reward, asked, samples)
+            baseline = self._baseline(captioner, detached, asked, scores["reward"])
             log_probs, lengths = sequence_log_probs(
-                captioner, memory, samples, self.sampling.temperature
+                captioner, asked.memory, samples, self.sampling.temperature, asked.prompts
             )
         advantage = scores["reward"] - baseline
         loss = -(advantage * log_probs).sum() / lengths.sum().clamp_min(1)
@@ -142,13 +145,13 @@ class SelfCritical(Objective):
         return loss, diagnostics
 
     def _baseline(
-        self, captioner: Captioner, memory: Memory, batch: Batch, reward: Tensor
+        self, captioner: Captioner, memory: Memory, asked: Asked, reward: Tensor
     ) -> Tensor:
         """Return what a reward (B,K) is compared with, (B,K) or (B,1)."""
         if self.baseline == "greedy":
             model = DeterministicStepModel(captioner)
-            captions = self.greedy(model, memory, **special_ids(captioner))
-            return score_samples(self.reward, batch, captions)["reward"]
+            captions = asked.sample(self.greedy, model, memory, **special_ids(captioner))
+            return score_samples(self.reward, asked, captions)["reward"]
         if self.baseline == "leave_one_out":
             return leave_one_out(reward)
         mean = averaged(reward.mean())

@@ -1,0 +1,65 @@
+"""What captions are sampled for: images, or each prompt of an image by itself.
+
+Legend: B images, K captions an image, P tokens of a prompt, R what is sampled for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from captionlab.core.errors import UserError
+from captionlab.core.memory import Memory
+from captionlab.decoding.generated import Generated, StepModel
+from captionlab.decoding.prompted import decode_prompted
+from captionlab.objectives.base import Batch
+
+
+class Asked(NamedTuple):
+    """The R things that captions are sampled for, with a memory (R, ...) and an id each.
+
+    ``prompts`` (R,1,P): the ids that are given before each caption, then padding; None where nothing
+    is given, and R is B.
+    """
+
+    memory: Memory
+    image_ids: Sequence[int | str]
+    prompts: Tensor | None
+
+    def sample(
+        self, decoding: Any, model: StepModel[Memory, Any], memory: Memory, pad_id: int, **ids: Any
+    ) -> Generated:
+        """Return the captions of a decoding method, each behind its prompt."""
+        given: list[list[int]] = [[]] * len(memory)
+        if self.prompts is not None:
+            given = [[i for i in row if i != pad_id] for row in self.prompts[:, 0].tolist()]
+        return decode_prompted(decoding, model, memory, given, pad_id=pad_id, **ids)
+
+
+def asked_of(memory: Memory, batch: Batch) -> Asked:
+    """Return what captions are sampled for: each different prompt of the batch's captions."""
+    if batch.prompts is None:
+        return Asked(memory, batch.image_ids, None)
+    assert batch.scored_ids is not None
+    places = {
+        (b, scored_id): (b, k)
+        for b, ids in reversed(list(enumerate(batch.scored_ids)))
+        for k, scored_id in reversed(list(enumerate(ids)))
+    }
+    ordered = sorted(places.values())
+    rows = torch.tensor([b for b, _ in ordered], device=batch.prompts.device)
+    columns = torch.tensor([k for _, k in ordered], device=batch.prompts.device)
+    ids = [batch.scored_ids[b][k] for b, k in ordered]
+    return Asked(memory.take(rows), ids, batch.prompts[rows, columns].unsqueeze(1))
+
+
+def require_no_prompts(batch: Batch, objective: str) -> None:
+    """Raise UserError where an objective cannot learn from captions behind prompts."""
+    if batch.prompts is not None:
+        raise UserError(
+            f"objective={objective} learns from captions without questions or styles: say "
+            "data.prompts=false, or objective=self_critical"
+        )

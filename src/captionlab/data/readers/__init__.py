@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from captionlab.data.readers.karpathy import Karpathy as Karpathy
     from captionlab.data.readers.plain_tables import TableCaptions as TableCaptions
     from captionlab.data.readers.shapes import Shapes as Shapes
+    from captionlab.data.readers.shapes import ShapesQuestions as ShapesQuestions
     from captionlab.data.readers.shard_readers import ParquetCaptions as ParquetCaptions
     from captionlab.data.readers.shard_readers import SavedDataset as SavedDataset
     from captionlab.data.readers.sidecars import PascalSentences as PascalSentences
@@ -30,7 +31,7 @@ else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            "shapes": ["Shapes"],
+            "shapes": ["Shapes", "ShapesQuestions"],
             "datasets": ["Coco", "Flickr8k", "Flickr30k"],
             "coco": ["CocoOfficial"],
             "karpathy": ["Karpathy"],

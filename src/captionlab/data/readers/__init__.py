@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from captionlab.data.readers.sidecars import Sidecars as Sidecars
     from captionlab.data.readers.tables import CsvCaptions as CsvCaptions
     from captionlab.data.readers.tables import JsonlCaptions as JsonlCaptions
+    from captionlab.data.readers.vqa import VqaV2 as VqaV2
 else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
@@ -43,6 +44,7 @@ else:
             "shard_readers": ["ParquetCaptions", "SavedDataset"],
             "conversations": ["Conversations"],
             "auto": ["Auto"],
+            "vqa": ["VqaV2"],
             "flickr": [
                 "Flickr8kPublished",
                 "Flickr8kCaptionsTxt",

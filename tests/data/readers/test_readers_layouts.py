@@ -9,7 +9,8 @@ PATHS = re.compile(r"ROOT/[\w./{},-]*[\w}/]")
 REAL = sorted(
     path
     for path in CONF.glob("*.yaml")
-    if "data.readers." in path.read_text("utf-8") and not path.stem.startswith("shapes")  # read no file
+    if "data.readers." in path.read_text("utf-8")
+    and not path.stem.startswith("shapes")  # read no file
 )
 
 MODULES = (

@@ -12,7 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from captionlab.data.readers import Conversations, ImageFolder, JsonCaptions, TableCaptions
+from captionlab.data.readers import (
+    Conversations,
+    ImageFolder,
+    JsonCaptions,
+    TableCaptions,
+    VqaV2,
+)
 from captionlab.data.readers.coco import CocoOfficial
 from captionlab.data.readers.flickr import (
     Flickr8kCaptionsTxt,
@@ -67,6 +73,25 @@ def _metadata() -> str:
     return "\n".join(json.dumps({"file_name": n, "text": TEXTS[1]}) for n in NAMES)
 
 
+def _questions() -> str:
+    rows = [
+        {"image": n, "question": "Is it a dog?", "answers": list(TEXTS), "question_id": number}
+        for number, n in enumerate(NAMES)
+    ]
+    return "\n".join(map(json.dumps, rows))
+
+
+def _vqa(key: str) -> str:
+    answers = [{"answer": text, "answer_id": number} for number, text in enumerate(TEXTS)]
+    more = {"question": "A dog?"} if key == "questions" else {"answers": answers}
+    items = [{"question_id": 10 * n, "image_id": n, **more} for n in range(len(NAMES))]
+    return json.dumps({key: items, "license": {}})
+
+
+def _read_vqa(root: str) -> CaptionSource:
+    return VqaV2(root=root, image_folder="images", image_name="%d_a.jpg")
+
+
 class Form(NamedTuple):
     file: str
     text: str
@@ -117,6 +142,22 @@ FORMS = {
         "chat.json", _chat(), lambda root: Conversations(root=root, file="chat.json")
     ),
     "metadata": Form("metadata.jsonl", _metadata(), lambda root: ImageFolder(root=root)),
+    "questions": Form(
+        "questions.jsonl",
+        _questions(),
+        lambda root: JsonlCaptions(root=root, file="questions.jsonl"),
+    ),
+    "question_table": Form(
+        "questions.csv",
+        _lines('{},What? {},"[""yes"", ""{}""]"', "image,question,answers\n").replace(
+            TEXTS[1], "no"
+        ),
+        lambda root: CsvCaptions(root=root, file="questions.csv"),
+    ),
+    "vqa_questions": Form(
+        "v2_OpenEnded_mscoco_train2014_questions.json", _vqa("questions"), _read_vqa
+    ),
+    "vqa_annotations": Form("v2_mscoco_train2014_annotations.json", _vqa("annotations"), _read_vqa),
     "split_list": Form(
         "Flickr_8k.trainImages.txt", "\n".join(NAMES[:3]), lambda root: Flickr8kPublished(root=root)
     ),

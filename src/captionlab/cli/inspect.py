@@ -18,7 +18,7 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.dataset import read_record_image
 from captionlab.data.images.prepare import shrunk
 from captionlab.data.inspection.inspection import inspect_source
-from captionlab.data.inspection.result import Inspection
+from captionlab.data.inspection.result import Inspection, shown_captions
 from captionlab.data.summary import origin
 from captionlab.evaluation.gallery import LARGEST_SIDE, Example, write_gallery
 
@@ -75,6 +75,6 @@ def write_page(place: Path, inspection: Inspection) -> None:
             pixels = image.permute(1, 2, 0).numpy()
         except UserError as error:
             pixels, remark = np.full((60, 80, 3), 127, np.uint8), f"{split}: {error}"
-        first, *others = record.captions
+        first, *others = shown_captions(record)
         examples.append(Example(pixels, record.image_id, first, others, remark=remark))
     write_gallery(place, examples, inspection.name, {}, {**inspection.facts, **findings})

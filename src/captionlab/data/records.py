@@ -120,13 +120,17 @@ class Reader:
         """Say in one line of the log what was read: its form, its pictures, captions and splits."""
         groups = self._groups.values()
         captions = sum(len(record.captions) for group in groups for record in group)
+        questions = sum(count_questions(group) for group in groups)
+        written = f"{captions:,} captions"
+        if questions:
+            written = f"{questions:,} questions, {captions:,} answers"
         splits = ", ".join(f"{name} {len(self._groups[name]):,}" for name in self.splits)
         logger.info(
-            "%s: %s; %s pictures, %s captions; %s%s",
+            "%s: %s; %s pictures, %s; %s%s",
             self._origin,
             form,
             f"{sum(map(len, groups)):,}",
-            f"{captions:,}",
+            written,
             splits,
             f" ({division})" if division else "",
         )
@@ -142,8 +146,15 @@ class Reader:
         return self._groups[split]
 
 
+def count_questions(records: Iterable[CaptionRecord]) -> int:
+    """Return the number of questions that captions of these images answer."""
+    return sum(len({one for one in record.prompts if one.question}) for record in records)
+
+
 def _cleaned(prompt: Prompt) -> Prompt:
-    return replace(prompt, question=" ".join(prompt.question.split()))
+    question = " ".join(prompt.question.split())
+    # ten answers share one prompt, and go on to
+    return prompt if question == prompt.question else replace(prompt, question=question)
 
 
 def _place(image: Path | PackedImage) -> str:

@@ -18,6 +18,7 @@ def score(
     *,
     language: str = "en",
     meteor: bool = False,
+    answers: bool = False,
 ) -> dict[str, float]:
     """Return BLEU-1 to 4, ROUGE-L, CIDEr and more of captions, on coco-caption's scale (1.0: 100 %).
 
@@ -25,6 +26,8 @@ def score(
         captions: one for each image. references: what people wrote about it, one or more.
         language: whose tokens are counted: en (words), zh (characters).
         meteor: whether METEOR is added, which needs Java.
+        answers: whether these are answers, one for each question instead of each image: exact match
+            and VQA's accuracy are added.
 
     Raises:
         UserError: for an image without a caption or a reference, and for another language.
@@ -34,7 +37,8 @@ def score(
         raise UserError(f"references[{single!r}] is one text: give a list of captions")
     jar = Meteor(language="en" if language == "en" else "other") if meteor else None
     try:
-        scores = SplitScorer(references, scoring_tokenizer(language), meteor=jar)(captions)
+        tokenize = scoring_tokenizer(language)
+        scores = SplitScorer(references, tokenize, meteor=jar, answers=answers)(captions)
     finally:
         if jar is not None:
             jar.close()

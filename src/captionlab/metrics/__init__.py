@@ -1,5 +1,6 @@
-"""Scores of captions: BLEU, ROUGE-L, CIDEr-D and METEOR, equal to coco-caption's."""
+"""Scores of captions, equal to coco-caption's (BLEU, ROUGE-L, CIDEr-D, METEOR), and of answers."""
 
+from captionlab.metrics.answers import exact_match, normalize_answer, vqa_accuracy
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.meteor import Meteor
@@ -17,4 +18,7 @@ __all__ = [
     "Scores",
     "SplitScorer",
     "bleu",
+    "exact_match",
+    "normalize_answer",
+    "vqa_accuracy",
 ]

@@ -36,9 +36,11 @@ class CaptionMetrics:
         truth: Truth | None = None,
         known: Known | None = None,
         groups: Sequence[Group] = (),
+        answers: bool = False,
     ) -> None:
         self._groups = tuple(groups)
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
+        self._answers = answers
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
@@ -46,7 +48,7 @@ class CaptionMetrics:
         """Return the names of the corpus scores that ``compute`` will give.
 
         ``sets``: whether ``update`` gets several captions an image. METEOR counts as there, though
-        its process may fail later.
+        its process may fail later, and so does vqa_accuracy, which needs several answers a question.
         """
         truth, known = self._truth and (lambda *_: True), self._known and (lambda *_: True)
         references: dict[ImageId, Sequence[str]] = {
@@ -54,7 +56,7 @@ class CaptionMetrics:
             1: ("a red cat", "one cat sleeps"),
         }
         captions: dict[ImageId, str] = {i: several[0] for i, several in references.items()}
-        scorer = SplitScorer(references, str.split, truth=truth, known=known)
+        scorer = SplitScorer(references, str.split, truth=truth, known=known, answers=self._answers)
         names = set(scorer(captions, references if sets else None).corpus)
         names = names.union(*(group.names(names) for group in self._groups))
         return names | {"meteor"} if self._meteor is not None else names
@@ -143,6 +145,7 @@ class CaptionMetrics:
                 meteor=self._meteor,
                 truth=self._truth,
                 known=self._known,
+                answers=self._answers,
             )
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None

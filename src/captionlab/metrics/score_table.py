@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OF_ANSWERS = "only answers to questions have it"
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
 
@@ -24,6 +25,10 @@ class ScoreInfo:
 
 
 SCORES: dict[str, ScoreInfo] = {  # in the order in which they are shown
+    "vqa_accuracy": ScoreInfo(
+        absence="only questions with several answers each have it: exact_match scores single ones"
+    ),
+    "exact_match": ScoreInfo(absence=OF_ANSWERS),
     **{f"bleu_{order}": ScoreInfo() for order in range(1, 5)},
     "meteor": ScoreInfo(
         absence="METEOR is left out: meteor=false, a language that it does not know, or no Java"

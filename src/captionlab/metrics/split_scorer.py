@@ -10,6 +10,7 @@ from math import fsum
 import numpy as np
 
 from captionlab.core.errors import Notice, UserError
+from captionlab.metrics.answers import AnswerScores
 from captionlab.metrics.bootstrap import Statistic, StatisticKind
 from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import Sets, score_sets
@@ -27,7 +28,8 @@ class Scores:
     """Scores of one split on coco-caption's scale: CIDEr 1.0 and BLEU 1.0 are 100 %.
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
-    ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1) that the corpus has.
+    ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1), exact_match (0 or 1),
+    vqa_accuracy that the corpus has.
     ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
     scores are made of, image by image, for ``bootstrap.intervals``.
 
@@ -55,6 +57,8 @@ class SplitScorer:
         meteor: a METEOR process; None leaves METEOR out.
         truth: (image id, caption) -> whether all that the caption says holds; None leaves it out.
         known: caption -> whether a training image has it; None leaves ``novel`` out.
+        answers: whether captions answer questions, each "image" then a question of one: adds
+            exact_match, and vqa_accuracy where questions have several answers.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -67,9 +71,11 @@ class SplitScorer:
         meteor: Meteor | None = None,
         truth: Truth | None = None,
         known: Known | None = None,
+        answers: bool = False,
     ) -> None:
         self._known = known
         self._references = PreparedReferences(references, tokenize)
+        self._answers = AnswerScores(self._references, references) if answers else None
         self._meteor, self._truth = meteor, truth
         self._rouge = RougeL(self._references)
         self._cider: CiderD | None = None
@@ -95,6 +101,8 @@ class SplitScorer:
         corpus = {f"bleu_{n}": float(v) for n, v in enumerate(bleu_of(counts.sum(0)[None])[0], 1)}
         statistics = {f"bleu_{n}": Statistic(counts, _BLEU[n - 1]) for n in range(1, 5)}
         columns = self._columns(ids, candidates, counts)
+        if self._answers is not None:
+            columns |= self._answers(ids, texts, candidates)
         means = {name: values for name, values in columns.items() if name not in corpus}
         means |= self._caption_means(candidates)
         if sets is not None and self._cider is not None:

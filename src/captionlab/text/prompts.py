@@ -131,6 +131,11 @@ class PromptEncoder(ABC):
         """The styles that a prompt can ask for."""
         return self._learned(STYLE)
 
+    @property
+    def answers(self) -> bool:
+        """Whether a prompt can ask a question."""
+        return ANSWER in self.controls
+
     def _learned(self, pattern: str) -> list[str]:
         before, after = pattern.split("{}")
         return [c[len(before) : -len(after)] for c in self.controls if c.startswith(before)]
@@ -143,7 +148,7 @@ class PromptEncoder(ABC):
         raise UserError(f"{what} {value!r}: this captioner {reason}")
 
     def _require_questions(self, prompt: Prompt) -> None:
-        if ANSWER not in self.controls:
+        if not self.answers:
             raise UserError(
                 f"question {prompt.question!r}: this captioner was trained without questions; train "
                 "one with data=shapes_questions, or on questions of your own"

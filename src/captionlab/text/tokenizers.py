@@ -58,6 +58,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def answers(self) -> bool:
+        """Whether a prompt can ask a question."""
+        ...
+
+    @property
     def styles(self) -> list[str]:
         """The styles that a prompt can ask for."""
         ...

@@ -123,6 +123,7 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         truth=data.truth,
         known=KnownCaptions(data) if "train" in data.source.splits else None,
         groups=groups,
+        answers=data.tokenizer.answers,
     )
 
 

@@ -10,7 +10,9 @@ from PIL import Image
 from captionlab.data.inspection.captions import Lengths, markup, of_another_language
 from captionlab.data.inspection.inspection import Inspection, inspect_source
 from captionlab.data.inspection.pictures import describe_all, equal_groups, near_pairs
+from captionlab.data.inspection.result import shown_captions
 from captionlab.data.records import CaptionRecord
+from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import WordTokenizer
 
 
@@ -142,6 +144,31 @@ def test_markup_is_seen(caption: str):
 )
 def test_captions_of_another_language_are_seen(caption: str, language: str, other: str | None):
     assert of_another_language([caption], language) == ([(caption, other)] if other else [])
+
+
+def test_questions_are_counted_and_ten_equal_answers_are_no_finding(tmp_path: Path):
+    asked = Prompt(question="Is it a dog?", id=7)
+    where = Prompt(question="Where?", id=8)
+    train = [
+        CaptionRecord(
+            number,
+            draw(tmp_path, f"{number}.png", number),
+            ("yes",) * 10 + ("left", "on the right side"),
+            (asked,) * 10 + (where,) * 2,
+        )
+        for number in range(3)
+    ]
+    found = inspected(train=train, val=records(tmp_path, 20, 21), test=records(tmp_path, 30))
+    assert found.splits["train"].questions == 6
+    assert "3 images, 6 questions, 36 answers, 6.0 a question" in str(found)
+    assert "1 images, 1 captions, 1.0 an image" in str(found)
+    assert not any("stand twice" in text for text in found.warnings)
+    assert shown_captions(train[0]) == [
+        "Is it a dog? yes",
+        "Where? left",
+        "Where? on the right side",
+    ]
+    assert any("Is it a dog? yes" in line for line in found.lines())
 
 
 def test_lengths_are_summarized():

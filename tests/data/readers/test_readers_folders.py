@@ -214,7 +214,7 @@ def below(root: Path) -> None:
         (table, r"table captions.csv \(columns image, caption\), parted by ','; 4 pictures, 4 cap"),
         (by_split, r"tables train.csv, val.csv; 2 pictures, 2 captions; train 1, val 1"),
         (beside, r"a text beside each picture \(.txt; a caption a line\); 4 pictures, 8 captions"),
-        (chat, r"conversations llava.json; 1 pictures, 1 captions; train 1 \(80/10/10"),
+        (chat, r"conversations llava.json; 1 pictures, 1 questions, 1 answers; train 1 \(80/10/10"),
         (
             below,
             r"COCO annotations without the list of images, names matched by number; 1 pictures",

@@ -9,7 +9,8 @@ PATHS = re.compile(r"ROOT/[\w./{},-]*[\w}/]")
 REAL = sorted(
     path
     for path in CONF.glob("*.yaml")
-    if "data.readers." in path.read_text("utf-8") and path.stem != "shapes"  # which reads no file
+    if "data.readers." in path.read_text("utf-8")
+    and not path.stem.startswith("shapes")  # read no file
 )
 
 MODULES = (
@@ -23,7 +24,7 @@ MODULES = (
         "json_tables",
         "sidecars",
     ),
-    *("image_folder", "shard_readers", "conversations", "auto"),
+    *("image_folder", "shard_readers", "conversations", "vqa", "auto"),
 )
 
 

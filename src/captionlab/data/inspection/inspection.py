@@ -22,7 +22,12 @@ from captionlab.data.inspection.pictures import (
     sizes,
 )
 from captionlab.data.inspection.result import Inspection, PicturesSeen, SplitSize
-from captionlab.data.records import STANDARD_SPLITS, CaptionRecord, CaptionSource
+from captionlab.data.records import (
+    STANDARD_SPLITS,
+    CaptionRecord,
+    CaptionSource,
+    count_questions,
+)
 from captionlab.text.tokenizers import Tokenizer
 
 SAMPLES = 20
@@ -67,7 +72,7 @@ def _records(source: CaptionSource, split: str) -> Sequence[CaptionRecord]:
 def _counts(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
     for split, records in splits.items():
         captions = sum(len(record.captions) for record in records)
-        inspection.splits[split] = SplitSize(len(records), captions)
+        inspection.splits[split] = SplitSize(len(records), captions, count_questions(records))
     for split in STANDARD_SPLITS:
         count = len(splits.get(split, ()))
         if count >= SPLIT_NEEDS[split]:
@@ -100,10 +105,12 @@ def _captions(
         inspection.warnings.append(
             f"{len(others):,} captions are not in data.source.language={language}: {shown}{way}"
         )
+    # that ten people give one answer is the rule
     repeated = sum(
         len(record.captions) - len(set(record.captions))
         for records in splits.values()
         for record in records
+        if not any(record.prompts)
     )
     if repeated:
         inspection.warnings.append(f"{repeated:,} captions stand twice at the same image")

@@ -14,12 +14,22 @@ SAMPLE_CAPTION = 100  # letters of a sample's caption in the lines
 
 @dataclass(frozen=True, slots=True)
 class SplitSize:
-    """How many images a split has, and captions of all of them together."""
+    """How many images a split has, and captions and questions of all of them together.
+
+    The captions that answer questions are answers.
+    """
 
     images: int
     captions: int
+    questions: int = 0
 
     def __str__(self) -> str:
+        if self.questions:
+            each = f"{self.captions / self.questions:.1f} a question"
+            return (
+                f"{self.images:,} images, {self.questions:,} questions, "
+                f"{self.captions:,} answers, {each}"
+            )
         share = f", {self.captions / self.images:.1f} an image" if self.images else ""
         return f"{self.images:,} images, {self.captions:,} captions{share}"
 
@@ -44,6 +54,14 @@ class PicturesSeen:
     def __str__(self) -> str:
         small, large = ("{} x {}".format(*size) for size in (self.smallest, self.largest))
         return f"{self.read:,} read, {small} to {large} pixels"
+
+
+def shown_captions(record: CaptionRecord) -> list[str]:
+    """Return a record's captions as people read them: a question before its answer, each pair once."""
+    if not record.prompts:
+        return list(record.captions)
+    pairs = zip(record.prompts, record.captions, strict=True)
+    return list(dict.fromkeys(f"{prompt.question} {text}".strip() for prompt, text in pairs))
 
 
 @dataclass
@@ -91,7 +109,7 @@ class Inspection:
         found += [("warning", text) for text in self.warnings]
         found += [("problem", text) for text in self.problems]
         for split, record in self.samples:
-            caption = " ".join(record.captions[0].split())
+            caption = " ".join(shown_captions(record)[0].split())
             short = caption[:SAMPLE_CAPTION] + "..." * (len(caption) > SAMPLE_CAPTION)
             found.append(("sample", f"{split} {record.image_id}: {short}"))
         return [f"{name:<10} {text}" for name, text in found]

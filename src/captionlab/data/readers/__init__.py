@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from captionlab.data.readers.karpathy import Karpathy as Karpathy
     from captionlab.data.readers.plain_tables import TableCaptions as TableCaptions
     from captionlab.data.readers.shapes import Shapes as Shapes
+    from captionlab.data.readers.shapes import ShapesQuestions as ShapesQuestions
     from captionlab.data.readers.shard_readers import ParquetCaptions as ParquetCaptions
     from captionlab.data.readers.shard_readers import SavedDataset as SavedDataset
     from captionlab.data.readers.sidecars import PascalSentences as PascalSentences
     from captionlab.data.readers.sidecars import Sidecars as Sidecars
     from captionlab.data.readers.tables import CsvCaptions as CsvCaptions
     from captionlab.data.readers.tables import JsonlCaptions as JsonlCaptions
+    from captionlab.data.readers.vqa import VqaV2 as VqaV2
 else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            "shapes": ["Shapes"],
+            "shapes": ["Shapes", "ShapesQuestions"],
             "datasets": ["Coco", "Flickr8k", "Flickr30k"],
             "coco": ["CocoOfficial"],
             "karpathy": ["Karpathy"],
@@ -44,6 +46,7 @@ else:
             "conversations": ["Conversations"],
             "auto": ["Auto"],
             "joined": ["Joined"],
+            "vqa": ["VqaV2"],
             "flickr": [
                 "Flickr8kPublished",
                 "Flickr8kCaptionsTxt",

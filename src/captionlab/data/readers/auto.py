@@ -30,6 +30,7 @@ from captionlab.data.readers.sidecars import (
     parallel_texts,
 )
 from captionlab.data.readers.split_folders import split_of_file
+from captionlab.data.readers.vqa import VqaV2, question_files
 from captionlab.data.records import CaptionRecord, CaptionSource
 
 # published data sets by their caption files
@@ -41,6 +42,7 @@ PUBLISHED: tuple[tuple[str, tuple[str, ...], Callable[..., CaptionSource]], ...]
     ),
     ("flickr8k", (*karpathy_files("flickr8k"), *Flickr8kPublished.files), Flickr8k),
     ("flickr8k_cn", Flickr8kCN.files, Flickr8kCN),
+    ("vqa_v2", question_files(), VqaV2),
     (
         "flickr30k",
         (
@@ -84,12 +86,19 @@ class Auto:
         file: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        question_column: str | None = None,
+        answers_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         folder = data_root(root, self.LAYOUT)
         options: Options = {"root": str(folder), "language": language, "encoding": encoding}
-        columns: Options = {"image_column": image_column, "caption_column": caption_column}
+        columns: Options = {
+            "image_column": image_column,
+            "caption_column": caption_column,
+            "question_column": question_column,
+            "answers_column": answers_column,
+        }
         if file is not None:
             reading = table_of(folder, file, columns, options)
         else:
@@ -134,13 +143,14 @@ class _Look:
         published = list(self._published())
         yield from published
         names = self.listing.files
-        shards = {key: self.options[key] for key in ("root", "language")} | self.columns
+        of_captions = {key: self.columns[key] for key in ("image_column", "caption_column")}
+        shards = {key: self.options[key] for key in ("root", "language")} | of_captions
         if find(self.root, ("dataset_dict.json", "state.json")):
             yield Reading("a data set saved by `datasets`", "data=saved", partial(SAVED, **shards))
             return
         metadata = [name for name in names if PurePosixPath(name).name in NAMES]
         if metadata:
-            read = partial(IMAGE_FOLDER, **self.options, **self.columns)
+            read = partial(IMAGE_FOLDER, **self.options, **of_captions)
             yield Reading(f"an image folder with {metadata[0]}", "data=imagefolder", read)
         parquet = [name for name in names if name.endswith(".parquet") and name not in metadata]
         if parquet:

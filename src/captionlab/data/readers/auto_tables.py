@@ -90,7 +90,7 @@ def first_rows(
         return None
     texts = "".join(caption for row in first for caption in row.captions)
     # a list of images with the numbers of their classes is no table of captions
-    is_text = any(map(str.isalpha, texts))
+    is_text = any(map(str.isalpha, texts)) or any(row.prompts for row in first)
     is_table = first and is_text and all(row.image.strip() for row in first)
     return TableStart(kind, first) if is_table else None
 
@@ -127,11 +127,13 @@ class SplitTables(TableReader):
         files: Mapping[str, str],
         image_column: str | None = None,
         caption_column: Names = None,
+        question_column: str | None = None,
+        answers_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         folder = data_root(root, self.LAYOUT)
-        options = Options(image_column, caption_column)
+        options = Options(image_column, caption_column, question_column, answers_column)
         rows = {
             folder / name: of_split(rows_of(folder / name, options, encoding)[1](), split)
             for name, split in files.items()

@@ -1,4 +1,7 @@
-"""Which columns of a table hold the image, its captions, its split: by name, or by what is usual."""
+"""Which columns of a table hold the image, its captions or questions and answers, its split.
+
+By name, or by what is usual.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,9 @@ CAPTION_TIERS = (
     ("text", "texts", "sentence", "sentences", "description", "descriptions", "comment", "txt"),
     ("comments", "captiontext", "raw", "prompt", "alttext", "title", "references"),
 )
+QUESTION_TIERS = (("question",), ("questions", "questiontext", "query"))
+ANSWER_TIERS = (("answers",), ("answer",), ("multiplechoiceanswer", "answertext", "label"))
+QUESTION_IDS = ("questionid", "qid")
 NUMBERED = re.compile(
     r"(caption|text|sentence|description|comment|raw)s?(\d+)"
 )  # caption_0, caption_1
@@ -30,15 +36,21 @@ Names = str | Sequence[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read: ``captions`` are one or several, the last two may be absent."""
+    """The columns that are read: ``captions`` are one or several, those after it may be absent.
+
+    Where there is a ``question``, ``captions`` are its answers.
+    """
 
     image: str
     captions: tuple[str, ...]
     split: str | None = None
     image_id: str | None = None
+    question: str | None = None
+    question_id: str | None = None
 
     def __str__(self) -> str:
-        return f"columns {', '.join((self.image, *self.captions))}"
+        names = (self.image, self.question, *self.captions)
+        return f"columns {', '.join(filter(None, names))}"
 
 
 def choose_columns(
@@ -74,12 +86,54 @@ def choose_columns(
     return Columns(image, captions, by_key.get("split"), _image_id(rest, image))
 
 
+def choose_question_columns(
+    header: Sequence[str],
+    where: str,
+    image_column: str | None = None,
+    question_column: str | None = None,
+    answers_column: Names = None,
+    *,
+    what: str = "column",
+) -> Columns:
+    """Return the columns to read of a table of questions; arguments and errors as of ``choose_columns``."""
+    image = (
+        _usual(header, where, IMAGE_TIERS, "image_column", what)
+        if image_column is None
+        else _named(header, where, str(image_column), "image_column", what)
+    )
+    rest = [name for name in header if name != image]
+    question = (
+        _usual(rest, where, QUESTION_TIERS, "question_column", what)
+        if question_column is None
+        else _named(rest, where, str(question_column), "question_column", what)
+    )
+    rest.remove(question)
+    if answers_column is None:
+        answers: tuple[str, ...] = (_usual(rest, where, ANSWER_TIERS, "answers_column", what),)
+    else:
+        names = _listed_names(answers_column)
+        answers = tuple(_named(rest, where, name, "answers_column", what) for name in names)
+    by_key = {_key(name): name for name in reversed(rest) if name not in answers}
+    number = next((by_key[key] for key in QUESTION_IDS if key in by_key), None)
+    return Columns(image, answers, by_key.get("split"), _image_id(rest, image), question, number)
+
+
 def has_usual_columns(header: Sequence[str]) -> bool:
-    """Return whether a header names an image and a caption in one of the usual ways."""
+    """Return whether a header names an image and a caption, or a question, in one of the usual ways."""
     keys = {_key(name) for name in header}
     image = keys & {name for tier in IMAGE_TIERS for name in tier}
     caption = keys & {name for tier in CAPTION_TIERS for name in tier}
-    return bool(image) and bool(caption or any(map(NUMBERED.fullmatch, keys)))
+    written = caption or any(map(NUMBERED.fullmatch, keys)) or has_questions(header)
+    return bool(image) and bool(written)
+
+
+def has_questions(header: Sequence[str]) -> bool:
+    """Return whether a header names a question and an answer in a usual way, and no caption."""
+    keys = {_key(name) for name in header}
+    both = all(
+        keys & {name for tier in tiers for name in tier} for tiers in (QUESTION_TIERS, ANSWER_TIERS)
+    )
+    return both and not keys & set(CAPTION_TIERS[0])
 
 
 def _key(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from captionlab.core.errors import UserError
@@ -14,12 +15,12 @@ from captionlab.data.readers.table_rows import (
     Options,
     Row,
     array_items,
-    captions_of,
     object_rows,
     of_split,
     require_name,
 )
 from captionlab.data.readers.tables import SPLIT_NAMES, TableReader, table_file
+from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import STANDARD_SPLITS
 
 Item = tuple[str, object]
@@ -47,12 +48,15 @@ class JsonCaptions(TableReader):
         root: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        question_column: str | None = None,
+        answers_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
         data = read_json(path, encoding)
-        rows, form = json_rows(path, data, Options(image_column, caption_column))
+        options = Options(image_column, caption_column, question_column, answers_column)
+        rows, form = json_rows(path, data, options)
         form = f"JSON {path.name}, {form}"
         super().__init__({path: rows}, root=folder, language=language, form=form)
 
@@ -117,7 +121,7 @@ def _coco_rows(
         if names.setdefault(image_id, name) != name:
             raise UserError(f"{where}: id {image_id} is {names[image_id]} already")
     form = "COCO annotations" if names else "COCO annotations without the list of images"
-    options = Options(options.image_column or "image_id", options.caption_column)
+    options = replace(options, image_column=options.image_column or "image_id")
     return _renamed(
         file, object_rows(file, array_items(annotations, "annotations"), options), names
     ), form

@@ -48,6 +48,8 @@ class TableCaptions(TableReader):
         delimiter: str | None = None,
         image_column: str | int | None = None,
         caption_column: Names | int = None,
+        question_column: str | int | None = None,
+        answers_column: Names | int = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
@@ -55,6 +57,8 @@ class TableCaptions(TableReader):
         options = Options(
             None if image_column is None else str(image_column),
             str(caption_column) if isinstance(caption_column, int) else caption_column,
+            None if question_column is None else str(question_column),
+            str(answers_column) if isinstance(answers_column, int) else answers_column,
         )
         rows, form = table_rows(path, encoding, delimiter, options)
         super().__init__({path: rows}, root=folder, language=language, form=form)
@@ -80,7 +84,7 @@ def table_rows(
     shown = f"parted by {NAMES_OF_SIGNS.get(sign, repr(sign))}"
     if not is_header(first, sign, options):
         form = f"table {path.name} without header, {shown}"
-        if options.image_column is None and options.caption_column is None:
+        if options == Options():
             _require_two_cells(path, first, sign)
             return short_rows(path, lines, sign, options), form
         cells = csv_cells(path, "\n".join(lines), sign)

@@ -18,8 +18,8 @@ from captionlab.data.readers.listing import list_files
 from captionlab.data.readers.matching import Match, match_names
 from captionlab.data.readers.shard_files import ParquetShard, ShardFile, saved_files
 from captionlab.data.readers.split_folders import SPLITS, split_of_file, split_of_folder
-from captionlab.data.readers.table_rows import captions_of
 from captionlab.data.readers.tables import split_name
+from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import Entry, Reader
 
 

@@ -15,7 +15,7 @@ from captionlab.data.readers.files import data_root, listed, read_lines
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.listing import Listing, list_files
 from captionlab.data.readers.split_folders import split_by_folder
-from captionlab.data.readers.table_rows import captions_of
+from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import Entry, Reader
 
 ENDINGS = (".txt", ".caption", ".json")

@@ -12,8 +12,16 @@ from typing import Literal
 
 from captionlab.core.errors import UserError
 from captionlab.data.readers import fields
-from captionlab.data.readers.columns import Columns, Names, choose_columns, has_usual_columns
+from captionlab.data.readers.columns import (
+    Columns,
+    Names,
+    choose_columns,
+    choose_question_columns,
+    has_questions,
+    has_usual_columns,
+)
 from captionlab.data.readers.json_files import read_json_line
+from captionlab.data.readers.texts import answers_of, captions_of, question
 from captionlab.text.prompts import Prompt
 
 Sign = Literal["\t", ",", ";", "|", " "]
@@ -37,13 +45,39 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user says of a table's columns; null: the usual names."""
+    """What the user says of a table's columns; null: the usual names.
+
+    UserError for both captions and answers.
+    """
 
     image_column: str | None = None
     caption_column: Names = None
+    question_column: str | None = None
+    answers_column: Names = None
+
+    def __post_init__(self) -> None:
+        if self.caption_column is not None and self.asks:
+            raise UserError(
+                f"data.source.caption_column={self.caption_column} stands beside a question_column or "
+                "answers_column: of a table of questions the captions are the answers, so name those alone"
+            )
+
+    @property
+    def asks(self) -> bool:
+        """Whether the user says that there are questions."""
+        return self.question_column is not None or self.answers_column is not None
 
     def columns(self, header: Sequence[str], where: str, what: str = "column") -> Columns:
         """Return the columns of a header; UserError as ``choose_columns`` says."""
+        if self.asks or (self.caption_column is None and has_questions(header)):
+            return choose_question_columns(
+                header,
+                where,
+                self.image_column,
+                self.question_column,
+                self.answers_column,
+                what=what,
+            )
         return choose_columns(header, where, self.image_column, self.caption_column, what=what)
 
 
@@ -86,7 +120,16 @@ def _row(place: str, row: Mapping[str, str], columns: Columns, file: Path) -> Ro
     cells = [fields.cell(row[column]) for column in columns.captions]
     split = fields.cell(row[columns.split]) if columns.split else None
     image_id = fields.cell(row[columns.image_id]) if columns.image_id else None
-    return Row(place, fields.cell(name), cells, split, image_id)
+    found = Row(place, fields.cell(name), cells, split, image_id)
+    if columns.question:
+        named = zip(columns.captions, cells, strict=True)
+        found.captions = [
+            one for column, cell in named for one in answers_of(cell, f"{file}{place}", column)
+        ]
+        number = fields.cell(row[columns.question_id]) if columns.question_id else ""
+        asked = question(fields.cell(row[columns.question]), number or None, f"{file}{place}")
+        found.prompts = [asked] * len(found.captions)
+    return found
 
 
 def require_name(name: str, where: str) -> None:
@@ -159,16 +202,24 @@ def numbered_rows(
         UserError: if a number is missing, or larger than a row.
     """
     image = _number(options.image_column, "image_column")
-    given = options.caption_column
+    given = options.answers_column if options.asks else options.caption_column
+    key = "answers_column" if options.asks else "caption_column"
     names = given.split(",") if isinstance(given, str) else list(given or ())
-    captions = [_number(str(name), "caption_column") for name in names or [""]]
+    captions = [_number(str(name), key) for name in names or [""]]
+    asked = _number(options.question_column, "question_column") if options.asks else 0
     for line, cells in rows:
-        most = max(image, *captions)
+        most = max(image, asked, *captions)
         if most > len(cells):
             raise UserError(f"{file}:{line}: {len(cells)} cells, and no column {most}")
-        require_name(cells[image - 1], f"{file}:{line}")
+        where = f"{file}:{line}"
+        require_name(cells[image - 1], where)
         texts = [fields.cell(cells[caption - 1]) for caption in captions]
-        yield Row(f":{line}", cells[image - 1], texts)
+        row = Row(f":{line}", cells[image - 1], texts)
+        if asked:
+            row.captions = [one for text in texts for one in answers_of(text, where, "answers")]
+            prompt = question(fields.cell(cells[asked - 1]), None, where)
+            row.prompts = [prompt] * len(row.captions)
+        yield row
 
 
 def _number(given: str | None, key: str) -> int:
@@ -219,12 +270,19 @@ def object_rows(file: Path, items: Iterable[tuple[str, object]], options: Option
             known[keys] = options.columns(keys, where, "key")
         columns = known[keys]
         split = item[columns.split] if columns.split else None
+        captions = [one for key in columns.captions for one in captions_of(item[key], where, key)]
+        prompts: Sequence[Prompt] = ()
+        if columns.question:
+            text = fields.text(item[columns.question], where, columns.question)
+            number = item[columns.question_id] if columns.question_id else None
+            prompts = [question(text, number, where)] * len(captions)
         yield Row(
             place,
             _image_name(item[columns.image], where, columns.image),
-            [one for key in columns.captions for one in captions_of(item[key], where, key)],
+            captions,
             None if split is None else fields.text(split, where, "split"),
             item[columns.image_id] if columns.image_id else None,
+            prompts,
         )
 
 
@@ -241,22 +299,3 @@ def _image_name(value: object, where: str, key: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(fields.identifier(value, where, key))
     return fields.file_name(value, where, key)
-
-
-def captions_of(value: object, where: str, key: str) -> list[str]:
-    """Return a field of captions as a list: text, texts, or objects with the text.
-
-    Raises:
-        UserError: if it is, or holds, something else.
-    """
-    if isinstance(value, dict):
-        value = [value]
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        texts = []
-        for index, one in enumerate(value):
-            name = next((n for n in ("raw", "caption", "text", "sentence") if n in one), None)
-            if name is None:
-                raise UserError(f"{where}: {key}[{index}] has no 'raw' or 'caption' text")
-            texts.append(fields.text(one[name], where, f"{key}[{index}].{name}"))
-        return texts
-    return fields.captions(value, where, key)

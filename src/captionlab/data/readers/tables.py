@@ -38,6 +38,10 @@ MOST_DIGITS = 4300  # that Python makes a number of
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "blank": " "}
 
 
+# the image's name, the question and the place of each question's id
+Asked = dict[int | str, tuple[str, str, str]]
+
+
 @dataclass(slots=True)
 class _Image:
     place: str
@@ -64,8 +68,9 @@ class TableReader(Reader):
         form: str,
     ) -> None:
         images: dict[str, _Image] = {}
+        asked: Asked = {}
         for file, of_file in rows.items():
-            _join(images, of_file, file)
+            _join(images, of_file, file, asked)
         file = next(iter(rows))
         if not images:
             raise UserError(f"{file} has no rows below its header; expected: {self.LAYOUT}")
@@ -96,6 +101,9 @@ class CsvCaptions(TableReader):
     another machine's paths are matched with the pictures below `root`. A caption that holds the
     delimiter or a line break stands in double quotes. Without a split column the images are divided
     80/10/10 by a hash of their names. `delimiter` is one character or "tab".
+
+    With columns `question` and `answer` or `answers` (a JSON list, several rows, or one text) the
+    answers are the captions, each with its question; `question_id` is read if it is there.
     """
 
     LAYOUT = "a CSV with the header image,caption[,split][,image_id], image paths relative to ROOT"
@@ -108,11 +116,13 @@ class CsvCaptions(TableReader):
         delimiter: str = ",",
         image_column: str | None = None,
         caption_column: Names = None,
+        question_column: str | None = None,
+        answers_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
-        options = Options(image_column, caption_column)
+        options = Options(image_column, caption_column, question_column, answers_column)
         rows = csv_rows(path, read_text(path, encoding), require_delimiter(delimiter), options)
         super().__init__({path: rows}, root=folder, language=language, form=f"table {path.name}")
 
@@ -135,12 +145,15 @@ class JsonlCaptions(TableReader):
         root: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        question_column: str | None = None,
+        answers_column: Names = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
         items = jsonl_items(path, read_lines(path, encoding))
-        rows = object_rows(path, items, Options(image_column, caption_column))
+        options = Options(image_column, caption_column, question_column, answers_column)
+        rows = object_rows(path, items, options)
         form = f"JSON Lines {path.name}"
         super().__init__({path: rows}, root=folder, language=language, form=form)
 
@@ -156,8 +169,8 @@ def require_delimiter(delimiter: str) -> str:
     return sign
 
 
-def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path) -> None:
-    """Add the rows of a table to the images by name."""
+def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path, asked: Asked) -> None:
+    """Add the rows of a table to the images by name, and the ids of their questions to ``asked``."""
     owner: dict[int | str, str] = {image.image_id: name for name, image in images.items()}
     absolute: dict[bool, str] = {}
     for row in rows:
@@ -187,8 +200,22 @@ def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path) -> None:
             raise UserError(
                 f"{where}: {name} has {what} {now!r} here, but {before!r} at {known.place}"
             )
+        for prompt in row.prompts[:1] if row.prompts else ():
+            _require_one_question(asked, prompt, name, where)
         known.captions.extend(row.captions)
         known.prompts.extend(row.prompts or [NO_PROMPT] * len(row.captions))
+
+
+def _require_one_question(asked: Asked, prompt: Prompt, name: str, where: str) -> None:
+    """Refuse a question whose id another one has; rows of one question may follow each other."""
+    if prompt.id is None:
+        return
+    image, text, place = asked.setdefault(prompt.id, (name, prompt.question, where))
+    if (image, text) != (name, prompt.question):
+        raise UserError(
+            f"{where}: question_id {prompt.id!r} is that of {text[:60]!r} about {image} already "
+            f"({place})"
+        )
 
 
 def _is_absolute(name: str) -> bool:

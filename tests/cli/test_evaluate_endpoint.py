@@ -61,7 +61,7 @@ def test_scores_of_the_same_captions_are_those_of_a_checkpoint(finished_run: Pat
     captions = json.loads((finished_run / "captions.json").read_text())
     from captionlab.cli import evaluate_endpoint
 
-    def as_the_run(endpoint, records, retry=None):
+    def as_the_run(endpoint, records):
         return {one["image_id"]: one["caption"] for one in captions}
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from captionlab.cli import predict_endpoint as command
+from captionlab.applications.endpoint import client
 from captionlab.cli.main import main, parser
 from captionlab.core.errors import UserError
 from endpoint_support import QUICK, Asked, by_color, make_pictures, serving
@@ -21,9 +21,7 @@ KEY = "sk-proj-0123456789abcdefghijklmnop"
 def own_answers(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("CAPTIONLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(command.Retry, "__init__", lambda self, **_: None)
-    for name in ("tries", "first", "ceiling"):
-        monkeypatch.setattr(command.Retry, name, getattr(QUICK, name))
+    monkeypatch.setattr(client, "Retry", lambda: QUICK)
 
 
 def run(*arguments: object) -> int:

@@ -9,25 +9,15 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from captionlab.applications.endpoint.cache import AnswerCache
-from captionlab.applications.endpoint.captions import Outcome, caption_pictures
-from captionlab.applications.endpoint.retry import Retry
 from captionlab.applications.endpoint.settings import Endpoint
 from captionlab.build import build_data
+from captionlab.cli.endpoint_captions import caption_all, note
 from captionlab.cli.evaluate import GALLERY_IMAGES, TRAINING_DATA, take
 from captionlab.cli.logs import quiet_lightning
-from captionlab.cli.predict_endpoint import (
-    INTERRUPTED,
-    named,
-    say_ignored,
-    say_interrupted,
-    warn,
-)
 from captionlab.cli.scored_folder import write_scored_folder
 from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.override import override
-from captionlab.core.caches import cache_folder
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.files import require_folder_place
@@ -60,12 +50,11 @@ def evaluate_endpoint(
     *,
     out: str | None = None,
     limit: int | None = None,
-    retry: Retry | None = None,
-) -> int:
+) -> None:
     """Caption a split by a server's model, score it, and write the folder of a run.
 
     The folder can be compared with runs (``captionlab compare``). An image without a caption counts
-    as one with an empty caption. Returns 0, or 130 after Ctrl-C.
+    as one with an empty caption.
 
     Args:
         read: language -> the endpoint. overrides: ``split=val``, ``data=...``, ``data.root=...``.
@@ -90,9 +79,7 @@ def evaluate_endpoint(
     if out:
         require_free(folder, settings)
     print(f"data       {data.name} {split}: {len(records):,} images from {origin(config['data'])}")
-    captions = caption_records(endpoint, records, retry)
-    if captions is None:
-        return INTERRUPTED
+    captions = caption_records(endpoint, records)
     scores = score_records(
         records,
         captions,
@@ -115,42 +102,22 @@ def evaluate_endpoint(
         {"data": run_data(settings)},
     )
     write_text(folder / "config.yaml", config_text(config, endpoint))
-    return 0
 
 
-def caption_records(
-    endpoint: Endpoint, records: Sequence[CaptionRecord], retry: Retry | None = None
-) -> dict[ImageId, str] | None:
-    """Return a caption for each image, empty where the server gave none; None after Ctrl-C."""
-    cache = AnswerCache(cache_folder())
+def caption_records(endpoint: Endpoint, records: Sequence[CaptionRecord]) -> dict[ImageId, str]:
+    """Return a caption for each image, an empty one where the server gave none."""
     captions: dict[ImageId, str] = {}
-    missing: list[str] = []
-    done = 0
 
-    def keep(number: int, outcome: Outcome) -> bool:
-        nonlocal done
-        done += 1
-        record = records[number]
-        if isinstance(outcome, UserError):
-            missing.append(named(record.image_id, outcome))
-        captions.setdefault(record.image_id, outcome if isinstance(outcome, str) else "")
+    def keep(number: int, caption: str | None) -> bool:
+        captions.setdefault(records[number].image_id, caption or "")
         return True
 
-    try:
-        tally = caption_pictures(
-            endpoint, [one.image for one in records], cache, keep, retry=retry, on_wait=warn
-        )
-    except KeyboardInterrupt:
-        say_interrupted(done, len(records), cache)
-        return None
-    finally:
-        say_ignored(cache)
-    print(
-        f"captions   {tally.asked:,} of {endpoint.model} at {endpoint.url}, and {tally.known:,} kept"
-        f" from before"
-    )
+    names = [record.image_id for record in records]
+    tally, missing = caption_all(endpoint, names, [one.image for one in records], keep)
+    by = f"{endpoint.model} at {endpoint.url}"
+    print(f"captions   {tally.asked:,} by {by}, {tally.known:,} kept from before")
     if missing:
-        warn(f"{len(missing):,} images got no caption, which counts as an empty one: {missing[0]}")
+        note(f"{len(missing):,} images got no caption, which counts as an empty one: {missing[0]}")
     return captions
 
 

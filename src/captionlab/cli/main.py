@@ -16,9 +16,9 @@ from captionlab.cli.ending import exit_with_own_status
 from captionlab.cli.endpoint_options import (
     CommandParser,
     add_endpoint,
+    endpoint_command,
     read_endpoint,
     require_endpoint_unused,
-    require_package,
 )
 from captionlab.cli.hydra_main import debugging, explained_errors
 from captionlab.cli.streams import prepare_streams, require_written
@@ -144,12 +144,13 @@ def _run_extract(options: argparse.Namespace) -> int:
 
 def _run_evaluate(options: argparse.Namespace) -> int:
     if options.endpoint is not None:
-        require_package()
-        from captionlab.cli.evaluate_endpoint import evaluate_endpoint
+        with endpoint_command():
+            from captionlab.cli.evaluate_endpoint import evaluate_endpoint
 
-        overrides = [*filter(None, [options.checkpoint]), *options.overrides]
-        read = partial(read_endpoint, options)
-        return evaluate_endpoint(read, overrides, out=options.out, limit=options.limit)
+            overrides = [*filter(None, [options.checkpoint]), *options.overrides]
+            read = partial(read_endpoint, options)
+            evaluate_endpoint(read, overrides, out=options.out, limit=options.limit)
+        return 0
     require_endpoint_unused(options)
     from captionlab.cli.evaluate import evaluate
 
@@ -178,11 +179,11 @@ def _run_compare(options: argparse.Namespace) -> int:
 
 def _run_predict(options: argparse.Namespace) -> int:
     if options.endpoint is not None:
-        require_package()
-        from captionlab.cli.predict_endpoint import predict_endpoint
+        with endpoint_command():
+            from captionlab.cli.predict_endpoint import predict_endpoint
 
-        paths = [*filter(None, [options.checkpoint]), *options.paths]
-        return predict_endpoint(read_endpoint(options), paths, out=options.out)
+            paths = [*filter(None, [options.checkpoint]), *options.paths]
+            return predict_endpoint(read_endpoint(options), paths, out=options.out)
     require_endpoint_unused(options)
     from captionlab.cli.predict import predict
 

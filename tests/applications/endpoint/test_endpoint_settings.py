@@ -35,6 +35,9 @@ def test_an_address_is_the_base_of_its_server(text: str):
         "http://[::1/",
         "http://\x00/",
         "file:///x",
+        "http://a:99999/v1",
+        "http://a:0/v1",
+        "http://" + "a" * 70 + "/v1",
     ],
 )
 def test_what_is_no_address_gets_an_example(text: str):
@@ -43,7 +46,14 @@ def test_what_is_no_address_gets_an_example(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", [f"https://u:{KEY}@a/v1", f"https://a/v1?key={KEY}", f"https://a/v1#{KEY}"]
+    "text",
+    [
+        f"https://u:{KEY}@a/v1",
+        f"https://a/v1?key={KEY}",
+        f"https://a/v1#{KEY}",
+        "https://a/v1#",
+        "https://a/?",
+    ],
 )
 def test_an_address_with_a_key_in_it_is_refused_and_not_quoted(text: str):
     with pytest.raises(UserError, match="holds more than an address") as error:

@@ -33,6 +33,12 @@ def clean(text: str, key: Secret | None) -> str:
     return line if key is None else key.hide(line)
 
 
+def clean_words(text: str, key: Secret | None) -> str:
+    """Return a stranger's message as ``clean`` does, without a short key too."""
+    line = clean(text, key)
+    return line if key is None else key.hide_short(line)
+
+
 def read_caption(body: bytes, key: Secret | None) -> str:
     """Return the caption in the body of a chat completion; what a model thinks first is no part of it.
 
@@ -69,14 +75,14 @@ def server_words(body: bytes, key: Secret | None) -> str:
         names = ("message", "error", "detail")
         found = (place.get(name) for place in places for name in names)
         text = next((one for one in found if isinstance(one, str) and one.strip()), text)
-    words = clean(text, key)
+    words = clean_words(text, key)
     return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
 
 
 def _why_nothing(choice: Mapping[str, Any], message: Mapping[str, Any], key: Secret | None) -> str:
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal.strip():
-        return f"the model refuses: {clean(refusal, key)[:LONGEST_WORDS]}"
+        return f"the model refuses: {clean_words(refusal, key)[:LONGEST_WORDS]}"
     if choice.get("finish_reason") == "content_filter":
         return "the server's filter held the answer back"
     if choice.get("finish_reason") == "length":

@@ -84,6 +84,8 @@ class _Work:
         self._done: dict[int, Outcome] = {}
         self._next = self._hopeless = 0
         self._asking: dict[str, asyncio.Lock] = {}
+        # one picture at a time: no reader promises to serve several threads
+        self._preparing = asyncio.Lock()
 
     async def run(self, retry: Retry | None, on_wait: Callable[[str], None]) -> None:
         async with (
@@ -117,7 +119,8 @@ class _Work:
             self._next += 1
 
     async def _caption(self, client: Client, source: Source) -> str:
-        digest = await asyncio.to_thread(content_digest, source)
+        async with self._preparing:
+            digest = await asyncio.to_thread(content_digest, source)
         question = {**self._endpoint.question, "jpeg": QUALITY, "picture": digest}
         # of two equal pictures the second waits for the answer to the first
         async with self._asking.setdefault(digest, asyncio.Lock()):
@@ -125,7 +128,8 @@ class _Work:
             if known is not None:
                 self.tally.known += 1
                 return known
-            uri = await asyncio.to_thread(as_data_uri, source, self._endpoint.max_side)
+            async with self._preparing:
+                uri = await asyncio.to_thread(as_data_uri, source, self._endpoint.max_side)
             caption = await client.ask(uri)
             self._cache.write(question, caption)
         self.tally.asked += 1

@@ -9,13 +9,19 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self
 
 import httpx
 
 from captionlab import __version__
-from captionlab.applications.endpoint.answers import NoAnswer, clean, read_caption, server_words
+from captionlab.applications.endpoint.answers import (
+    NoAnswer,
+    clean_words,
+    read_caption,
+    server_words,
+)
 from captionlab.applications.endpoint.retry import (
     Retry,
     TemporaryError,
@@ -72,11 +78,12 @@ class Client:
                     endpoint.timeout, connect=min(LONGEST_CONNECT, endpoint.timeout)
                 ),
                 limits=httpx.Limits(max_connections=endpoint.concurrency),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept
                 follow_redirects=False,  # the key is for this server alone
                 trust_env=not local,  # a proxy would read what never leaves this machine
             )
         except (ImportError, ValueError, OSError) as error:
-            reason = clean(first_line(error), endpoint.key)
+            reason = clean_words(first_line(error), endpoint.key)
             raise UserError(f"the environment's proxy or certificates: {reason}") from None
 
     async def __aenter__(self) -> Self:
@@ -163,7 +170,7 @@ class Client:
                 self._reached = True
                 raise TemporaryError(named, read_retry_after(response.headers.get("Retry-After")))
             if response.is_redirect:
-                place = clean(response.headers.get("Location", ""), key)[:200]
+                place = clean_words(response.headers.get("Location", ""), key)[:200]
                 raise UserError(
                     f"{url} sends us elsewhere ({place}), which is not followed, for the key and the "
                     "pictures are for the server that was named: give --endpoint its true address"
@@ -203,7 +210,7 @@ class Client:
             elif isinstance(innermost, OSError) and innermost.errno:
                 words = os.strerror(innermost.errno)
             innermost = innermost and (innermost.__cause__ or innermost.__context__)
-        return clean(words, self._endpoint.key)[:200]
+        return clean_words(words, self._endpoint.key)[:200]
 
 
 async def _body(response: httpx.Response, most: int) -> bytes:

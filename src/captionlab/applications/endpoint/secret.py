@@ -49,6 +49,10 @@ class Secret:
             end = start + size
         return "".join(shown) + text[end:]
 
+    def hide_short(self, text: str) -> str:
+        """Return the text with the whole key replaced, however short it is: for no caption."""
+        return text.replace(self._value, HIDDEN)
+
 
 def read_secret(variable: str | None) -> Secret | None:
     """Return the key that a variable of the environment holds.

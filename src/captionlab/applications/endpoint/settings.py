@@ -89,16 +89,26 @@ def read_url(text: str) -> str:
         url = httpx.URL(text.strip())
     except (httpx.InvalidURL, UnicodeError):
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
+    port = -1 if url.port is None else url.port
+    if url.scheme not in ("http", "https") or not _is_host(url.host) or port > 65535 or port == 0:
         raise UserError(
             "--endpoint wants an address such as http://127.0.0.1:8000/v1 or https://HOST/v1"
         )
-    if url.userinfo or url.query or url.fragment:
+    # an empty query or fragment too: it would swallow what is put behind the address
+    if url.userinfo or any(sign in str(url) for sign in "@?#"):
         raise UserError(
             "--endpoint holds more than an address (a name, a password, ?... or #...), which would be "
             f"written into files: give the address alone, and the key as {DEFAULT_VARIABLE}"
         )
     return str(url).rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """Return whether a name can be looked up: what the system's resolver takes."""
+    try:
+        return bool(host) and len(host.encode("idna")) <= 253
+    except UnicodeError:
+        return False
 
 
 def is_loopback(url: str) -> bool:

@@ -6,7 +6,8 @@ import pytest
 from captionlab.cli.compare import compare
 from captionlab.cli.main import main
 from captionlab.metrics.statistics_file import StatisticsFile
-from captionlab.runs.run import read_run
+from captionlab.runs.comparison import group_runs
+from captionlab.runs.run import read_run, read_runs
 from commands_support import SMALL
 from endpoint_support import Asked, serving
 
@@ -94,6 +95,27 @@ def test_another_split_a_part_of_it_and_the_files_of_other_settings(tmp_path: Pa
     assert results["settings"]["data"]["images"] == 3
     assert "val/cider" in results
     assert len(json.loads((tmp_path / "out" / "captions.json").read_text())) == 3
+
+
+def test_runs_of_one_row_differ_in_their_seed_alone(tmp_path: Path):
+    with serving(answer) as server:
+        for more in ([], ["--parameter", "seed=2"], ["--limit", "4"], ["--prompt", "Say."]):
+            assert run(server.url, *DATA, *more) == 0
+    runs = read_runs([tmp_path / "runs"])
+    groups = group_runs(runs)
+    assert sorted(len(group.runs) for group in groups) == [1, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:CIDEr is left out")
+def test_a_single_image_and_words_of_html_are_no_problem(tmp_path: Path):
+    hostile = "</script><script>alert(1)</script> [/] ${x}"
+    with serving(lambda asked: asked.say(hostile)) as server:
+        assert run(server.url, *DATA, "--limit", "1", "--prompt", hostile) == 0
+    folder = tmp_path / "runs" / "endpoint-org_vlm" / "shapes-test"
+    assert json.loads((folder / "captions.json").read_text())[0]["caption"] == hostile
+    assert compare([str(folder)], by="bleu_1", page=str(tmp_path / "c.html")) == 0
+    for page in (folder / "gallery.html", tmp_path / "c.html"):
+        assert "<script>alert" not in page.read_text()
 
 
 def test_an_image_without_a_caption_counts_as_an_empty_one(tmp_path: Path, capsys):

@@ -22,6 +22,7 @@ from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.files import require_folder_place
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.dataset import CaptionDataset
 from captionlab.data.records import CaptionRecord
 from captionlab.data.summary import LOADING, origin, summarize
 from captionlab.evaluation.examples import collect_examples
@@ -31,8 +32,11 @@ from captionlab.evaluation.report import write_text
 from captionlab.evaluation.score import score_records
 from captionlab.metrics.split_scorer import Scores
 from captionlab.runs.evaluation_folder import claim, folder_name, require_free
+from captionlab.text.tokenizers import WordTokenizer
+from captionlab.text.vocabulary import Vocabulary
 
 ImageId = int | str
+SPLIT = "test"  # unless another one is chosen
 # of a run's configuration, what the data may refer to, and what a comparison asks
 KEPT = ("data", "model", "meteor", "seed")
 # of the data, what a server's model has no use for, with the reason
@@ -66,7 +70,7 @@ def evaluate_endpoint(
         require_folder_place(out, "--out ")
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit} must be at least 1")
-    split, rest = take(overrides, "split", "test")
+    split, rest = take(overrides, "split", SPLIT)
     config = configure(rest)
     data: CaptionDataModule = build_data({**config["data"], "features": None})
     endpoint = read(data.source.language)
@@ -101,7 +105,7 @@ def evaluate_endpoint(
         lambda path: write_page(path, scores, data, endpoint, settings, records),
         {"data": run_data(settings)},
     )
-    write_text(folder / "config.yaml", config_text(config, endpoint))
+    write_text(folder / "config.yaml", config_text(config, endpoint, settings))
 
 
 def caption_records(endpoint: Endpoint, records: Sequence[CaptionRecord]) -> dict[ImageId, str]:
@@ -176,19 +180,25 @@ def run_data(settings: Config) -> MutableConfig:
     return {**head, "splits": {read.pop("split"): read}}
 
 
-def config_text(config: Config, endpoint: Endpoint) -> str:
+def config_text(config: Config, endpoint: Endpoint, settings: Config) -> str:
     """Return a run's config.yaml: by it ``captionlab compare`` knows the folder, and its rows."""
     asked = {**endpoint.question, "name": endpoint.model}
     del asked["model"], asked["parameters"]
     # nothing in a text of the user's is a reference to other settings
     model = {k: v.replace("${", "$ {") if isinstance(v, str) else v for k, v in asked.items()}
-    settings = {
+    parameters = dict(endpoint.parameters)
+    run = {
         "data": _read(config),
         "model": model,
-        "decoding": {"_target_": "server", **endpoint.parameters},
-        "seed": endpoint.parameters.get("seed", config["seed"]),
+        "seed": parameters.pop("seed", config["seed"]),
+        "decoding": {"_target_": "server", **parameters},
     }
-    return yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
+    # scores of another split, or of a part of it, stand in a row of their own
+    if settings["data"]["split"] != SPLIT:
+        run["split"] = settings["data"]["split"]
+    if settings["limit"] is not None:
+        run["limit"] = settings["limit"]
+    return yaml.safe_dump(run, allow_unicode=True, sort_keys=False)
 
 
 def write_page(
@@ -201,9 +211,10 @@ def write_page(
 ) -> None:
     """Write a gallery of examples of the split, which says what they are of."""
     split = settings["data"]["split"]
-    # a data set encodes captions for training; the gallery shows its pictures alone
-    data.tokenizer = data.fit_tokenizer(c for record in records for c in record.captions)
-    examples = collect_examples(data.dataset(split), scores, GALLERY_IMAGES)
+    # a gallery shows pictures and encodes no caption
+    no_words = WordTokenizer(Vocabulary(()))
+    dataset = CaptionDataset(records, no_words, image_size=data.image_size)
+    examples = collect_examples(dataset, scores, GALLERY_IMAGES)
     parameters = ", ".join(f"{key}={value}" for key, value in sorted(endpoint.parameters.items()))
     facts = {
         "data": describe_data(settings["data"], split, scored=len(scores.captions)),

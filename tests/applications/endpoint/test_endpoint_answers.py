@@ -90,6 +90,7 @@ def test_words_are_shortened_after_the_key_is_hidden():
 
 def test_a_word_that_stands_for_no_key_hides_nothing():
     assert Secret("dummy").hide("a crash test dummy") == "a crash test dummy"
+    assert server_words(b"bad key dummy", Secret("dummy")) == "bad key ***"
     assert KEY not in repr(Secret(KEY))
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import threading
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from captionlab.applications.endpoint import cache
 from captionlab.applications.endpoint.answers import NoCaption
 from captionlab.applications.endpoint.cache import AnswerCache
 from captionlab.applications.endpoint.captions import caption_pictures
@@ -217,6 +219,48 @@ def test_a_compressed_bomb_is_not_unpacked(tmp_path: Path):
     ):
         caption(server, make_pictures(tmp_path, 1), tmp_path)
     assert server.asked[0].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("raw", "part"),
+    [
+        (b"\x1b[2J hello\r\n\r\n", "breaks off .illegal status line"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", "breaks off .peer closed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000, "breaks off .Receive buffer too long"),
+        (b"HTTP/1.1 204 No\r\n\r\n", "no JSON object"),
+        (b"HTTP/1.1 304 No\r\nContent-Length: 0\r\n\r\n", "answers 304"),
+        (b"HTTP/1.1 302 No\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n", "elsewhere"),
+        (b"", "breaks off"),
+    ],
+)
+def test_what_is_no_http_ends_with_a_sentence(tmp_path: Path, raw: bytes, part: str):
+    def write(asked: Asked) -> None:
+        asked.handler.wfile.write(raw)
+        asked.handler.close_connection = True
+
+    with serving(write) as server, pytest.raises(UserError, match=part) as error:
+        caption(server, make_pictures(tmp_path, 1), tmp_path)
+    assert "\x1b" not in str(error.value)
+
+
+def test_cookies_are_not_sent_back(tmp_path: Path):
+    def set_cookie(asked: Asked) -> None:
+        asked.send(200, {"choices": [{"message": {"content": "a dog"}}]}, Set_Cookie="a=b")
+
+    with serving(set_cookie) as server:
+        caption(server, make_pictures(tmp_path, 2), tmp_path, concurrency=1)
+    assert len(server.asked) == 2
+    assert "Cookie" not in server.asked[1].headers
+
+
+def test_a_disk_that_is_full_ends_the_work(tmp_path: Path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache, "_write_new", full)
+    with serving() as server, pytest.raises(OSError, match=r"No space left.*endpoint.*json"):
+        caption(server, make_pictures(tmp_path, 1), tmp_path)
 
 
 @pytest.mark.parametrize("body", ["<html>hello", "[1]", '{"a":', "[" * 100_000, ""])

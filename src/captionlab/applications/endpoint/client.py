@@ -169,7 +169,7 @@ class Client:
             if is_temporary(status):
                 self._reached = True
                 raise TemporaryError(named, read_retry_after(response.headers.get("Retry-After")))
-            if response.is_redirect:
+            if response.has_redirect_location:
                 place = clean_words(response.headers.get("Location", ""), key)[:200]
                 raise UserError(
                     f"{url} sends us elsewhere ({place}), which is not followed, for the key and the "

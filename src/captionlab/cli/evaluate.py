@@ -16,6 +16,7 @@ from captionlab.build import build_data
 from captionlab.cli.auto_features import Read, auto_features
 from captionlab.cli.extract import check_features
 from captionlab.cli.logs import quiet_lightning
+from captionlab.cli.scored_folder import write_scored_folder
 from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.override import override
@@ -33,27 +34,12 @@ from captionlab.evaluation.provenance import (
     describe_data,
     describe_decoding,
 )
-from captionlab.evaluation.report import (
-    named_by_split,
-    print_examples,
-    print_scores,
-    write_json,
-    write_scored,
-)
+from captionlab.evaluation.report import named_by_split
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.loaded import require_alike
 from captionlab.inference.weights import captioner_of
-from captionlab.metrics.bootstrap import intervals
-from captionlab.runs.evaluation_folder import (
-    RESULTS,
-    SETTINGS,
-    claim,
-    folder_name,
-    holds_results,
-    relative,
-    require_free,
-)
+from captionlab.runs.evaluation_folder import claim, folder_name, relative, require_free
 from captionlab.training.build import (
     build_module,
     build_trainer,
@@ -102,7 +88,7 @@ def evaluate(
     stored = [read_checkpoint(path) for path in paths]
     for other in stored[1:]:
         require_alike(stored[0], other)
-    split, rest = _take(overrides, "split", "test")
+    split, rest = take(overrides, "split", "test")
     config = configure(stored[0], rest, trust)
     check_devices(config["trainer"])
     data = open_data(config["data"], stored[0], split)
@@ -149,17 +135,14 @@ def write_evaluation(
 ) -> None:
     """Write scores, captions and the page of a split into a folder, and print them."""
     split = settings["data"]["split"]
-    scores, results = evaluator.scores[split], evaluator.results[split]
-    certain = intervals(scores.statistics)
-    replaced = holds_results(folder)
-    write_scored(folder, scores, data.scored_records(split))
-    named = {**named_by_split({split: results}), "intervals": named_by_split({split: certain})}
-    write_json(folder / RESULTS, {**named, SETTINGS: settings})
-    write_page(folder / "gallery.html", evaluator, data, settings, stored)
-    print_scores({split: results}, {split: certain})
-    print_examples(scores, {r.image_id: r.captions for r in data.scored_records(split)}, 10)
-    again = ", in place of results of the same settings" if replaced else ""
-    print(f"written    {folder}{again}")
+    write_scored_folder(
+        folder,
+        evaluator.scores[split],
+        evaluator.results[split],
+        data.scored_records(split),
+        settings,
+        lambda path: write_page(path, evaluator, data, settings, stored),
+    )
 
 
 def open_data(node: Config, stored: Checkpoint, split: str) -> CaptionDataModule:
@@ -291,7 +274,7 @@ def _require_language(stored: Checkpoint, config: Config) -> None:
         )
 
 
-def _take(overrides: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
+def take(overrides: Sequence[str], key: str, default: str) -> tuple[str, list[str]]:
     """Return the value of ``key=value`` among overrides, and the others."""
     values = [o.partition("=")[2] for o in overrides if o.startswith(f"{key}=")]
     return (values or [default])[-1], [o for o in overrides if not o.startswith(f"{key}=")]

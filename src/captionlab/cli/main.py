@@ -7,11 +7,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captionlab import __version__
 from captionlab.cli.ending import exit_with_own_status
+from captionlab.cli.endpoint_options import (
+    CommandParser,
+    add_endpoint,
+    endpoint_command,
+    read_endpoint,
+    require_endpoint_unused,
+)
 from captionlab.cli.hydra_main import debugging, explained_errors
 from captionlab.cli.streams import prepare_streams, require_written
 from captionlab.config.search_path import added, importable
@@ -59,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--debug", action="store_true", help="show the traceback of an error (any command)"
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
     commands.add_parser(
         "train",
         help="train a captioner (all arguments go to Hydra; captionlab train --help)",
@@ -75,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
         _add_config_dir(command)
     for command in (evaluate, predict):
         _add_ensemble(command)
+        add_endpoint(command, limit=command is evaluate)
     for command in (evaluate, predict, compare):
         _add_trust(command)
     return top
@@ -132,6 +143,15 @@ def _run_extract(options: argparse.Namespace) -> int:
 
 
 def _run_evaluate(options: argparse.Namespace) -> int:
+    if options.endpoint is not None:
+        with endpoint_command():
+            from captionlab.cli.evaluate_endpoint import evaluate_endpoint
+
+            overrides = [*filter(None, [options.checkpoint]), *options.overrides]
+            read = partial(read_endpoint, options)
+            evaluate_endpoint(read, overrides, out=options.out, limit=options.limit)
+        return 0
+    require_endpoint_unused(options)
     from captionlab.cli.evaluate import evaluate
 
     evaluate(
@@ -158,6 +178,13 @@ def _run_compare(options: argparse.Namespace) -> int:
 
 
 def _run_predict(options: argparse.Namespace) -> int:
+    if options.endpoint is not None:
+        with endpoint_command():
+            from captionlab.cli.predict_endpoint import predict_endpoint
+
+            paths = [*filter(None, [options.checkpoint]), *options.paths]
+            return predict_endpoint(read_endpoint(options), paths, out=options.out)
+    require_endpoint_unused(options)
     from captionlab.cli.predict import predict
     from captionlab.text.prompts import Prompt
 

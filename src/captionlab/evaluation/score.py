@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from captionlab.core.errors import UserError
-from captionlab.metrics.meteor import Meteor
-from captionlab.metrics.split_scorer import SplitScorer
+from captionlab.data.records import CaptionRecord
+from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
+from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth
 from captionlab.text.scoring import scoring_tokenizer
 
 ImageId = int | str
@@ -36,10 +37,75 @@ def score(
     if single is not None:
         raise UserError(f"references[{single!r}] is one text: give a list of captions")
     jar = Meteor(language="en" if language == "en" else "other") if meteor else None
+    return _scores(captions, references, language, jar, answers=answers).corpus
+
+
+def score_records(
+    records: Sequence[CaptionRecord],
+    captions: Mapping[ImageId, str],
+    *,
+    language: str,
+    meteor: bool,
+    truth: Truth | None = None,
+    training: Callable[[], Iterable[CaptionRecord]] | None = None,
+    answers: bool = False,
+) -> Scores:
+    """Return all scores of captions of a split, those of a checkpoint but for its likelihood.
+
+    Args:
+        records: the split. captions: one for each of its images.
+        language: of the data. meteor: whether METEOR is added where it knows the language.
+        truth: as of ``SplitScorer``. training: reads the training split, for the share of captions
+            that it has not; None where there is none. answers: whether they answer questions.
+
+    Raises:
+        UserError: for an image without a caption or a reference, and for another language.
+    """
+    references: dict[ImageId, Sequence[str]] = {}
+    for record in records:
+        references.setdefault(record.image_id, record.captions)
+    known = None if training is None else _KnownTexts(training, language)
+    jar = Meteor(language=language) if meteor and language in METEOR_LANGUAGES else None
+    return _scores(captions, references, language, jar, truth, known, answers)
+
+
+class _KnownTexts:
+    """Tells whether a training image has a caption, by its scored tokens; reads them when first asked."""
+
+    def __init__(self, training: Callable[[], Iterable[CaptionRecord]], language: str) -> None:
+        self._training, self._tokenize = training, scoring_tokenizer(language)
+        self._texts: set[str] | None = None
+
+    def __call__(self, caption: str) -> bool:
+        """Return whether a training image has this caption; ``caption`` in tokens, one blank between."""
+        if self._texts is None:
+            self._texts = {
+                " ".join(self._tokenize(text))
+                for record in self._training()
+                for text in record.captions
+            }
+        return caption in self._texts
+
+
+def _scores(
+    captions: Mapping[ImageId, str],
+    references: Mapping[ImageId, Sequence[str]],
+    language: str,
+    jar: Meteor | None,
+    truth: Truth | None = None,
+    known: Known | None = None,
+    answers: bool = False,
+) -> Scores:
     try:
-        tokenize = scoring_tokenizer(language)
-        scores = SplitScorer(references, tokenize, meteor=jar, answers=answers)(captions)
+        scorer = SplitScorer(
+            references,
+            scoring_tokenizer(language),
+            meteor=jar,
+            truth=truth,
+            known=known,
+            answers=answers,
+        )
+        return scorer(captions)
     finally:
         if jar is not None:
             jar.close()
-    return scores.corpus

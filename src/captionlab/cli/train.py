@@ -17,6 +17,7 @@ from captionlab.cli.extract import check_features
 from captionlab.cli.fit import fit, test
 from captionlab.cli.limits import require_limits
 from captionlab.cli.logs import quiet_lightning, write_log
+from captionlab.cli.teachers import give_teachers
 from captionlab.config.check import check
 from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve, with_references
@@ -61,6 +62,7 @@ class Prepared(NamedTuple):
     module: CaptioningModule
     written: MutableConfig  # the configuration as the run folder and checkpoints hold it
     references: PreparedReferences | None  # training captions counted for a reward
+    may_store: bool  # features: all captioners of the run see the same of an image
 
 
 def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
@@ -86,7 +88,8 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         introduce(config, data, module, trainer)
     if keep_last_as_best(trainer):
         log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
-    encoder, device = module.captioner.encoder, trainer.strategy.root_device
+    encoder = module.captioner.encoder if prepared.may_store else None
+    device = trainer.strategy.root_device
     with (
         concluding(trainer),
         exit_together(trainer),
@@ -153,8 +156,9 @@ def prepare(
     epochs = config["trainer"]["max_epochs"]
     if epochs and epochs > 0:
         module.objective.require_epochs(epochs)
+    may_store = give_teachers(module.objective, config, data, captioner)
     references = prepare_objective(module.objective, data, start, received.get("references"))
-    return Prepared(data, module, written, references)
+    return Prepared(data, module, written, references, may_store)
 
 
 def prepare_captioner(

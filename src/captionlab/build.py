@@ -61,6 +61,8 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     memory_dim, pooled_dim = _widths(encoder if connector is None else connector)
     decoder = _build_decoder(model, sizes, memory_dim, pooled_dim)
     tags = _build_tags(model, sizes, memory_dim, pooled_dim)
+    if not getattr(decoder, "learns", True):
+        _leave_untrained(model, encoder)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         parts = {"connector": connector, "tags": tags}
@@ -75,6 +77,17 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         reads_pooled=reads_pooled or tags is not None,
     )
     return Captioner(encoder, decoder, tags, connector)
+
+
+def _leave_untrained(model: Config, encoder: nn.Module) -> None:
+    """Freeze the encoder of a decoder that learns nothing; refuse parts that would stay random."""
+    for part in ("connector", "tags"):
+        if model.get(part):
+            raise UserError(
+                f"model/{part} begins with random weights, and model/decoder=nearest trains none: "
+                f"say model/{part}=none"
+            )
+    encoder.requires_grad_(False)
 
 
 def _chooses_layers(model: Config, encoder: nn.Module) -> bool:
@@ -201,6 +214,9 @@ def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:
         architecture = getattr(getattr(captioner, part), "architecture", None)
         if architecture is not None:
             model[part] = {**model[part], "architecture": architecture}
+    index = getattr(captioner.decoder, "index", None)
+    if index is not None:
+        model["decoder"] = {**model["decoder"], "index": list(index.sizes)}
 
 
 def build_data(data: Config, **runtime: object) -> CaptionDataModule:

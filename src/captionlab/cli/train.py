@@ -43,6 +43,7 @@ from captionlab.training.build import (
     require_optimizer,
     training_text,
 )
+from captionlab.training.index import fill_index, index_captions, learns, require_trainable
 from captionlab.training.loggers.dashboards import concluding
 from captionlab.training.module import CaptioningModule
 from captionlab.training.monitors import keep_last_as_best, require_monitors
@@ -96,7 +97,10 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         auto_features(config, data, encoder, device) as read,
     ):
         read(data.fit_splits, whole_splits(trainer, data))
-        fit(trainer, module, data, config, overrides)
+        if learns(module.captioner):
+            fit(trainer, module, data, config, overrides)
+        else:
+            fill_index(trainer, module, data, config["output_dir"])
         if config["test"]:
             test(trainer, module, data, config, read)
     module.evaluator.close()
@@ -170,8 +174,11 @@ def prepare_captioner(
         UserError: if they do not fit, or its encoder does not fit the stored features.
     """
     sizes = Sizes.of(data.tokenizer)
+    require_trainable(config, start)
     if start is None:
         captioner = build_captioner(config["model"], sizes)
+        if not learns(captioner):
+            index_captions(captioner, data)
     else:
         config["model"] = without_downloads(config["model"], start.config["model"])
         captioner = build_with_weights(config["model"], sizes, start)

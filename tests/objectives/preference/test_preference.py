@@ -11,9 +11,11 @@ import torch
 from captionlab.core.errors import UserError
 from captionlab.decoding.generated import Generated
 from captionlab.decoding.sampling import Sampling
+from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
 from captionlab.objectives.policy_gradient.policy import sequence_log_probs
 from captionlab.objectives.preference.objective import Preference
 from captionlab.objectives.preference.pairs import all_pairs, best_against_worst, preference_loss
+from captionlab.objectives.staged import Staged
 from tests_support import PRESETS, Counting, tiny_captioner, tiny_preset
 
 
@@ -173,6 +175,23 @@ def test_it_goes_on_with_the_reference_of_its_state():
     resumed(captioner, batch())
     for name, value in resumed.reference.captioner.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_in_a_second_stage_the_reference_is_the_captioner_that_begins_it():
+    captioner = tiny_captioner(vocabulary=9)
+    preference = Preference(reward=Counting(), max_length=4, check_steps=0)
+    objective = Staged(first=CrossEntropy(), then=preference, switch_epoch=1)
+    objective.on_train_batch_start(0.5)
+    objective(captioner, batch())
+    assert preference.reference is None
+    with torch.no_grad():
+        for parameter in captioner.parameters():
+            parameter.mul_(1.5)
+    objective.on_train_batch_start(1.0)
+    _, diagnostics = objective(captioner, batch())
+    assert diagnostics["kl"].item() == pytest.approx(0, abs=1e-5)
+    reference = preference.reference.captioner.state_dict()
+    assert all(torch.equal(reference[n], w) for n, w in captioner.state_dict().items())
 
 
 @pytest.mark.parametrize("settings", [{}, {"pairs": "all"}, {"likelihood": 0.5}])

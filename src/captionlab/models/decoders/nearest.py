@@ -169,30 +169,31 @@ class NearestDecoder(nn.Module):
         missing = max(0, length - tokens.shape[-1])
         return F.pad(tokens, (0, missing), value=-1).transpose(1, 2), ranked.lengths
 
-    def _ranked(self, images: Tensor) -> list[Tensor]:
-        """Return the best different captions (T,) of neighbors (k,), at most R."""
+    def _ranked(self, images: Tensor) -> list[tuple[int, ...]]:
+        """Return the best different captions of neighbors (k,) as ids, at most R."""
         if self._consensus is None or self._consensus[0] != self._key:
             self._consensus = self._key, Consensus(self.index)
         numbers = self.index.captions_of(images)
         order = self._consensus[1].best(numbers, score=self.score, count=self.consensus)
-        best: dict[tuple[int, ...], Tensor] = {}
+        best: dict[tuple[int, ...], None] = {}  # in their order
         for number in numbers[order].tolist():
-            caption = self.index.caption(number)
-            if len(caption) and not bool((caption == SpecialTokens.UNK).any()):
-                best.setdefault(tuple(caption.tolist()), caption)
+            caption = tuple(self.index.caption(number).tolist())
+            if caption and SpecialTokens.UNK not in caption:
+                best[caption] = None
             if len(best) == RANKED:
                 break
-        return list(best.values())
+        return list(best)
 
-    def _stacked(self, best: Sequence[Sequence[Tensor]], device: torch.device) -> RankedCaptions:
+    def _stacked(
+        self, best: Sequence[Sequence[tuple[int, ...]]], device: torch.device
+    ) -> RankedCaptions:
         longest = max((len(c) for captions in best for c in captions), default=0) + 1
         tokens = torch.full((len(best), RANKED, longest), self.pad_id)
         lengths = torch.zeros(len(best), RANKED, dtype=torch.long)
         for b, captions in enumerate(best):
             for r, caption in enumerate(captions):
-                tokens[b, r, : len(caption)] = caption
-                tokens[b, r, len(caption)] = SpecialTokens.EOS
                 lengths[b, r] = len(caption) + 1
+                tokens[b, r, : lengths[b, r]] = torch.tensor([*caption, SpecialTokens.EOS])
         return RankedCaptions(tokens.to(device), lengths.to(device))
 
 

@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from captionlab.models.encoders import TimmEncoder as TimmEncoder
     from captionlab.models.encoders import TorchvisionEncoder as TorchvisionEncoder
     from captionlab.objectives import CrossEntropy as CrossEntropy
+    from captionlab.objectives import Distillation as Distillation
     from captionlab.objectives import GumbelGAN as GumbelGAN
     from captionlab.objectives import HardAttentionLoss as HardAttentionLoss
     from captionlab.objectives import Objective as Objective
     from captionlab.objectives import PolicyGAN as PolicyGAN
+    from captionlab.objectives import Preference as Preference
     from captionlab.objectives import Reward as Reward
     from captionlab.objectives import ScheduledSampling as ScheduledSampling
     from captionlab.objectives import SelfCritical as SelfCritical
@@ -92,10 +94,12 @@ else:
             ],
             "objectives": [
                 "CrossEntropy",
+                "Distillation",
                 "GumbelGAN",
                 "HardAttentionLoss",
                 "Objective",
                 "PolicyGAN",
+                "Preference",
                 "Reward",
                 "ScheduledSampling",
                 "SelfCritical",

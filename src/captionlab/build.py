@@ -63,6 +63,8 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     memory_dim, pooled_dim = _widths(encoder if connector is None else connector)
     decoder = _build_decoder(model, sizes, memory_dim, pooled_dim)
     tags = _build_tags(model, sizes, memory_dim, pooled_dim)
+    if not getattr(decoder, "learns", True):
+        _leave_untrained(model, encoder)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         parts = {"connector": connector, "tags": tags}
@@ -81,6 +83,17 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     built = Captioner(encoder, decoder, tags, connector)
     built.control_ids = sizes.control_ids
     return built
+
+
+def _leave_untrained(model: Config, encoder: nn.Module) -> None:
+    """Freeze the encoder of a decoder that learns nothing; refuse parts that would stay random."""
+    for part in ("connector", "tags"):
+        if model.get(part):
+            raise UserError(
+                f"model/{part} begins with random weights, and model/decoder=nearest trains none: "
+                f"say model/{part}=none"
+            )
+    encoder.requires_grad_(False)
 
 
 def _chooses_layers(model: Config, encoder: nn.Module) -> bool:
@@ -207,6 +220,9 @@ def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:
         architecture = getattr(getattr(captioner, part), "architecture", None)
         if architecture is not None:
             model[part] = {**model[part], "architecture": architecture}
+    index = getattr(captioner.decoder, "index", None)
+    if index is not None:
+        model["decoder"] = {**model["decoder"], "index": list(index.sizes)}
 
 
 def build_data(data: Config, **runtime: object) -> CaptionDataModule:

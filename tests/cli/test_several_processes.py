@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -79,13 +80,19 @@ def test_a_mistake_is_said_once_and_nothing_is_written(tmp_path: Path):
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     stored = torch.load(checkpoint, weights_only=True)
     extra = stored["state_dict"].pop("objective._extra_state", None)
-    judge = extra["adversary"]["network"] if extra else {}
+    kept = extra or {}
+    judge = kept["adversary"]["network"] if "adversary" in kept else kept.get("reference", {})
     own = {k: v for k, v in stored["state_dict"].items() if isinstance(v, torch.Tensor)}
     random = {f"random {i}": one["cpu"] for i, one in enumerate(stored["random_state"])}
     return {**own, **judge, **random}
 
 
-@pytest.mark.parametrize("objective", [[], GAN], ids=["likelihood", "adversarial"])
+PREFERENCE = ["objective=preference", "objective.num_samples=3", "objective.check_steps=0"]
+
+
+@pytest.mark.parametrize(
+    "objective", [[], GAN, PREFERENCE], ids=["likelihood", "adversarial", "preference"]
+)
 def test_two_processes_of_which_one_is_killed_go_on_as_if_nothing_had_been(
     objective: list[str], tmp_path: Path
 ):
@@ -121,6 +128,16 @@ def test_vocabulary_and_frequencies_are_counted_once(tmp_path: Path):
     begin = "init_from=start/checkpoints/last.ckpt"
     finished(start(tmp_path, *one, *more, begin, "hydra.run.dir=run"))
     assert (tmp_path / "run/document_frequencies.npz").exists()
+
+
+def test_two_processes_fill_the_index_that_one_fills(tmp_path: Path):
+    own = [o for o in TWO if "hidden" not in o and "embedding" not in o and o != "test=false"]
+    nearest = [*own, "model=nearest", "model/encoder=small_cnn"]
+    finished(start(tmp_path, *nearest, "hydra.run.dir=two"))
+    finished(start(tmp_path, *nearest, "trainer.devices=1", "hydra.run.dir=one"))
+    one, two = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two"))
+    assert one.pop("data") == two.pop("data")
+    assert one == pytest.approx(two)
 
 
 def free_port(first: int = 20_000, last: int = 30_000) -> str:

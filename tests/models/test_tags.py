@@ -10,6 +10,7 @@ from captionlab.inference.checkpoints import Checkpoint
 from captionlab.inference.weights import captioner_of
 from captionlab.models.tags import TagHead, content_ids, mean_average_precision
 from captionlab.objectives.base import with_tags
+from captionlab.objectives.distillation.objective import Distillation
 from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
 from captionlab.objectives.likelihood.scheduled_sampling import ScheduledSampling
 from captionlab.text.tokenizers import WordTokenizer
@@ -83,6 +84,23 @@ def test_every_objective_gets_the_loss_of_the_tags(objective):
     assert loss.item() == pytest.approx(plain.item() + 0.5 * diagnostics["tags"].item(), abs=1e-5)
     loss.backward()
     assert captioner.tags.output.weight.grad.abs().sum() > 0
+
+
+def test_a_teacher_beside_tags_sees_the_images_and_not_what_the_students_encoder_sees():
+    student, teacher = _captioner(), _captioner("model.encoder.channels=[4,6,8]")
+    objective = Distillation(teacher="teacher.ckpt")
+    objective.set_teachers([teacher])
+    seen = []
+    teacher.encoder.register_forward_hook(lambda module, inputs, memory: seen.append(inputs[0]))
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tokens = torch.tensor([[[1, 4, 5, 2]], [[1, 9, 6, 2]]])
+    batch = Batch(images, tokens, torch.tensor([[4], [4]]))
+    plain, _ = objective(student, batch)
+    loss, diagnostics = with_tags(objective, student, batch)
+    weighed = student.tags.weight * diagnostics["tags"].item()
+    assert loss.item() == pytest.approx(plain.item() + weighed, abs=1e-5)
+    assert len(seen) == 2
+    assert torch.equal(seen[1], images)
 
 
 @pytest.mark.parametrize("width", [16, 128], ids=["narrow", "as wide as the encoder's"])

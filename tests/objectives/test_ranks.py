@@ -15,11 +15,13 @@ from captionlab.decoding.generated import Generated
 from captionlab.objectives.adversarial import gumbel_gan
 from captionlab.objectives.adversarial.build import build_gan
 from captionlab.objectives.adversarial.discriminators import CNNDiscriminator
+from captionlab.objectives.distillation.objective import Distillation
 from captionlab.objectives.likelihood.cross_entropy import CrossEntropy
 from captionlab.objectives.likelihood.hard_attention import HardAttentionLoss
 from captionlab.objectives.likelihood.scheduled_sampling import ScheduledSampling
 from captionlab.objectives.likelihood.variational import Variational
 from captionlab.objectives.policy_gradient.self_critical import SelfCritical
+from captionlab.objectives.preference.objective import Preference
 from ranks_support import run_ranks
 from tests_support import Counting, tiny_preset
 
@@ -81,6 +83,18 @@ def objective_of(kind: str, part: slice) -> Any:
         )
         found.sampling = Drawn(part)
         return found
+    if kind == "preference":
+        # of the second half one image has no pair, of the first all have three
+        found = Preference(
+            reward=Counting(), likelihood=0.5, check_steps=0, pairs="all", num_samples=3
+        )
+        found.sampling = Drawn(part)
+        return found
+    if kind.startswith("distillation"):
+        level = "sequence" if kind.endswith("sequence") else "word"
+        found = Distillation(teacher="teacher.ckpt", level=level, max_length=4)
+        found.set_teachers([tiny_preset("show_tell", vocabulary=9)])
+        return found
     if kind == "adversarial":
         found = build_gan(
             reward=Counting(),
@@ -128,6 +142,9 @@ KINDS = [
     "variational",
     "self_critical",
     "self_critical, moving average",
+    "preference",
+    "distillation",
+    "distillation, sequence",
     "adversarial",
 ]
 

@@ -17,6 +17,7 @@ from captionlab.cli.extract import check_features
 from captionlab.cli.fit import fit, test
 from captionlab.cli.limits import require_limits
 from captionlab.cli.logs import quiet_lightning, write_log
+from captionlab.cli.teachers import give_teachers
 from captionlab.config.check import check
 from captionlab.config.parts import require_parts
 from captionlab.config.resolve import resolve, with_references
@@ -42,6 +43,7 @@ from captionlab.training.build import (
     require_optimizer,
     training_text,
 )
+from captionlab.training.index import fill_index, index_captions, learns, require_trainable
 from captionlab.training.loggers.dashboards import concluding
 from captionlab.training.module import CaptioningModule
 from captionlab.training.monitors import keep_last_as_best, require_monitors
@@ -61,6 +63,7 @@ class Prepared(NamedTuple):
     module: CaptioningModule
     written: MutableConfig  # the configuration as the run folder and checkpoints hold it
     references: PreparedReferences | None  # training captions counted for a reward
+    may_store: bool  # features: all captioners of the run see the same of an image
 
 
 def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
@@ -86,14 +89,18 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         introduce(config, data, module, trainer)
     if keep_last_as_best(trainer):
         log.info("validation none (trainer.limit_val_batches=0): best.ckpt is the last one")
-    encoder, device = module.captioner.encoder, trainer.strategy.root_device
+    encoder = module.captioner.encoder if prepared.may_store else None
+    device = trainer.strategy.root_device
     with (
         concluding(trainer),
         exit_together(trainer),
         auto_features(config, data, encoder, device) as read,
     ):
         read(data.fit_splits, whole_splits(trainer, data))
-        fit(trainer, module, data, config, overrides)
+        if learns(module.captioner):
+            fit(trainer, module, data, config, overrides)
+        else:
+            fill_index(trainer, module, data, config["output_dir"])
         if config["test"]:
             test(trainer, module, data, config, read)
     module.evaluator.close()
@@ -153,8 +160,9 @@ def prepare(
     epochs = config["trainer"]["max_epochs"]
     if epochs and epochs > 0:
         module.objective.require_epochs(epochs)
+    may_store = give_teachers(module.objective, config, data, captioner)
     references = prepare_objective(module.objective, data, start, received.get("references"))
-    return Prepared(data, module, written, references)
+    return Prepared(data, module, written, references, may_store)
 
 
 def prepare_captioner(
@@ -166,8 +174,11 @@ def prepare_captioner(
         UserError: if they do not fit, or its encoder does not fit the stored features.
     """
     sizes = Sizes.of(data.tokenizer)
+    require_trainable(config, start)
     if start is None:
         captioner = build_captioner(config["model"], sizes)
+        if not learns(captioner):
+            index_captions(captioner, data)
     else:
         config["model"] = without_downloads(config["model"], start.config["model"])
         captioner = build_with_weights(config["model"], sizes, start)

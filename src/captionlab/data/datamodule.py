@@ -308,6 +308,10 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return the batches of ``evaluation_split`` of this rank."""
         return self._evaluation_loader(self.evaluation_split)
 
+    def whole_dataloader(self, split: str) -> DataLoader[CaptionBatch]:
+        """Return batches of all of a split in its order, the same on every process."""
+        return self._loader(self.dataset(split), DataLoader, self.batch_size)
+
     def _evaluation_loader(self, split: str) -> DataLoader[CaptionBatch]:
         dataset = self.dataset(split)
         rank, ranks = self._rank

@@ -155,19 +155,33 @@ def load_captioner(
 
 def require_alike(first: Checkpoint, other: Checkpoint) -> None:
     """Raise UserError unless two checkpoints can write together."""
-    if first.tokenizer.to_dict() != other.tokenizer.to_dict():
-        raise UserError(
-            f"{other.path} and {first.path} cannot write together: their vocabularies differ "
-            f"({len(other.tokenizer)} and {len(first.tokenizer)} entries)"
+    differing = unlike(
+        other,
+        first.tokenizer,
+        image_size=first.config["model"]["encoder"].get("image_size"),
+        fit=first.config["data"].get("fit"),
+    )
+    if differing is not None:
+        raise UserError(f"{other.path} and {first.path} cannot write together: {differing}")
+
+
+def unlike(
+    checkpoint: Checkpoint, tokenizer: Tokenizer, *, image_size: int | None, fit: str | None
+) -> str | None:
+    """Return in what a checkpoint's words or images differ from others, None where they do not.
+
+    None as ``image_size`` or ``fit`` stands for any.
+    """
+    if checkpoint.tokenizer.to_dict() != tokenizer.to_dict():
+        return (
+            f"their vocabularies differ ({len(checkpoint.tokenizer)} and {len(tokenizer)} entries)"
         )
-    for key, values in {
-        "model.encoder.image_size": [
-            c.config["model"]["encoder"].get("image_size") for c in (first, other)
-        ],
-        "data.fit": [c.config["data"].get("fit") for c in (first, other)],
-    }.items():
-        if values[0] != values[1]:
-            raise UserError(
-                f"{other.path} and {first.path} cannot write together: {key} is {values[1]} and "
-                f"{values[0]}"
-            )
+    own = checkpoint.config
+    values = {
+        "model.encoder.image_size": (own["model"]["encoder"].get("image_size"), image_size),
+        "data.fit": (own["data"].get("fit"), fit),
+    }
+    for key, (value, other) in values.items():
+        if other is not None and value != other:
+            return f"{key} is {value} and {other}"
+    return None

@@ -93,7 +93,10 @@ class Captioner(nn.Module):
         return memory if self.connector is None else self.connector(memory)
 
     def _stored(self, memory: Memory) -> Memory:
-        dtype = next(self.decoder.parameters()).dtype
+        weight = next(self.decoder.parameters(), None)
+        if weight is None:  # of a decoder that only looks captions up
+            return memory
+        dtype = weight.dtype
         return memory.each(lambda part: part.to(dtype) if part.is_floating_point() else part)
 
     def forward(self, images: Tensor | Memory, tokens: Tensor) -> Decoded:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from captionlab.objectives.base import Batch as Batch
     from captionlab.objectives.base import Objective as Objective
     from captionlab.objectives.base import teacher_forced as teacher_forced
+    from captionlab.objectives.distillation.objective import Distillation as Distillation
     from captionlab.objectives.likelihood.cross_entropy import CrossEntropy as CrossEntropy
     from captionlab.objectives.likelihood.hard_attention import (
         HardAttentionLoss as HardAttentionLoss,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from captionlab.objectives.likelihood.variational import Variational as Variational
     from captionlab.objectives.policy_gradient.rewards import Reward as Reward
     from captionlab.objectives.policy_gradient.self_critical import SelfCritical as SelfCritical
+    from captionlab.objectives.preference.objective import Preference as Preference
     from captionlab.objectives.staged import Staged as Staged
 else:
     __getattr__, __dir__, __all__ = lazy_exports(
@@ -46,6 +48,8 @@ else:
             "likelihood.hard_attention": ["HardAttentionLoss"],
             "policy_gradient.self_critical": ["SelfCritical"],
             "policy_gradient.rewards": ["Reward"],
+            "preference.objective": ["Preference"],
+            "distillation.objective": ["Distillation"],
             "adversarial.build": ["build_gan"],
             "adversarial.policy_gan": ["PolicyGAN"],
             "adversarial.gumbel_gan": ["GumbelGAN"],

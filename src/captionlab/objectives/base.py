@@ -6,7 +6,7 @@ B images, K captions an image, T tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -63,6 +63,8 @@ class Objective(nn.Module, ABC):
 
     requires_pretrained: bool = False  # random weights cannot be trained with it
     needs_training_text: bool = False  # `on_fit_start` reads the training captions: it takes time
+    reads_images: bool = False  # another captioner of its own looks at them
+    teacher_paths: Sequence[str] = ()  # checkpoints of the captioners that it learns from
 
     @property
     @abstractmethod
@@ -85,6 +87,9 @@ class Objective(nn.Module, ABC):
 
     def require_epochs(self, max_epochs: int) -> None:
         """Raise UserError where a run of so many epochs ends before the objective is through."""
+
+    def set_teachers(self, captioners: Sequence[Captioner]) -> None:
+        """Learn from the captioners of ``teacher_paths``, in their order; called before a run."""
 
     def on_fit_start(
         self, training_text: TrainingText | None, start_scores: Mapping[str, float]
@@ -140,13 +145,15 @@ def with_tags(
     """Return the objective's loss and diagnostics, with those of the captioner's tags where it has any.
 
     The encoder looks at the images once for both: the objective is handed what it sees, as from a
-    feature store, before any connector. ``batch`` is a dataclass with the fields of ``Batch``.
+    feature store, before any connector; but for one that ``reads_images``. ``batch`` is a dataclass
+    with the fields of ``Batch``.
     """
     if captioner.tags is None:
         return objective(captioner, batch)
     images = batch.images
     seen = images if isinstance(images, Memory) else captioner.encoder(images)
-    loss, diagnostics = objective(captioner, replace(batch, images=seen))
+    own = batch if objective.reads_images else replace(batch, images=seen)
+    loss, diagnostics = objective(captioner, own)
     tags = captioner.tags.loss(captioner.encode(seen), batch.tokens)
     return loss + captioner.tags.weight * tags, {**diagnostics, "tags": tags.detach()}
 

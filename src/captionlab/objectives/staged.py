@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -43,6 +43,8 @@ class Staged(Objective):
         self.learning_rate = learning_rate
         self.requires_pretrained = first.requires_pretrained
         self.needs_training_text = first.needs_training_text or then.needs_training_text
+        self.teacher_paths = (*first.teacher_paths, *then.teacher_paths)
+        self.reads_images = first.reads_images or then.reads_images
         self.on_train_batch_start(0.0)
 
     @property
@@ -75,6 +77,12 @@ class Staged(Objective):
             )
         self.first.require_epochs(self.switch_epoch)
         self.then.require_epochs(max_epochs - self.switch_epoch)
+
+    def set_teachers(self, captioners: Sequence[Captioner]) -> None:
+        """Hand each objective the captioners that it learns from."""
+        own = len(self.first.teacher_paths)
+        self.first.set_teachers(captioners[:own])
+        self.then.set_teachers(captioners[own:])
 
     def on_fit_start(
         self, training_text: TrainingText | None, start_scores: Mapping[str, float]

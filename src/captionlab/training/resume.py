@@ -21,6 +21,10 @@ ORIGINS = {
     (f"model.{part}", key)
     for part in ("encoder", "decoder")
     for key in ("weights", "embeddings", "architecture")
+} | {
+    # an objective knows its teachers by their weights, wherever their files lie
+    (objective, "teacher")
+    for objective in ("objective", "objective.first", "objective.then")
 }
 
 

@@ -1,0 +1,1 @@
+"""What training images and their captions say of an image like them."""

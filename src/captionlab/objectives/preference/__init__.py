@@ -1,0 +1,1 @@
+"""Objectives that prefer one generated caption to another."""

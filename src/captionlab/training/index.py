@@ -1,0 +1,94 @@
+"""A captioner without anything to train: it looks at the training images once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from captionlab.core.config_types import Config
+from captionlab.core.errors import UserError
+from captionlab.core.targets import locate
+from captionlab.data.datamodule import CaptionDataModule
+from captionlab.inference.checkpoints import Checkpoint
+from captionlab.models.captioner import Captioner
+from captionlab.training.module import CaptioningModule
+from captionlab.training.monitors import is_validated
+
+log = logging.getLogger("captionlab")
+
+
+def learns(captioner: Captioner) -> bool:
+    """Return whether a captioner is trained; one with an index of captions is not."""
+    return bool(getattr(captioner.decoder, "learns", True))
+
+
+def require_trainable(config: Config, start: Checkpoint | None) -> None:
+    """Raise UserError where a model that is not trained shall go on from a checkpoint."""
+    decoder = config["model"]["decoder"]
+    if start is not None and not getattr(locate(decoder["_target_"]), "learns", True):
+        key = "ckpt" if config["ckpt"] else "init_from"
+        raise UserError(
+            f"{key}={start.path}: model={config['model']['name']} trains nothing that could go on; "
+            f"leave {key} out, and it is made anew in one look at the training images"
+        )
+
+
+def index_captions(captioner: Captioner, data: CaptionDataModule) -> None:
+    """Give a captioner's index the training captions: what they are decides its sizes.
+
+    Raises:
+        UserError: if the training images are varied.
+    """
+    if data.augment is not None:
+        raise UserError(
+            "data.augment varies the training images, and this model looks at each one once: say "
+            "data/augment=none"
+        )
+    dataset = data.dataset("train")
+    captioner.decoder.index.set_captions(
+        [
+            [caption[1:-1].tolist() for caption in dataset.encoded(number)]
+            for number in range(len(dataset))
+        ]
+    )
+
+
+def fill_index(
+    trainer: pl.Trainer, module: CaptioningModule, data: CaptionDataModule, output_dir: str
+) -> None:
+    """Look at the training images, validate, and write best.ckpt, in place of all epochs."""
+    captioner, index = module.captioner, module.captioner.decoder.index
+    log.info(
+        "training   none: this model learns nothing; it looks once at %s images and keeps their "
+        "%s captions",
+        f"{index.sizes.images:,}",
+        f"{index.sizes.captions:,}",
+    )
+    captioner.to(trainer.strategy.root_device).eval()
+    index.set_features(_pooled(captioner, data))
+    if is_validated(trainer):
+        trainer.validate(module, datamodule=data, verbose=False)
+    else:
+        trainer.strategy.connect(module)  # without which nothing can be saved
+    kept = Path(output_dir) / "checkpoints" / "best.ckpt"
+    if trainer.checkpoint_callbacks:
+        trainer.save_checkpoint(kept, weights_only=True)
+    best = trainer.checkpoint_callback
+    if isinstance(best, ModelCheckpoint):
+        # as if it were the best of its epochs: the test loads it, a sweep maximizes its score
+        best.best_model_path = str(kept)
+        score = trainer.callback_metrics.get(best.monitor or "")
+        best.best_model_score = score
+
+
+@torch.inference_mode()
+def _pooled(captioner: Captioner, data: CaptionDataModule) -> Iterator[Tensor]:
+    device = next((b.device for b in captioner.buffers()), torch.device("cpu"))
+    for batch in data.whole_dataloader("train"):
+        yield captioner.encode(batch.to(device).images).pooled

@@ -27,6 +27,7 @@ def batch() -> SimpleNamespace:
     tokens = tokens.masked_fill(torch.arange(5) >= LENGTHS[..., None], 0)
     tokens[..., 0] = torch.where(LENGTHS > 0, 1, 0)
     return SimpleNamespace(
+        prompts=None,
         images=torch.randint(0, 256, (3, 3, 32, 32), generator=generator).byte(),
         tokens=tokens,
         lengths=LENGTHS,

@@ -23,6 +23,7 @@ def batch(images: int = 4) -> SimpleNamespace:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (images, 3, 32, 32), generator=generator)
     return SimpleNamespace(
+        prompts=None,
         images=pixels.byte(),
         tokens=torch.tensor([[1, 5, 6, 2]]).expand(images, 1, 4),
         lengths=torch.full((images, 1), 4),

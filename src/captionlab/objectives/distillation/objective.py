@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,17 +22,10 @@ from captionlab.models.likelihood import teacher_forced
 from captionlab.objectives.base import Batch, Objective, rank_weight
 from captionlab.objectives.frozen import FrozenCaptioner
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
-from captionlab.objectives.policy_gradient.policy import special_ids
+from captionlab.objectives.policy_gradient.asked import asked_of
+from captionlab.objectives.policy_gradient.policy import SampledTokens, special_ids
 
 Level = Literal["word", "sequence"]
-
-
-@dataclass(slots=True)
-class WrittenCaptions:
-    """Captions of a batch's images: ``tokens`` (B,1,T) with bos, ``lengths`` (B,1)."""
-
-    tokens: Tensor
-    lengths: Tensor
 
 
 class Distillation(Objective):
@@ -153,7 +145,8 @@ class Distillation(Objective):
         self, captioner: Captioner, memory: Memory, batch: Batch, logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the student's cross-entropy on the teachers' captions."""
-        answers = teacher_forced(captioner, memory, self.captions(batch))
+        asked = asked_of(memory, batch)
+        answers = teacher_forced(captioner, asked.memory, self.captions(batch))
         nll = F.cross_entropy(answers.logits.float(), answers.targets)
         nll = nll * rank_weight(len(answers.targets), nll)
         return nll, {"teacher_nll": nll.detach()}
@@ -171,14 +164,15 @@ class Distillation(Objective):
         return total / len(self._teachers)
 
     @torch.no_grad()
-    def captions(self, batch: Batch) -> WrittenCaptions:
-        """Return the caption that the teachers write of each image together."""
+    def captions(self, batch: Batch) -> SampledTokens:
+        """Return the caption that the teachers write together of each image, or each prompt of one."""
         members = tuple(teacher.captioner for teacher in self._teachers)
-        memory = EnsembleMemory(tuple(t.encode(batch.images) for t in self._teachers))
+        asked = [asked_of(teacher.encode(batch.images), batch) for teacher in self._teachers]
+        memory = EnsembleMemory(tuple(one.memory for one in asked))
         special = special_ids(members[0])
-        written = self.beam(Ensemble(members), memory, **special)
+        written = asked[0].sample(self.beam, Ensemble(members), memory, **special)
         tokens = F.pad(written.tokens[:, :1], (1, 0), value=special["bos_id"])
-        return WrittenCaptions(tokens, written.lengths[:, :1] + 1)
+        return SampledTokens(tokens, written.lengths[:, :1] + 1, asked[0].prompts)
 
 
 def weights_digest(captioner: Captioner) -> str:

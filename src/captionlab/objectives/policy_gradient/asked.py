@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.decoding.generated import Generated, StepModel
+from captionlab.decoding.generated import Generated, MemoryT, StepModel
 from captionlab.decoding.prompted import decode_prompted
 from captionlab.objectives.base import Batch
 
@@ -30,10 +30,15 @@ class Asked(NamedTuple):
     prompts: Tensor | None
 
     def sample(
-        self, decoding: Any, model: StepModel[Memory, Any], memory: Memory, pad_id: int, **ids: Any
+        self,
+        decoding: Any,
+        model: StepModel[MemoryT, Any],
+        memory: MemoryT,
+        pad_id: int,
+        **ids: Any,
     ) -> Generated:
         """Return the captions of a decoding method, each behind its prompt."""
-        given: list[list[int]] = [[]] * len(memory)
+        given: list[list[int]] = [[]] * len(self.image_ids)
         if self.prompts is not None:
             given = [[i for i in row if i != pad_id] for row in self.prompts[:, 0].tolist()]
         return decode_prompted(decoding, model, memory, given, pad_id=pad_id, **ids)

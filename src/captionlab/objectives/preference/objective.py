@@ -19,6 +19,7 @@ from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Batch, Objective, mean_nll, rank_weight
 from captionlab.objectives.frozen import FrozenCaptioner, encoder_learns, frozen_copy
+from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
     sequence_log_probs,
@@ -142,15 +143,21 @@ class Preference(Objective):
             if not isinstance(images, Memory) and not encoder_learns(captioner):
                 images = captioner.encoder(images)  # one look for both
             memory = captioner.encode(images)
-            detached = memory.each(torch.Tensor.detach)
-            special = special_ids(captioner)
-            samples = self.sampling(DeterministicStepModel(captioner), detached, **special)
-            scores = score_samples(self.reward, batch, samples)
+            asked = asked_of(memory, batch)
+            detached = asked.memory.each(torch.Tensor.detach)
+            model = DeterministicStepModel(captioner)
+            samples = asked.sample(self.sampling, model, detached, **special_ids(captioner))
+            scores = score_samples(self.reward, asked, samples)
             compared, better = self._preferences(samples, scores["reward"])
-            log_probs, lengths = sequence_log_probs(captioner, memory, compared)
+            log_probs, lengths = sequence_log_probs(
+                captioner, asked.memory, compared, prompts=asked.prompts
+            )
         self.check(scores)
         with torch.no_grad():
-            before, _ = sequence_log_probs(reference.captioner, reference.encode(images), compared)
+            known = asked_of(reference.encode(images), batch).memory
+            before, _ = sequence_log_probs(
+                reference.captioner, known, compared, prompts=asked.prompts
+            )
         log_ratios = log_probs - before
         scaled = log_ratios / lengths if self.length_normalized else log_ratios
         loss, margins = preference_loss(

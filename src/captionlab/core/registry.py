@@ -140,7 +140,7 @@ PLACES: Mapping[str, Place] = {
     ),
     "model.connector": Place(
         "connector",
-        _in("models.connectors", "LinearConnector"),
+        _in("models.connectors", "LinearConnector", "QFormerConnector"),
         lambda cls: _is_module(cls, ("forward",), ("memory_dim",)),
         optional=True,
     ),

@@ -54,13 +54,20 @@ def tiny_config(*overrides: str) -> dict:
 
 
 # what a preset needs besides to be small
+_SMALL_GPT2 = (
+    "data/tokenizer=word",
+    "model.decoder.weights=null",
+    "model.decoder.architecture={model_type:gpt2,n_layer:2,n_embd:16,n_head:2}",
+    "model.decoder.trainable=all",
+)
 SMALLER = {
-    "gpt2": (
-        "data/tokenizer=word",
-        "model.decoder.weights=null",
-        "model.decoder.architecture={model_type:gpt2,n_layer:2,n_embd:16,n_head:2}",
-        "model.decoder.trainable=all",
-    )
+    "gpt2": _SMALL_GPT2,
+    "prefix": (
+        *_SMALL_GPT2,
+        "model.decoder.prefix_length=3",
+        "model.decoder.mapping_layers=1",
+        "model.decoder.mapping_heads=2",
+    ),
 }
 # every preset with the small encoder, as tests of decoders want it
 PRESETS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))

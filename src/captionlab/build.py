@@ -66,7 +66,9 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         parts = {"connector": connector, "tags": tags}
         optional = {name: part for name, part in parts.items() if part is not None}
         return captioner(encoder=encoder, decoder=decoder, **optional)
-    reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
+    # a builder function knows it of all that it builds; some classes by what they are built with
+    readers = (locate(model["decoder"]["_target_"]), decoder)
+    reads_pooled = all(getattr(reader, "reads_pooled", True) for reader in readers)
     freeze_unread(
         encoder,
         connector,

@@ -121,7 +121,7 @@ PLACES: Mapping[str, Place] = {
         _in(
             "models.decoders",
             *("rnn_decoder", "latent_decoder", "att2in", "up_down", "adaptive", "aoa"),
-            *("TransformerDecoder", "LanguageModelDecoder"),
+            *("TransformerDecoder", "LanguageModelDecoder", "PrefixDecoder"),
         ),
         lambda cls: _is_module(
             cls,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from captionlab.models.decoders.language_model.decoder import (
         LanguageModelDecoder as LanguageModelDecoder,
     )
+    from captionlab.models.decoders.language_model.prefix import PrefixDecoder as PrefixDecoder
     from captionlab.models.decoders.recurrent.adaptive import AdaptiveCell as AdaptiveCell
     from captionlab.models.decoders.recurrent.adaptive import adaptive as adaptive
     from captionlab.models.decoders.recurrent.aoa import AoACell as AoACell
@@ -38,5 +39,6 @@ else:
             "recurrent.latent": ["LatentDecoder", "latent_decoder"],
             "transformer.decoder": ["TransformerDecoder"],
             "language_model.decoder": ["LanguageModelDecoder"],
+            "language_model.prefix": ["PrefixDecoder"],
         },
     )

@@ -1,0 +1,70 @@
+"""A library's cache whose first keys and values belong to images, and the rest to rows.
+
+Legend: B images, R rows (B K or B W), h heads, d width of a head, P positions of the image, t words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captionlab.core.hugging_face import transformers
+from captionlab.models.attention.multi_head import KeysValues
+from captionlab.models.decoders.language_model.library import KEY
+
+
+def shared_cache(prefix: Iterable[KeysValues], words: Iterable[KeysValues] = ()) -> Any:
+    """Return a cache in which the R / B rows of an image stand behind its own prefix.
+
+    Args:
+        prefix: of each layer, keys and values (B, h, P, d).
+        words: of each layer, keys and values (R, h, t, d); none before the first word.
+
+    What it keeps, and ``layers`` give back, is the words'. The library's attention reads one tensor
+    of keys, so the two are joined for one layer at a time, and forgotten once it has attended
+    (unless a backward pass waits for them).
+    """
+    cached = transformers(KEY).DynamicCache()
+    layer = _layer_class()
+    cached.layers = [layer(keys, values) for keys, values in prefix]
+    for index, (keys, values) in enumerate(words):
+        cached.layers[index].resume(keys, values)
+    return cached
+
+
+@cache
+def _layer_class() -> type:
+    from transformers.cache_utils import DynamicLayer
+
+    class SharedPrefixLayer(DynamicLayer):
+        """Keys and values of a prefix that is an image's, and of words that are a row's."""
+
+        def __init__(self, keys: Tensor, values: Tensor) -> None:
+            super().__init__()
+            self.prefix = (keys, values)
+
+        def resume(self, keys: Tensor, values: Tensor) -> None:
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = keys, values
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        ) -> Any:
+            words = super().update(key_states, value_states, *args, **kwargs)
+            return tuple(map(_joined, self.prefix, words))
+
+        def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
+            return int(self.prefix[0].shape[-2]) + int(super().get_seq_length(*args, **kwargs))
+
+    return SharedPrefixLayer
+
+
+def _joined(shared: Tensor, own: Tensor) -> Tensor:
+    """Return (R, h, P + t, d) of an image's (B, h, P, d) and its rows' (R, h, t, d)."""
+    rows = own.unflatten(0, (len(shared), -1))
+    repeated = shared.unsqueeze(1).expand(-1, rows.shape[1], -1, -1, -1)  # a view
+    return torch.cat([repeated, rows], -2).flatten(0, 1)

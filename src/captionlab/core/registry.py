@@ -207,6 +207,7 @@ _LIBRARIES = frozenset(
     {*sys.stdlib_module_names, "builtins", "captionlab", "hydra", "hydra_plugins", "omegaconf"}
     | {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "numpy", "PIL"}
     | {"lightning_fabric", "timm", "transformers", "tokenizers", "huggingface_hub", "safetensors"}
+    | {"peft", "accelerate"}
     | {"wandb", "optuna", "pycocoevalcap", "yaml", "rich", "h5py", "fsspec", "setuptools", "pip"}
 )
 

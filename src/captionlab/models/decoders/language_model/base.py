@@ -27,6 +27,7 @@ from captionlab.models.decoders.language_model.library import (
     require_plain_head,
     require_words,
 )
+from captionlab.models.decoders.language_model.lora import Lora, adapters, add_lora, merge
 
 Trainable = int | Literal["none", "all"]
 Words = tuple[KeysValues, ...]  # of each layer, keys and values of the words so far
@@ -37,8 +38,9 @@ class CausalDecoder(nn.Module):
 
     A subclass says how the memory enters. Ids are the language model's own moved up by 4: pad, bos,
     eos and unk stand before them; bos reads as the text's beginning, and the text's end is scored as
-    eos. ``name``, ``weights``, ``architecture`` and ``trainable`` are as ``LanguageModelDecoder``
-    explains. Raises UserError for values that do not fit and a model that cannot be had.
+    eos. ``name``, ``weights``, ``architecture``, ``trainable`` and ``lora`` are as
+    ``LanguageModelDecoder`` explains. Raises UserError for values that do not fit and a model that
+    cannot be had.
     """
 
     attention_penalty = 0.0
@@ -50,6 +52,7 @@ class CausalDecoder(nn.Module):
         weights: Literal["DEFAULT"] | None,
         architecture: dict[str, object] | None,
         trainable: Trainable,
+        lora: Lora | None,
         vocabulary_size: int,
         pad_id: int,
         memory_dim: int,
@@ -80,7 +83,12 @@ class CausalDecoder(nn.Module):
         if weights is not None:
             require_plain_head(model, name)
         self.num_layers = int(config.num_hidden_layers)
+        self.has_lora = lora is not None
+        if lora is not None:
+            add_lora(self.body, self.output, lora, self.width)
         choose_trainable(model, self.layers, trainable)
+        for added in self.added_to_body():
+            added.requires_grad_(True)
         self.trainable = trainable
 
     @property
@@ -104,7 +112,16 @@ class CausalDecoder(nn.Module):
 
     def added_to_body(self) -> Iterator[nn.Module]:
         """Yield what learns inside of the language model, though that may not."""
-        return iter(())
+        return adapters(self.body) if self.has_lora else iter(())
+
+    def merge_lora(self) -> None:
+        """Add the adapters to the weights beside them: what it scores, and is, with lora=null.
+
+        Without adapters it stays as it is.
+        """
+        if self.has_lora:
+            merge(self.body)
+        self.has_lora = False
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the language model's embeddings (..., H) of ids (...)."""

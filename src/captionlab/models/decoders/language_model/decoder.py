@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ from captionlab.models.decoders.language_model.base import (
     rows_of,
 )
 from captionlab.models.decoders.language_model.library import KEY
+from captionlab.models.decoders.language_model.lora import Lora
 from captionlab.models.state import PER_BEAM, State
 
 
@@ -50,7 +52,8 @@ class LanguageModelDecoder(CausalDecoder):
     begins with random ones; ``architecture`` holds entries of a configuration (model_type, n_layer
     and so on) and replaces that of ``name``. Of the language model, ``trainable`` none keeps all as
     it is, a number trains that many last layers, all everything; the cross-attention, before every
-    ``cross_every``-th layer, always learns. ``activation_checkpointing`` trains in less memory, by
+    ``cross_every``-th layer, always learns. ``lora`` (``add_lora``) puts adapters beside its layers,
+    which always learn, too; None: none. ``activation_checkpointing`` trains in less memory, by
     computing each layer twice. Text needs the model's own pieces
     (data/tokenizer=pretrained), their ids moved up by 4; with random weights any tokenizer will do.
     ``attention`` must be NoAttention. Raises UserError for values that do not fit and a model that
@@ -66,6 +69,7 @@ class LanguageModelDecoder(CausalDecoder):
         weights: Literal["DEFAULT"] | None = "DEFAULT",
         architecture: dict[str, object] | None = None,
         trainable: Trainable = "none",
+        lora: Lora | None = None,
         cross_every: int = 1,
         heads: int = 8,
         dropout: float = 0.1,
@@ -80,6 +84,7 @@ class LanguageModelDecoder(CausalDecoder):
             weights=weights,
             architecture=architecture,
             trainable=trainable,
+            lora=lora,
             vocabulary_size=vocabulary_size,
             pad_id=pad_id,
             memory_dim=memory_dim,
@@ -144,8 +149,8 @@ class LanguageModelDecoder(CausalDecoder):
         return self.logits(hidden.view(images, width, -1)), following
 
     def added_to_body(self) -> Iterator[nn.Module]:
-        """Yield the cross-attentions, which always learn."""
-        return self._cross_attentions()
+        """Yield the cross-attentions and adapters, which always learn."""
+        return chain(super().added_to_body(), self._cross_attentions())
 
     def _cross_attentions(self) -> Iterator[GatedCrossAttention]:
         return (m.cross for m in self.body.modules() if isinstance(m, AdaptedLayer))

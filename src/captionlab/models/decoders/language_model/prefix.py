@@ -23,6 +23,7 @@ from captionlab.models.decoders.language_model.base import (
     rows_of,
 )
 from captionlab.models.decoders.language_model.library import KEY
+from captionlab.models.decoders.language_model.lora import Lora
 from captionlab.models.decoders.language_model.mapping import MlpMapping, TransformerMapping
 from captionlab.models.decoders.language_model.shared_cache import shared_cache
 from captionlab.models.state import PER_BEAM, State
@@ -51,7 +52,7 @@ class PrefixDecoder(CausalDecoder):
     of the slots, in ``mapping_layers`` layers of ``mapping_heads`` heads. As in the paper the prefix
     stands where the beginning of the text stood: its last place predicts the first word, and the
     first input, bos, is not read. The captions and beams of an image share its prefix. The mapping
-    always learns; ``name``, ``weights``, ``architecture``, ``trainable`` and ``attention`` are as
+    always learns; ``name``, ``weights``, ``architecture``, ``trainable``, ``lora`` and ``attention`` are as
     ``LanguageModelDecoder`` explains. There are no attention weights. Raises UserError for values
     that do not fit and a model that cannot be had.
     """
@@ -66,6 +67,7 @@ class PrefixDecoder(CausalDecoder):
         weights: Literal["DEFAULT"] | None = "DEFAULT",
         architecture: dict[str, object] | None = None,
         trainable: Trainable = "none",
+        lora: Lora | None = None,
         prefix_length: int = 10,
         mapping: Mapping = "transformer",
         mapping_layers: int = 8,
@@ -82,6 +84,7 @@ class PrefixDecoder(CausalDecoder):
             weights=weights,
             architecture=architecture,
             trainable=trainable,
+            lora=lora,
             vocabulary_size=vocabulary_size,
             pad_id=pad_id,
             memory_dim=memory_dim,

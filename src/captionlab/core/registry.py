@@ -112,7 +112,7 @@ PLACES: Mapping[str, Place] = {
         _in(
             "models.encoders",
             *("SmallCNN", "TorchvisionEncoder", "TimmEncoder"),
-            *("HuggingFaceEncoder", "StoredEncoder"),
+            *("HuggingFaceEncoder", "StoredEncoder", "CaptionerVision"),
         ),
         _is_encoder,
     ),
@@ -122,6 +122,7 @@ PLACES: Mapping[str, Place] = {
             "models.decoders",
             *("rnn_decoder", "latent_decoder", "att2in", "up_down", "adaptive", "aoa"),
             *("TransformerDecoder", "LanguageModelDecoder", "PrefixDecoder"),
+            "CaptionerText",
         ),
         lambda cls: _is_module(
             cls,

@@ -14,7 +14,7 @@ from captionlab.core.memory import Memory
 from captionlab.inference.checkpoints import Checkpoint
 from captionlab.inference.weights import captioner_of
 from captionlab.models.attention.base import NoAttention
-from captionlab.models.decoders import LanguageModelDecoder, PrefixDecoder
+from captionlab.models.decoders import CaptionerText, LanguageModelDecoder, PrefixDecoder
 from captionlab.models.decoders.language_model.lora import adapted
 from captionlab.text.tokenizers import WordTokenizer
 from captionlab.text.vocabulary import Vocabulary
@@ -142,6 +142,30 @@ def test_with_activation_checkpointing_gradients_are_the_same():
         found.append({n: p.grad for n, p in model.named_parameters() if "lora_" in n})
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient)
+
+
+def test_whole_captioners_have_them_too():
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    sides = {"text_config": {"hidden_size": 16, **layers}}
+    sides["vision_config"] = {"hidden_size": WIDTH, **layers}
+    blip = {"model_type": "blip", **sides}
+    model = CaptionerText(
+        weights=None,
+        architecture=blip,
+        trainable="none",
+        lora={"rank": 4, "target_modules": ["query", "value"]},
+        vocabulary_size=20,
+        pad_id=0,
+        memory_dim=WIDTH,
+        attention=NoAttention(query_dim=1, memory_dim=WIDTH),
+    ).eval()
+    taught(model)
+    learning = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert len(learning) == 2 * 4 * 2  # A and B of query and value, of both attentions of 2 layers
+    assert all("lora_" in name for name in learning)
+    expected = scores(model)
+    model.merge_lora()
+    torch.testing.assert_close(scores(model), expected, atol=1e-5, rtol=1e-5)
 
 
 def a_checkpoint(path: Path, preset: str, **lora) -> Checkpoint:

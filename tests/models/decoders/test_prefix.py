@@ -100,10 +100,10 @@ def test_beams_share_the_prefix_of_their_image():
     for _ in range(3):
         _, state = model.step(torch.full((2, 4), 5), state)
     beams = state.select(torch.zeros(2, 7, dtype=torch.long))
-    for keys, values in beams.prefix:
+    for keys, values in beams.beginning.prefix:
         assert keys.shape == values.shape == (2, 2, PREFIX, 8)
     assert all(keys.shape == (2, 7, 2, 2, 8) for keys, _ in beams.words)
-    assert beams.prefix[0][0] is state.prefix[0][0]
+    assert beams.beginning.prefix[0][0] is state.beginning.prefix[0][0]
 
 
 def test_the_mlp_is_the_papers():

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from captionlab.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from captionlab.models.decoders.language_model.captioner_text import (
+        CaptionerText as CaptionerText,
+    )
     from captionlab.models.decoders.language_model.decoder import (
         LanguageModelDecoder as LanguageModelDecoder,
     )
@@ -40,5 +43,6 @@ else:
             "transformer.decoder": ["TransformerDecoder"],
             "language_model.decoder": ["LanguageModelDecoder"],
             "language_model.prefix": ["PrefixDecoder"],
+            "language_model.captioner_text": ["CaptionerText"],
         },
     )

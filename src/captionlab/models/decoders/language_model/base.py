@@ -19,6 +19,7 @@ from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.decoders.language_model.library import (
     KEY,
     NUM_SPECIAL,
+    cache_name,
     causal_model,
     choose_trainable,
     edge_id,
@@ -67,21 +68,22 @@ class CausalDecoder(nn.Module):
         self.pad_id = pad_id
         self.memory_dim = memory_dim
         self.vocabulary_size = vocabulary_size
-        model = causal_model(name, weights, architecture, vocabulary_size)
+        self.architecture: dict[str, object]
+        model = self.load_model(name, weights, architecture, vocabulary_size)
         require_caching(model, name)
         config = model.config
-        self.architecture = entries_of(config)
         self.new_cache = transformers(KEY).DynamicCache
-        self.bos = edge_id(config.bos_token_id, config.eos_token_id)
-        self.eos = edge_id(config.eos_token_id, config.bos_token_id)
+        self.bos, self.eos = self.edges_of(config)
         self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
         self.width = int(config.hidden_size)
         self.body = model.base_model
-        self.output = model.get_output_embeddings()
-        self.output_dim = self.output.in_features
-        require_words(name, weights, vocabulary_size, self.words.num_embeddings)
+        self.cache_name = cache_name(self.body)
+        self.output = self.head_of(model)
+        self.output_dim = getattr(self.output, "in_features", self.width)
+        rows = model.get_input_embeddings().num_embeddings
+        require_words(name, weights, vocabulary_size, rows)
         if weights is not None:
-            require_plain_head(model, name)
+            self.require_fit(model, name)
         self.num_layers = int(config.num_hidden_layers)
         self.has_lora = lora is not None
         if lora is not None:
@@ -90,6 +92,32 @@ class CausalDecoder(nn.Module):
         for added in self.added_to_body():
             added.requires_grad_(True)
         self.trainable = trainable
+
+    def load_model(
+        self,
+        name: str,
+        weights: str | None,
+        architecture: dict[str, object] | None,
+        vocabulary_size: int,
+    ) -> Any:
+        """Return the language model, and keep the entries that make it again as ``architecture``."""
+        model = causal_model(name, weights, architecture, vocabulary_size)
+        self.architecture = entries_of(model.config)
+        return model
+
+    def edges_of(self, config: Any) -> tuple[int, int]:
+        """Return the language model's ids of a text's beginning and end."""
+        begin, end = config.bos_token_id, config.eos_token_id
+        return edge_id(begin, end), edge_id(end, begin)
+
+    def head_of(self, model: Any) -> nn.Module:
+        """Return what scores words by hidden states (..., H)."""
+        head: nn.Module = model.get_output_embeddings()
+        return head
+
+    def require_fit(self, model: Any, name: str) -> None:
+        """Raise UserError for pretrained weights that this decoder would read in another way."""
+        require_plain_head(model, name)
 
     @property
     def words(self) -> Any:
@@ -125,9 +153,12 @@ class CausalDecoder(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the language model's embeddings (..., H) of ids (...)."""
+        return self.words(self.own_ids(tokens))
+
+    def own_ids(self, tokens: Tensor) -> Tensor:
+        """Return the language model's ids of ids; every caption begins where its texts begin."""
         own = (tokens - NUM_SPECIAL).clamp_min(0)
-        # every caption begins where the language model's texts begin
-        return self.words(torch.where(tokens < NUM_SPECIAL, self.bos, own))
+        return torch.where(tokens < NUM_SPECIAL, self.bos, own)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H).
@@ -147,7 +178,7 @@ class CausalDecoder(nn.Module):
 
     def read(self, embedded: Tensor, cache: Any) -> Tensor:
         """Return hidden (R, Q, H) of embeddings (R, Q, H); what is in the cache stands before them."""
-        output = self.body(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
+        output = self.body(inputs_embeds=embedded, use_cache=True, **{self.cache_name: cache})
         hidden: Tensor = output.last_hidden_state
         return hidden
 

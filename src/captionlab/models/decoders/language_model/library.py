@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -32,9 +33,7 @@ def causal_model(
         more = {} if architecture is None else {"config": load_config(KEY, name, architecture)}
         return pretrained(KEY, factory, name, **more)
     if architecture is None:
-        # the library's defaults for this type are GPT-2's own sizes: nothing to look for
-        known = {"model_type": "gpt2"} if name == "gpt2" else None
-        entries = entries_of(load_config(KEY, name, known))
+        entries = entries_of(load_config(KEY, name, None))
         del entries["vocab_size"]
     else:
         entries = dict(architecture)
@@ -66,6 +65,11 @@ def edge_id(first: int | list[int] | None, second: int | list[int] | None) -> in
         f"{KEY}: the language model names neither bos_token_id nor eos_token_id: captions could "
         "not end; add them to its config.json or to model.decoder.architecture"
     )
+
+
+def cache_name(body: nn.Module) -> str:
+    """Return the name under which a model takes its cache: another one since transformers 5.2x."""
+    return "cache" if "cache" in signature(body.forward).parameters else "past_key_values"
 
 
 def require_caching(model: Any, name: str) -> None:

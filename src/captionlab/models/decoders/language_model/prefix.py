@@ -1,51 +1,27 @@
 """ClipCap: an image becomes the beginning of a text that a causal language model goes on with.
 
-Legend: B images, K captions an image, T tokens, W beams, N memory slots, D memory width, L prefix
-length, H the language model's width, h heads, d = H / h, t tokens so far.
+Legend: B images, N memory slots, D memory width, L prefix length, H the language model's width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.memory import Memory
-from captionlab.models.captioner import Decoded
-from captionlab.models.decoders.language_model.base import (
-    CausalDecoder,
-    Trainable,
-    Words,
-    beams_of,
-    rows_of,
-)
+from captionlab.models.decoders.language_model.base import Trainable
+from captionlab.models.decoders.language_model.beginning import Beginning, BeginningDecoder
 from captionlab.models.decoders.language_model.library import KEY
 from captionlab.models.decoders.language_model.lora import Lora
 from captionlab.models.decoders.language_model.mapping import MlpMapping, TransformerMapping
-from captionlab.models.decoders.language_model.shared_cache import shared_cache
-from captionlab.models.state import PER_BEAM, State
+from captionlab.models.decoders.language_model.shared_cache import keys_of
 
 Mapping = Literal["mlp", "transformer"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrefixState(State):
-    """The prefix of the image and the words so far.
-
-    ``first`` (B, H) is what the prefix's last place says of the first word; ``prefix`` holds of each
-    layer keys and values (B, h, L, d), ``words`` those (B, W, h, t, d) of the words behind it.
-    """
-
-    first: Tensor
-    prefix: Words
-    words: Words = field(default=(), metadata=PER_BEAM)
-    length: int = 0
-
-
-class PrefixDecoder(CausalDecoder):
+class PrefixDecoder(BeginningDecoder):
     """A causal language model that goes on from ``prefix_length`` embeddings made of the image.
 
     Mokady et al. 2021 (ClipCap). ``mapping`` mlp makes the prefix of the pooled image; transformer
@@ -100,7 +76,8 @@ class PrefixDecoder(CausalDecoder):
                 f"{KEY}.prefix_length={prefix_length} must be 1 to {self.longest - 1}, for a language "
                 f"model of {self.longest} positions"
             )
-        self.prefix_length = prefix_length
+        # the prefix stands in place of the first input
+        self.taken = prefix_length - 1
         self.pooled_dim = memory_dim if pooled_dim is None else pooled_dim
         # of what the language model reads, which it may project to its own width
         width = self.words.embedding_dim
@@ -119,56 +96,18 @@ class PrefixDecoder(CausalDecoder):
             )
         self.train()
 
-    def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
-        """Return hidden (B, K, T, H).
-
-        ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad); what stands at padding is finite
-        and of no meaning. Raises UserError for a memory of another width, without a real slot where
-        slots are read, and for captions longer than the language model's positions.
-        """
-        images, captions, length = tokens.shape
-        self._require_room(length)
-        first, prefix = self._read_prefix(memory)
-        hidden = first[:, None, None].expand(-1, captions, 1, -1)
-        if length > 1:
-            embedded = self.embed(tokens[..., 1:].flatten(0, 1))
-            rows = self.read(embedded, shared_cache(prefix))
-            behind = rows.view(images, captions, length - 1, -1)
-            hidden = torch.cat([hidden, behind], 2)
-        return Decoded(hidden)
-
-    def init_state(self, memory: Memory, width: int) -> PrefixState:
-        """Return the state before the first token, for ``width`` beams an image.
+    def read_beginning(self, memory: Memory) -> Beginning:
+        """Return the prefix of each image as the language model has read it.
 
         Raises UserError for a memory of another width, or without a real slot where slots are read.
         """
-        first, prefix = self._read_prefix(memory)
-        return PrefixState(memory=memory, first=first, prefix=prefix)
-
-    def step(self, token_ids: Tensor, state: PrefixState) -> tuple[Tensor, PrefixState]:
-        """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
-        images, width = token_ids.shape
-        self._require_room(state.length + 1)
-        following = replace(state, length=state.length + 1)
-        if state.length == 0:
-            return self.logits(state.first.unsqueeze(1).expand(-1, width, -1)), following
-        cache = shared_cache(state.prefix, rows_of(state.words))
-        hidden = self.read(self.embed(token_ids.view(-1, 1)), cache).view(images, width, -1)
-        return self.logits(hidden), replace(following, words=beams_of(cache.layers, images))
-
-    def _read_prefix(self, memory: Memory) -> tuple[Tensor, Words]:
-        """Return the last hidden state (B, H) of the prefix, and its keys and values (B, h, L, d)."""
         pooled = self.pooled_dim if self.reads_pooled else None
         memory.require_width(self.memory_dim, "decoder", pooled)
         if self.reads_slots:
             memory.require_real_slots()
         cache = self.new_cache()
         hidden = self.read(self.mapping(memory), cache)
-        return hidden[:, -1], tuple((layer.keys, layer.values) for layer in cache.layers)
-
-    def _require_room(self, length: int) -> None:
-        # the prefix stands in place of the first input
-        self.require_length(length, self.prefix_length - 1)
+        return Beginning(hidden[:, -1], keys_of(cache))
 
 
 def _check_layers(layers: int, heads: int, width: int) -> None:

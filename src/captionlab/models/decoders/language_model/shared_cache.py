@@ -36,6 +36,22 @@ def shared_cache(prefix: Iterable[KeysValues], words: Iterable[KeysValues] = ())
     return cached
 
 
+def cross_cache(slots: Iterable[KeysValues], rows: int) -> Any:
+    """Return a cache of an image's slots, (B, h, N, d) of each layer, for ``rows`` rows an image.
+
+    They are repeated where a layer reads them, and forgotten behind it.
+    """
+    cached = transformers(KEY).DynamicCache()
+    layer = _repeated_class()
+    cached.layers = [layer(keys, values, rows) for keys, values in slots]
+    return cached
+
+
+def keys_of(cached: Any) -> tuple[KeysValues, ...]:
+    """Return of each layer of a cache its keys and values."""
+    return tuple((layer.keys, layer.values) for layer in cached.layers)
+
+
 @cache
 def _layer_class() -> type:
     from transformers.cache_utils import DynamicLayer
@@ -61,6 +77,32 @@ def _layer_class() -> type:
             return int(self.prefix[0].shape[-2]) + int(super().get_seq_length(*args, **kwargs))
 
     return SharedPrefixLayer
+
+
+@cache
+def _repeated_class() -> type:
+    from transformers.cache_utils import DynamicLayer
+
+    class RepeatedLayer(DynamicLayer):
+        """Keys and values (B, h, N, d) of images, read as those of their rows (R, h, N, d)."""
+
+        def __init__(self, keys: Tensor, values: Tensor, rows: int) -> None:
+            super().__init__()
+            self.of_images = (keys, values)
+            self.rows = rows
+            self.is_initialized = True
+
+        # in place of the attributes that the base class sets to None
+        keys = property(lambda self: self._repeated(0), lambda self, value: None)
+        values = property(lambda self: self._repeated(1), lambda self, value: None)
+
+        def _repeated(self, which: int) -> Tensor:
+            return self.of_images[which].repeat_interleave(self.rows, 0)
+
+        def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
+            return int(self.of_images[0].shape[-2])
+
+    return RepeatedLayer
 
 
 def _joined(shared: Tensor, own: Tensor) -> Tensor:

@@ -54,13 +54,29 @@ def tiny_config(*overrides: str) -> dict:
 
 
 # what a preset needs besides to be small
+_SMALL_GPT2 = (
+    "data/tokenizer=word",
+    "model.decoder.weights=null",
+    "model.decoder.architecture={model_type:gpt2,n_layer:2,n_embd:16,n_head:2}",
+    "model.decoder.trainable=all",
+)
+_SMALL_LAYERS = (
+    "hidden_size:12,num_hidden_layers:2,num_attention_heads:2,intermediate_size:24,image_size:32"
+)
 SMALLER = {
-    "gpt2": (
+    "gpt2": _SMALL_GPT2,
+    "prefix": (
+        *_SMALL_GPT2,
+        "model.decoder.prefix_length=3",
+        "model.decoder.mapping_layers=1",
+        "model.decoder.mapping_heads=2",
+    ),
+    "huggingface_captioner": (
         "data/tokenizer=word",
         "model.decoder.weights=null",
-        "model.decoder.architecture={model_type:gpt2,n_layer:2,n_embd:16,n_head:2}",
-        "model.decoder.trainable=all",
-    )
+        "model.decoder.architecture={model_type:blip,"
+        f"vision_config:{{{_SMALL_LAYERS}}},text_config:{{{_SMALL_LAYERS}}}}}",
+    ),
 }
 # every preset that learns, with the small encoder, as tests of decoders want it; nearest has its own
 PRESETS = sorted({path.stem for path in (config_dir() / "model").glob("*.yaml")} - {"nearest"})

@@ -72,7 +72,9 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         own = captioner(encoder=encoder, decoder=decoder, **optional)
         own.control_ids = sizes.control_ids
         return own
-    reads_pooled = getattr(locate(model["decoder"]["_target_"]), "reads_pooled", True)
+    # a builder function knows it of all that it builds; some classes by what they are built with
+    readers = (locate(model["decoder"]["_target_"]), decoder)
+    reads_pooled = all(getattr(reader, "reads_pooled", True) for reader in readers)
     freeze_unread(
         encoder,
         connector,

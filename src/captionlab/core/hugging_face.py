@@ -30,7 +30,10 @@ gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gptj granite helium hunyuan_v1_de
 nemotron olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 qwen2 qwen3 seed_oss smollm3 stablelm
 starcoder2 xglm
 """
-MODEL_TYPES = frozenset((_IMAGE_TYPES + _LANGUAGE_TYPES).split())
+_CAPTIONER_TYPES = """
+bert blip blip_text_model blip_vision_model git git_vision_model roberta trocr vision-encoder-decoder
+"""
+MODEL_TYPES = frozenset((_IMAGE_TYPES + _LANGUAGE_TYPES + _CAPTIONER_TYPES).split())
 # entries by which the library looks elsewhere, or runs other code than its own
 _ELSEWHERE_KEYS = """
 auto_map trust_remote_code name_or_path _name_or_path code_revision custom_pipelines
@@ -40,7 +43,11 @@ use_timm_backbone use_pretrained_backbone adapter_kwargs peft_config tokenizer_n
 pretrained_model_name_or_path
 """
 _ELSEWHERE = frozenset(_ELSEWHERE_KEYS.split())
-_DEFAULT = "gpt2"  # whose sizes are the library's own defaults: nothing to look for
+# the sizes of these are the library's own defaults for their type: nothing to look for
+KNOWN: Mapping[str, Mapping[str, object]] = {
+    "gpt2": {"model_type": "gpt2"},
+    "Salesforce/blip-image-captioning-base": {"model_type": "blip"},
+}
 
 
 class ModelConfig(Protocol):
@@ -71,7 +78,7 @@ def require_offline(where: str, part: Mapping[str, object], trusted: Iterable[st
         UserError: if it would be looked for by its name, or an entry names something else.
     """
     entries = part.get("architecture")
-    if entries is None and part.get("name", _DEFAULT) == _DEFAULT:
+    if entries is None and part.get("name", "gpt2") in KNOWN:
         return
     if not isinstance(entries, Mapping):
         raise UserError(
@@ -119,11 +126,14 @@ def transformers(who: str) -> ModuleType:
 def load_config(who: str, name: str, architecture: Mapping[str, object] | None) -> ModelConfig:
     """Return the configuration of a model by its entries, or by name or path without them.
 
+    Of a name in ``KNOWN`` it is the library's default: nothing is looked for.
+
     Raises:
         UserError: for an unknown ``model_type``, an entry that it does not take, and a model that
             cannot be had.
     """
     library = transformers(who)
+    architecture = KNOWN.get(name) if architecture is None else architecture
     if architecture is None:
         with looking_for(who, name):
             return library.AutoConfig.from_pretrained(name)

@@ -112,7 +112,7 @@ PLACES: Mapping[str, Place] = {
         _in(
             "models.encoders",
             *("SmallCNN", "TorchvisionEncoder", "TimmEncoder"),
-            *("HuggingFaceEncoder", "StoredEncoder"),
+            *("HuggingFaceEncoder", "StoredEncoder", "CaptionerVision"),
         ),
         _is_encoder,
     ),
@@ -121,7 +121,8 @@ PLACES: Mapping[str, Place] = {
         _in(
             "models.decoders",
             *("rnn_decoder", "latent_decoder", "att2in", "up_down", "adaptive", "aoa"),
-            *("TransformerDecoder", "LanguageModelDecoder", "NearestDecoder"),
+            *("TransformerDecoder", "LanguageModelDecoder", "PrefixDecoder", "CaptionerText"),
+            "NearestDecoder",
         ),
         lambda cls: _is_module(
             cls,
@@ -140,7 +141,7 @@ PLACES: Mapping[str, Place] = {
     ),
     "model.connector": Place(
         "connector",
-        _in("models.connectors", "LinearConnector"),
+        _in("models.connectors", "LinearConnector", "QFormerConnector"),
         lambda cls: _is_module(cls, ("forward",), ("memory_dim",)),
         optional=True,
     ),
@@ -207,6 +208,7 @@ _LIBRARIES = frozenset(
     {*sys.stdlib_module_names, "builtins", "captionlab", "hydra", "hydra_plugins", "omegaconf"}
     | {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "numpy", "PIL"}
     | {"lightning_fabric", "timm", "transformers", "tokenizers", "huggingface_hub", "safetensors"}
+    | {"peft", "accelerate"}
     | {"wandb", "optuna", "pycocoevalcap", "yaml", "rich", "h5py", "fsspec", "setuptools", "pip"}
 )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from captionlab.core.memory import Memory
-from captionlab.models.connectors.linear import LinearConnector
+from captionlab.models.connectors import LinearConnector, QFormerConnector
 
 
 def freeze_unread(
@@ -33,7 +33,7 @@ def freeze_unread(
             it stays as it is: the optimizers of earlier runs would not fit.
         reads_slots, reads_pooled: what decoder and tag head read of the memory.
     """
-    if isinstance(connector, LinearConnector):
+    if isinstance(connector, LinearConnector | QFormerConnector):
         connector.slots.requires_grad_(reads_slots)
         connector.pooled.requires_grad_(reads_pooled)
     elif connector is not None:

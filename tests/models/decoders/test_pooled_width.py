@@ -17,7 +17,7 @@ from tests_support import PRESETS, SMALLER, tiny_config
 
 SLOTS, POOLED = 12, 5
 WORDS = ("", "", "", "", *(f"word{chr(97 + i)}" for i in range(7)))
-BLIND = {"aoa", "att2in", "gpt2", "m2", "transformer"}
+BLIND = {"aoa", "att2in", "gpt2", "huggingface_captioner", "m2", "prefix", "transformer"}
 
 
 def config(preset: str, *overrides: str) -> dict:

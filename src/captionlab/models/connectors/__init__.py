@@ -6,5 +6,8 @@ from captionlab.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from captionlab.models.connectors.linear import LinearConnector as LinearConnector
+    from captionlab.models.connectors.qformer import QFormerConnector as QFormerConnector
 else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__, {"linear": ["LinearConnector"]})
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__, {"linear": ["LinearConnector"], "qformer": ["QFormerConnector"]}
+    )

@@ -38,8 +38,8 @@ class LinearConnector(nn.Module):
             raise UserError(f"model.connector.dropout={dropout} must lie in [0, 1).")
         self.dim = width
         self.memory_dim = memory_dim
-        self.slots = _layer(memory_dim, width, dropout)
-        self.pooled = _layer(memory_dim if pooled_dim is None else pooled_dim, width, dropout)
+        self.slots = projection(memory_dim, width, dropout)
+        self.pooled = projection(memory_dim if pooled_dim is None else pooled_dim, width, dropout)
 
     def forward(self, memory: Memory) -> Memory:
         """Return slots (B, N, W) and pooled (B, W) of slots (B, N, D) and pooled (B, P).
@@ -51,5 +51,6 @@ class LinearConnector(nn.Module):
         return replace(memory, slots=self.slots(memory.slots), pooled=self.pooled(memory.pooled))
 
 
-def _layer(inputs: int, width: int, dropout: float) -> nn.Sequential:
+def projection(inputs: int, width: int, dropout: float) -> nn.Sequential:
+    """Return linear, ReLU, dropout: (..., width) of (..., inputs)."""
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout))

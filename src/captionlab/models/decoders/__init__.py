@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING
 from captionlab.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from captionlab.models.decoders.language_model.captioner_text import (
+        CaptionerText as CaptionerText,
+    )
     from captionlab.models.decoders.language_model.decoder import (
         LanguageModelDecoder as LanguageModelDecoder,
     )
+    from captionlab.models.decoders.language_model.prefix import PrefixDecoder as PrefixDecoder
     from captionlab.models.decoders.nearest import NearestDecoder as NearestDecoder
     from captionlab.models.decoders.recurrent.adaptive import AdaptiveCell as AdaptiveCell
     from captionlab.models.decoders.recurrent.adaptive import adaptive as adaptive
@@ -40,5 +44,7 @@ else:
             "transformer.decoder": ["TransformerDecoder"],
             "language_model.decoder": ["LanguageModelDecoder"],
             "nearest": ["NearestDecoder"],
+            "language_model.prefix": ["PrefixDecoder"],
+            "language_model.captioner_text": ["CaptionerText"],
         },
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from captionlab.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from captionlab.models.encoders.captioner_vision import CaptionerVision as CaptionerVision
     from captionlab.models.encoders.hugging_face import HuggingFaceEncoder as HuggingFaceEncoder
     from captionlab.models.encoders.small_cnn import SmallCNN as SmallCNN
     from captionlab.models.encoders.stored import StoredEncoder as StoredEncoder
@@ -20,6 +21,7 @@ else:
             "torchvision": ["ImageEncoder", "TorchvisionEncoder", "TrunkEncoder"],
             "timm": ["TimmEncoder"],
             "hugging_face": ["HuggingFaceEncoder"],
+            "captioner_vision": ["CaptionerVision"],
             "stored": ["StoredEncoder"],
         },
     )

@@ -72,7 +72,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         if layers is not None or pooled is not None:
             reading = _reading(network, prefix, layers, pooled, name, image_size)
             dim, pooled_dim = _widths(network, projection, reading, image_size)
-        mean, std = (MEAN, STD) if weights is None else _normalization(name)
+        mean, std = (MEAN, STD) if weights is None else normalization(name)
         super().__init__(
             dim=dim,
             image_size=image_size,
@@ -190,7 +190,8 @@ def _measure(network: Any, name: str, image_size: int) -> tuple[int, int]:
     return max(before, 0), rows.shape[2]
 
 
-def _normalization(name: str) -> tuple[list[float], list[float]]:
+def normalization(name: str) -> tuple[list[float], list[float]]:
+    """Return the mean and standard deviation of colors that a model was trained with."""
     mixin = transformers(WHO).image_processing_base.ImageProcessingMixin
     try:
         with looking_for(WHO, name):

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from itertools import chain
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
-from captionlab.core.hugging_face import entries_of, transformers
 from captionlab.core.memory import Memory
-from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.multi_head import KeysValues
 from captionlab.models.captioner import Decoded
 from captionlab.models.decoders.language_model.adapter import (
@@ -26,16 +24,15 @@ from captionlab.models.decoders.language_model.adapter import (
     Recomputed,
     cross_attention_context,
 )
-from captionlab.models.decoders.language_model.library import (
-    KEY,
-    NUM_SPECIAL,
-    causal_model,
-    choose_trainable,
-    edge_id,
-    layers_of,
-    require_plain_head,
-    require_sizes,
+from captionlab.models.decoders.language_model.base import (
+    CausalDecoder,
+    Trainable,
+    Words,
+    beams_of,
+    rows_of,
 )
+from captionlab.models.decoders.language_model.library import KEY
+from captionlab.models.decoders.language_model.lora import Lora
 from captionlab.models.state import PER_BEAM, State
 
 
@@ -44,18 +41,19 @@ class LanguageModelState(State):
     """The memory projected for each adapted layer, and keys and values (B, W, h, t, d) of words."""
 
     keys_values: tuple[KeysValues, ...]
-    words: tuple[KeysValues, ...] = field(default=(), metadata=PER_BEAM)
+    words: Words = field(default=(), metadata=PER_BEAM)
     length: int = 0
 
 
-class LanguageModelDecoder(nn.Module):
+class LanguageModelDecoder(CausalDecoder):
     """A causal language model with gated cross-attention to the memory before its layers.
 
     ``name`` is a Hugging Face name or a folder; ``weights`` DEFAULT loads the model's own, None
     begins with random ones; ``architecture`` holds entries of a configuration (model_type, n_layer
     and so on) and replaces that of ``name``. Of the language model, ``trainable`` none keeps all as
     it is, a number trains that many last layers, all everything; the cross-attention, before every
-    ``cross_every``-th layer, always learns. ``activation_checkpointing`` trains in less memory, by
+    ``cross_every``-th layer, always learns. ``lora`` (``add_lora``) puts adapters beside its layers,
+    which always learn, too; None: none. ``activation_checkpointing`` trains in less memory, by
     computing each layer twice. Text needs the model's own pieces
     (data/tokenizer=pretrained), their ids moved up by 4; with random weights any tokenizer will do.
     ``attention`` must be NoAttention. Raises UserError for values that do not fit and a model that
@@ -63,7 +61,6 @@ class LanguageModelDecoder(nn.Module):
     """
 
     reads_pooled = False  # the slots alone
-    attention_penalty = 0.0
 
     def __init__(
         self,
@@ -71,7 +68,8 @@ class LanguageModelDecoder(nn.Module):
         *,
         weights: Literal["DEFAULT"] | None = "DEFAULT",
         architecture: dict[str, object] | None = None,
-        trainable: int | Literal["none", "all"] = "none",
+        trainable: Trainable = "none",
+        lora: Lora | None = None,
         cross_every: int = 1,
         heads: int = 8,
         dropout: float = 0.1,
@@ -81,38 +79,24 @@ class LanguageModelDecoder(nn.Module):
         memory_dim: int,
         attention: nn.Module,
     ) -> None:
-        super().__init__()
-        if not isinstance(attention, NoAttention):
+        super().__init__(
+            name,
+            weights=weights,
+            architecture=architecture,
+            trainable=trainable,
+            lora=lora,
+            vocabulary_size=vocabulary_size,
+            pad_id=pad_id,
+            memory_dim=memory_dim,
+            attention=attention,
+        )
+        width, layers = self.width, self.layers
+        if heads < 1 or width % heads:
             raise UserError(
-                "a language model has attention of its own and cannot take "
-                f"{type(attention).__name__}: say model/attention=none"
+                f"{KEY}.heads={heads} does not divide the language model's width {width}"
             )
-        self.pad_id = pad_id
-        self.memory_dim = memory_dim
-        self.vocabulary_size = vocabulary_size
-        model = causal_model(name, weights, architecture, vocabulary_size)
-        config = model.config
-        if getattr(model, "_is_stateful", False):
-            raise UserError(
-                f"{KEY}.name={name}: {type(model).__name__} keeps no keys and values of its words, "
-                "by which beams are told apart; choose another language model, such as gpt2"
-            )
-        self.architecture = entries_of(config)
-        self._new_cache = transformers(KEY).DynamicCache
-        self.bos = edge_id(config.bos_token_id, config.eos_token_id)
-        self.eos = edge_id(config.eos_token_id, config.bos_token_id)
-        self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
-        self.body = model.base_model
-        self.output = model.get_output_embeddings()
-        self.output_dim = self.output.in_features
-        width = config.hidden_size
-        rows = self.words.num_embeddings
-        require_sizes(name, weights, vocabulary_size, rows, width, heads, cross_every)
-        if weights is not None:
-            require_plain_head(model, name)
-        layers = layers_of(self.body, config.num_hidden_layers)
-        choose_trainable(model, layers, trainable)
-        self.trainable = trainable
+        if cross_every < 1:
+            raise UserError(f"{KEY}.cross_every={cross_every} must be at least 1")
         self.slots = nn.Sequential(nn.Linear(memory_dim, width), nn.LayerNorm(width))
         for place, index in enumerate(range(0, len(layers), cross_every)):
             cross = GatedCrossAttention(width, heads, dropout)
@@ -122,20 +106,6 @@ class LanguageModelDecoder(nn.Module):
                 layer.forward = Recomputed(layer)
         self.train()
 
-    @property
-    def words(self) -> Any:
-        """The language model's own embeddings, whose row i belongs to token i + 4."""
-        return self.body.get_input_embeddings()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode; a language model that does not learn drops nothing out."""
-        super().train(mode)
-        if self.trainable in ("none", 0):
-            self.body.eval()
-            for cross in self._cross_attentions():
-                cross.train(mode)
-        return self
-
     def forward(self, memory: Memory, tokens: Tensor) -> Decoded:
         """Return hidden (B, K, T, H) and the last adapted layer's weights (B, K, T, N).
 
@@ -144,28 +114,12 @@ class LanguageModelDecoder(nn.Module):
         and for captions longer than the language model's positions.
         """
         images, captions, length = tokens.shape
-        self._require_length(length)
+        self.require_length(length)
         context = CrossAttentionContext(self._project_memory(memory), memory.mask)
         with cross_attention_context(context):
-            output = self.body(inputs_embeds=self._embed(tokens.flatten(0, 1)), use_cache=False)
+            output = self.body(inputs_embeds=self.embed(tokens.flatten(0, 1)), use_cache=False)
         hidden = output.last_hidden_state.view(images, captions, length, -1)
         return Decoded(hidden, _weights(context).view(images, captions, length, -1))
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H).
-
-        The language model's own end is scored as eos; pad, bos, unk and its own id get the least
-        score of all, as nothing is ever to be said with them.
-        """
-        own = self.output(hidden)
-        scores = own[..., : self.vocabulary_size - NUM_SPECIAL]
-        least = scores.detach().amin(-1)
-        ends = torch.stack([least, least, own[..., self.eos], least], -1)
-        every = torch.cat([ends, scores], -1)
-        for edge in {self.bos, self.eos}:
-            if edge < self.vocabulary_size - NUM_SPECIAL:
-                every[..., NUM_SPECIAL + edge] = least
-        return every
 
     def init_state(self, memory: Memory, width: int) -> LanguageModelState:
         """Return the state before the first token, for ``width`` beams an image.
@@ -179,30 +133,24 @@ class LanguageModelDecoder(nn.Module):
     ) -> tuple[Tensor, LanguageModelState]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
         images, width = token_ids.shape
-        self._require_length(state.length + 1)
-        cache = self._new_cache()
-        for index, (keys, values) in enumerate(state.words):
-            cache.update(keys.flatten(0, 1), values.flatten(0, 1), index)
+        self.require_length(state.length + 1)
+        cache = self.new_cache()
+        for index, (keys, values) in enumerate(rows_of(state.words)):
+            cache.update(keys, values, index)
         context = CrossAttentionContext(state.keys_values, state.memory.mask)
         with cross_attention_context(context):
-            output = self.body(
-                inputs_embeds=self._embed(token_ids.view(-1, 1)),
-                past_key_values=cache,
-                use_cache=True,
-            )
-        words = tuple(
-            (layer.keys.unflatten(0, (images, width)), layer.values.unflatten(0, (images, width)))
-            for layer in cache.layers
+            hidden = self.read(self.embed(token_ids.view(-1, 1)), cache)
+        following = replace(
+            state,
+            words=beams_of(cache.layers, images),
+            length=state.length + 1,
+            weights=_weights(context).view(images, width, -1),
         )
-        weights = _weights(context).view(images, width, -1)
-        hidden = output.last_hidden_state.view(images, width, -1)
-        following = replace(state, words=words, length=state.length + 1, weights=weights)
-        return self.logits(hidden), following
+        return self.logits(hidden.view(images, width, -1)), following
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        own = (tokens - NUM_SPECIAL).clamp_min(0)
-        # every caption begins where the language model's texts begin
-        return self.words(torch.where(tokens < NUM_SPECIAL, self.bos, own))
+    def added_to_body(self) -> Iterator[nn.Module]:
+        """Yield the cross-attentions and adapters, which always learn."""
+        return chain(super().added_to_body(), self._cross_attentions())
 
     def _cross_attentions(self) -> Iterator[GatedCrossAttention]:
         return (m.cross for m in self.body.modules() if isinstance(m, AdaptedLayer))
@@ -213,14 +161,7 @@ class LanguageModelDecoder(nn.Module):
         slots = self.slots(memory.slots)
         return tuple(cross.attention.project(slots) for cross in self._cross_attentions())
 
-    def _require_length(self, length: int) -> None:
-        if length > self.longest:
-            raise UserError(
-                f"a caption of {length} tokens is longer than the language model's "
-                f"{self.longest} positions: lower data.max_length or decoding.max_length"
-            )
-
 
 def _weights(context: CrossAttentionContext) -> Tensor:
-    assert context.weights is not None  # there is an adapted layer: require_sizes asks for one
+    assert context.weights is not None  # there is an adapted layer: cross_every is at least 1
     return context.weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -32,9 +33,7 @@ def causal_model(
         more = {} if architecture is None else {"config": load_config(KEY, name, architecture)}
         return pretrained(KEY, factory, name, **more)
     if architecture is None:
-        # the library's defaults for this type are GPT-2's own sizes: nothing to look for
-        known = {"model_type": "gpt2"} if name == "gpt2" else None
-        entries = entries_of(load_config(KEY, name, known))
+        entries = entries_of(load_config(KEY, name, None))
         del entries["vocab_size"]
     else:
         entries = dict(architecture)
@@ -68,16 +67,22 @@ def edge_id(first: int | list[int] | None, second: int | list[int] | None) -> in
     )
 
 
-def require_sizes(
-    name: str,
-    weights: str | None,
-    vocabulary_size: int,
-    rows: int,
-    width: int,
-    heads: int,
-    cross_every: int,
-) -> None:
-    """Raise UserError unless the tokenizer's ids, heads and adapted layers fit the language model."""
+def cache_name(body: nn.Module) -> str:
+    """Return the name under which a model takes its cache: another one since transformers 5.2x."""
+    return "cache" if "cache" in signature(body.forward).parameters else "past_key_values"
+
+
+def require_caching(model: Any, name: str) -> None:
+    """Refuse a model that keeps a state in place of the keys and values of its words."""
+    if getattr(model, "_is_stateful", False):
+        raise UserError(
+            f"{KEY}.name={name}: {type(model).__name__} keeps no keys and values of its words, "
+            "by which beams are told apart; choose another language model, such as gpt2"
+        )
+
+
+def require_words(name: str, weights: str | None, vocabulary_size: int, rows: int) -> None:
+    """Raise UserError unless the tokenizer's ids fit the language model's ``rows`` of words."""
     words = vocabulary_size - NUM_SPECIAL
     # some models pad their table to a round number of rows
     if words > rows or (weights is not None and rows - words > max(1024, rows // 50)):
@@ -85,10 +90,6 @@ def require_sizes(
             f"{KEY}.name={name} has words for {rows:,} ids and the tokenizer writes {words:,}: "
             "say data/tokenizer=pretrained, or model.decoder.weights=null with an architecture"
         )
-    if heads < 1 or width % heads:
-        raise UserError(f"{KEY}.heads={heads} does not divide the language model's width {width}")
-    if cross_every < 1:
-        raise UserError(f"{KEY}.cross_every={cross_every} must be at least 1")
 
 
 def require_plain_head(model: Any, name: str) -> None:

@@ -34,6 +34,7 @@ class WrittenCaptions:
 
     tokens: Tensor
     lengths: Tensor
+    prompts: None = None
 
 
 class Distillation(Objective):

@@ -34,7 +34,7 @@ class WrittenCaptions:
 
     tokens: Tensor
     lengths: Tensor
-    prompts: None = None
+    prompts: Tensor | None = None
 
 
 class Distillation(Objective):

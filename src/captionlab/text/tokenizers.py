@@ -47,6 +47,8 @@ class Tokenizer(Protocol):
 
     def __len__(self) -> int: ...
 
+    controls: tuple[str, ...]
+
     @property
     def control_ids(self) -> tuple[int, ...]:
         """The ids of control tokens, which prompts hold and captions do not."""

@@ -43,8 +43,13 @@ def index_captions(captioner: Captioner, data: CaptionDataModule) -> None:
     """Give a captioner's index the training captions: what they are decides its sizes.
 
     Raises:
-        UserError: if the training images are varied.
+        UserError: if the training images are varied, or captions have something before them.
     """
+    if data.tokenizer.controls:
+        raise UserError(
+            "model=nearest knows captions by their pictures alone, and these data have questions, "
+            "styles or languages before them: say data.prompts=false"
+        )
     if data.augment is not None:
         raise UserError(
             "data.augment varies the training images, and this model looks at each one once: say "

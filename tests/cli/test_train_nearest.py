@@ -112,3 +112,11 @@ def test_a_hostile_index_is_refused(run: Path, tmp_path: Path, change, message: 
     torch.save(stored, tmp_path / "hostile.ckpt")
     with pytest.raises(UserError, match=message):
         load_captioner(tmp_path / "hostile.ckpt")(torch.zeros(3, 32, 32, dtype=torch.uint8))
+
+
+def test_captions_behind_questions_are_refused(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_train(tmp_path, *NEAREST, "data=shapes_questions", "hydra.run.dir=run")
+    assert ended.value.code == 2
+    assert "say data.prompts=false" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -33,7 +33,6 @@ def batch() -> SimpleNamespace:
         lengths=LENGTHS,
         image_ids=[0, 1, 2],
         references=[["a"]] * 3,
-        prompts=None,
         scored_ids=None,
     )
 

@@ -29,7 +29,6 @@ def batch(images: int = 4) -> SimpleNamespace:
         lengths=torch.full((images, 1), 4),
         image_ids=list(range(images)),
         references=[["a"]] * images,
-        prompts=None,
         scored_ids=None,
     )
 

@@ -156,6 +156,21 @@ class CaptionDataModule(pl.LightningDataModule):
         controls = control_tokens(prompts)
         return tokenizer.with_controls(controls) if controls else tokenizer
 
+    def require_known_prompts(self) -> None:
+        """Refuse training prompts that the tokenizer, which a checkpoint brought, has no tokens for.
+
+        Raises:
+            UserError: if there is one.
+        """
+        prompts = {prompt for record in self.training_records() for prompt in record.prompts}
+        missing = sorted(set(control_tokens(prompts)) - set(self.tokenizer.controls))
+        if missing:
+            raise UserError(
+                f"the captioner to start from was trained without {', '.join(missing[:3])}, which the "
+                f"data of {self.name} give before their captions: start from one that was, or say "
+                "data.prompts=false"
+            )
+
     def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
         """Return a tokenizer of other captions, fitted as that of the training split is."""
         return for_language(self._fit_tokenizer, self.source.language)(captions)

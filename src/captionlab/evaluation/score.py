@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from captionlab.core.errors import UserError
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.split_scorer import SplitScorer
+from captionlab.metrics.wordnet import noun_similarity
 from captionlab.text.scoring import scoring_tokenizer
 
 ImageId = int | str
@@ -27,7 +28,7 @@ def score(
         language: whose tokens are counted: en (words), zh (characters).
         meteor: whether METEOR is added, which needs Java.
         answers: whether these are answers, one for each question instead of each image: exact match
-            and VQA's accuracy are added.
+            and VQA's accuracy are added, and WUPS where the language is en and WordNet is there.
 
     Raises:
         UserError: for an image without a caption or a reference, and for another language.
@@ -38,7 +39,11 @@ def score(
     jar = Meteor(language="en" if language == "en" else "other") if meteor else None
     try:
         tokenize = scoring_tokenizer(language)
-        scores = SplitScorer(references, tokenize, meteor=jar, answers=answers)(captions)
+        similarity = noun_similarity(language) if answers else None
+        scorer = SplitScorer(
+            references, tokenize, meteor=jar, answers=answers, similarity=similarity
+        )
+        scores = scorer(captions)
     finally:
         if jar is not None:
             jar.close()

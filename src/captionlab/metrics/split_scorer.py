@@ -17,6 +17,7 @@ from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
+from captionlab.metrics.wups import Similarity
 
 Truth = Callable[[ImageId, str], bool]
 Known = Callable[[str], bool]
@@ -29,7 +30,7 @@ class Scores:
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
     ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1), exact_match (0 or 1),
-    vqa_accuracy that the corpus has.
+    vqa_accuracy, wups_09, wups_00 that the corpus has.
     ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
     scores are made of, image by image, for ``bootstrap.intervals``.
 
@@ -59,6 +60,8 @@ class SplitScorer:
         known: caption -> whether a training image has it; None leaves ``novel`` out.
         answers: whether captions answer questions, each "image" then a question of one: adds
             exact_match, and vqa_accuracy where questions have several answers.
+        similarity: of two words, such as that of ``wordnet.Nouns``: adds wups_09 and wups_00 to the
+            scores of answers.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -72,10 +75,11 @@ class SplitScorer:
         truth: Truth | None = None,
         known: Known | None = None,
         answers: bool = False,
+        similarity: Similarity | None = None,
     ) -> None:
         self._known = known
         self._references = PreparedReferences(references, tokenize)
-        self._answers = AnswerScores(self._references, references) if answers else None
+        self._answers = AnswerScores(self._references, references, similarity) if answers else None
         self._meteor, self._truth = meteor, truth
         self._rouge = RougeL(self._references)
         self._cider: CiderD | None = None

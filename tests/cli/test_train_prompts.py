@@ -114,7 +114,7 @@ def bilingual(root: Path) -> None:
         name = f"{number}.jpg"
         Image.new("RGB", (40, 40), color).save(root / "Images" / name)
         english += [f"{name}#{k}\tA {color} picture number {k} ." for k in range(2)]
-        chinese += [f"{name}#zhc#{k}\t一张{colors[color]}色的图片{k}" for k in range(2)]
+        chinese += [f"{name}#zhc#{k} 一张{colors[color]}色的图片{k}" for k in range(2)]
     (root / "Flickr8k.token.txt").write_text("\n".join(english) + "\n", "utf-8")
     (root / "flickr8kzhc.caption.txt").write_text("\n".join(chinese) + "\n", "utf-8")
     for split, first, last in (("train", 0, 16), ("dev", 16, 20), ("test", 20, 24)):

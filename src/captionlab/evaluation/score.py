@@ -8,6 +8,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
 from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth
+from captionlab.metrics.wordnet import noun_similarity
 from captionlab.text.scoring import scoring_tokenizer
 
 ImageId = int | str
@@ -28,7 +29,7 @@ def score(
         language: whose tokens are counted: en (words), zh (characters).
         meteor: whether METEOR is added, which needs Java.
         answers: whether these are answers, one for each question instead of each image: exact match
-            and VQA's accuracy are added.
+            and VQA's accuracy are added, and WUPS where the language is en and WordNet is there.
 
     Raises:
         UserError: for an image without a caption or a reference, and for another language.
@@ -104,6 +105,7 @@ def _scores(
             truth=truth,
             known=known,
             answers=answers,
+            similarity=noun_similarity(language) if answers else None,
         )
         return scorer(captions)
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OF_ANSWERS = "only answers to questions have it"
+NO_WORDNET = "only answers in English have it, where WordNet is: pip install 'captionlab[wups]'"
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
 
@@ -29,6 +30,8 @@ SCORES: dict[str, ScoreInfo] = {  # in the order in which they are shown
         absence="only questions with several answers each have it: exact_match scores single ones"
     ),
     "exact_match": ScoreInfo(absence=OF_ANSWERS),
+    "wups_09": ScoreInfo(absence=NO_WORDNET),
+    "wups_00": ScoreInfo(absence=NO_WORDNET),
     **{f"bleu_{order}": ScoreInfo() for order in range(1, 5)},
     "meteor": ScoreInfo(
         absence="METEOR is left out: meteor=false, a language that it does not know, or no Java"

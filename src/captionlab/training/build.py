@@ -22,6 +22,7 @@ from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.groups import Group
 from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
+from captionlab.metrics.wordnet import noun_similarity
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
 from captionlab.text.scoring import scoring_tokenizer
@@ -124,6 +125,7 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         known=KnownCaptions(data) if "train" in data.source.splits else None,
         groups=groups,
         answers=data.tokenizer.answers,
+        similarity=noun_similarity(language) if data.tokenizer.answers else None,
     )
 
 

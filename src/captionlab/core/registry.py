@@ -239,7 +239,7 @@ def require_allowed(
         if of_file.get(key, {}).get("_target_") != node["_target_"]:
             continue
         _require_directives(key, node)
-        target, place = node["_target_"], _place_of(key)
+        target, place = node["_target_"], place_of(key)
         if not isinstance(target, str):
             raise UserError(f"{key}._target_={target!r} is not the dotted name of a class.")
         if place is not None and target in place.classes:
@@ -277,11 +277,12 @@ def _trusted_name(target: str) -> str:
 
 
 def _is_listed_at(key: str, target: object) -> bool:
-    place = _place_of(key)
+    place = place_of(key)
     return place is not None and target in place.classes
 
 
-def _place_of(key: str) -> Place | None:
+def place_of(key: str) -> Place | None:
+    """Return what may stand at a key of a file, None where nothing may."""
     # the sources that ``Joined`` joins have names of the user's
     return _SOURCE if re.fullmatch(r"data\.source\.sources\.[^.]+", key) else PLACES.get(key)
 

@@ -242,19 +242,31 @@ def captioner_config(folder: Path) -> dict:
 
 
 HOSTILE = {
-    "a name of the hub": ("decoder", None),
-    "another name of the hub": ("encoder", None),
-    "a wide text side": ("decoder", ("hidden_size", 2**20)),
-    "a wide image": ("encoder", ("image_size", 2**20)),
-    "another kind": ("decoder", ("model_type", "llava")),
-    "a kind that a file is not trusted with": ("encoder", ("model_type", "timm_wrapper")),
-    "code of its own": ("decoder", ("auto_map", {"AutoModel": "stranger/x--code.Model"})),
+    "a name of the hub": ("decoder", None, "not looked for by a name"),
+    "another name of the hub": ("encoder", None, "not looked for by a name"),
+    "a wide text side": ("decoder", ("hidden_size", 2**20), "does not fit this model"),
+    "a wide image": ("encoder", ("image_size", 2**20), "is more than a model can have"),
+    "another kind": (
+        "decoder",
+        ("model_type", "llava"),
+        "no model type that a file is trusted with",
+    ),
+    "a kind that a file is not trusted with": (
+        "encoder",
+        ("model_type", "timm_wrapper"),
+        "no model type that",
+    ),
+    "code of its own": (
+        "decoder",
+        ("auto_map", {"AutoModel": "stranger/x--code.Model"}),
+        "leads out of it",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_file_that_asks_for_something_else_is_refused(tmp_path: Path, case):
-    part, change = HOSTILE[case]
+    part, change, sentence = HOSTILE[case]
     whole_of("git").save_pretrained(tmp_path / "git")
     tokenizer = WordTokenizer(Vocabulary([f"w{i}" for i in range(WORDS)]))
     model = captioner_config(tmp_path / "git")
@@ -274,7 +286,7 @@ def test_a_file_that_asks_for_something_else_is_refused(tmp_path: Path, case):
         model[part] |= {"architecture": entries}
     weights = first.state_dict()
     checkpoint = Checkpoint(tmp_path, {"model": model}, tokenizer, [], weights, epochs=1)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=sentence):
         captioner_of(checkpoint)
 
 

@@ -202,7 +202,7 @@ HOSTILE = {
 def test_a_file_that_asks_for_something_else_is_refused(tmp_path: Path, key, value):
     checkpoint = a_checkpoint(tmp_path, "prefix")
     checkpoint.config["model"]["decoder"]["lora"][key] = value
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=rf"lora\.{key}|does not fit"):
         captioner_of(checkpoint)
 
 

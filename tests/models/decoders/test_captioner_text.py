@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -81,7 +83,7 @@ CLASSES = {"blip": "BlipForConditionalGeneration", "git": "GitForCausalLM"}
 def whole_of(kind: str):
     """The library's captioner with weights large enough that images and words matter."""
     torch.manual_seed(7)
-    entries = dict(CAPTIONERS[kind])
+    entries = copy.deepcopy(CAPTIONERS[kind])
     config = transformers.AutoConfig.for_model(**entries)
     whole = getattr(transformers, CLASSES.get(kind, "VisionEncoderDecoderModel"))(config).eval()
     for parameter in whole.parameters():
@@ -95,6 +97,11 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     whole = whole_of(request.param)
     whole.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    for side in ("encoder", "decoder", "text_config"):  # as files of the hub have it
+        if side in config:
+            config[side]["_name_or_path"] = "somebody/part"
+    (folder / "config.json").write_text(json.dumps(config))
     return request.param, folder, whole
 
 
@@ -158,6 +165,7 @@ def test_its_greedy_captions_are_those_of_generate(saved):
         limits |= {"eos_token_id": end, "pad_token_id": end}
     if kind == "git":
         limits["input_ids"] = torch.full((2, 1), begin)
+        limits["use_cache"] = False  # transformers 5.0 writes something else with its cache
     theirs = whole.generate(pixel_values=pixels, **limits)
     for image in range(2):
         words = found.tokens[image, 0, : int(found.lengths[image, 0])].tolist()

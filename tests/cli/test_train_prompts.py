@@ -134,6 +134,11 @@ def test_one_captioner_of_two_languages_is_scored_in_each(tmp_path: Path, photo:
     captioner = load_captioner(tmp_path / "run/checkpoints/best.ckpt")
     assert captioner(photo, Prompt(language="en")).isascii()
     assert not captioner(photo, Prompt(language="zh")).isascii()
+    assert captioner(photo) == captioner(photo, Prompt(language="en"))
+    checkpoint, out = str(tmp_path / "run/checkpoints/best.ckpt"), str(tmp_path / "zh")
+    evaluate(checkpoint, ["data=flickr8k_cn", f"data.root={tmp_path / 'data'}"], out=out)
+    chinese = json.loads((tmp_path / "zh/results.json").read_text())
+    assert chinese["test/cider"] == pytest.approx(results["test/zh/cider"])
 
 
 def test_a_captioner_that_learned_no_questions_cannot_go_on_with_them(tmp_path: Path, capsys):

@@ -19,7 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import scored_id, scored_records
+from captionlab.data.scored_records import in_language, scored_id, scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
@@ -194,11 +194,16 @@ class CaptionDataModule(pl.LightningDataModule):
     def scored_records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records as they are scored: one for each prompt of an image.
 
+        A captioner of several languages is asked for that of the data.
+
         Raises:
             UserError: as ``records`` does.
         """
         if split not in self._scored:
-            self._scored[split] = scored_records(self.records(split))
+            records = self.records(split)
+            if self.tokenizer.languages:
+                records = in_language(records, self.source.language)
+            self._scored[split] = scored_records(records)
             asked = [record for record in self._scored[split] if record.picture_id is not None]
             self._prompts |= {record.image_id: record.prompts[0] for record in asked}
             self._pictures |= {record.image_id: record.stored_id for record in asked}

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from captionlab.applications.endpoint.wording import PROMPTS
 from captionlab.cli.compare import compare
 from captionlab.cli.main import main
 from captionlab.metrics.statistics_file import StatisticsFile
@@ -62,7 +64,7 @@ def test_scores_of_the_same_captions_are_those_of_a_checkpoint(finished_run: Pat
     captions = json.loads((finished_run / "captions.json").read_text())
     from captionlab.cli import evaluate_endpoint
 
-    def as_the_run(endpoint, records):
+    def as_the_run(endpoint, records, asked):
         return {one["image_id"]: one["caption"] for one in captions}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -163,3 +165,110 @@ def test_the_key_stands_in_no_file(tmp_path: Path, monkeypatch, capfd):
         "a dog Bearer ***"
         in (tmp_path / "runs/endpoint-org_vlm/shapes-test/captions.json").read_text()
     )
+
+
+# --- data with questions, languages, styles ----------------------------------------------------------
+
+
+def asked_text(asked: Asked) -> str:
+    return asked.body["messages"][0]["content"][0]["text"]
+
+
+QUESTIONS = ["data=shapes_questions", *DATA, "--limit", "3"]
+
+
+def test_questions_are_asked_each_and_their_answers_are_scored(tmp_path: Path, capsys):
+    from captionlab.data.readers.shapes import ShapesQuestions
+
+    sizes = {"train_size": 128, "val_size": 8, "test_size": 8}
+    records = list(ShapesQuestions(**sizes).records("test"))[:3]
+    right = {p.question: c for r in records for p, c in zip(r.prompts, r.captions, strict=True)}
+    usual = " Answer with one word or a short phrase."
+
+    def truly(asked: Asked) -> None:
+        asked.say(right[asked_text(asked).removesuffix(usual)])
+
+    with serving(truly) as server:
+        assert run(server.url, *QUESTIONS, "--out", str(tmp_path / "out")) == 0
+        count = sum(len(record.prompts) for record in records)
+        assert {asked_text(one) for one in server.asked} == {f"{q}{usual}" for q in right}
+        assert f"3 images, {count} questions from" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    prompts = [prompt.id for record in records for prompt in record.prompts]
+    captions = json.loads((tmp_path / "out" / "captions.json").read_text())
+    assert sorted(one["image_id"] for one in captions) == sorted(prompts)
+    # one wording may be asked of several pictures, with different answers
+    assert results["test/exact_match"] > 0.5
+    assert results["settings"]["data"]["images"] == 3
+    assert results["settings"]["endpoint"]["prompt"] == f"{{question}}{usual}"
+    assert compare([str(tmp_path / "out")], by="exact_match") == 0
+
+
+def test_a_template_of_ones_own_is_asked_and_what_was_asked_is_the_key_of_an_answer(tmp_path: Path):
+    with serving(lambda asked: asked.say("yes")) as server:
+        for number, template in enumerate(("Q: {question} A:", "Be short.", "Be short.")):
+            out = str(tmp_path / f"out-{number}")
+            assert run(server.url, *QUESTIONS, "--prompt", template, "--out", out) == 0
+        texts = [asked_text(one) for one in server.asked]
+    own = {text.removeprefix("Q: ").removesuffix(" A:") for text in texts if text[:2] == "Q:"}
+    after = {text.removeprefix("Be short. ") for text in texts if text[:2] == "Be"}
+    assert own == after
+    assert all(text.endswith("?") for text in own)
+    assert len(texts) == 2 * len([text for text in texts if text[:2] == "Q:"])
+
+
+def test_a_place_for_a_question_needs_data_with_questions(capsys):
+    assert run("http://127.0.0.1:1/v1", *DATA, "--prompt", "{question} Shortly.") == 2
+    assert "--prompt has a place for {question}, and nothing in split 'test'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_each_language_is_asked_in_itself(tmp_path: Path):
+    shapes = {"_target_": "captionlab.data.readers.Shapes", "language": "en"}
+    shapes |= {"train_size": 4, "val_size": 2, "test_size": 2, "image_size": 32}
+    both = {"en": shapes, "zh": {**shapes, "language": "zh"}}
+    sources = json.dumps(both).replace('"', "")
+    source = f"{{_target_: captionlab.data.readers.Joined, by: language, sources: {sources}}}"
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    text = f"defaults:\n  - base\n  - _self_\nname: both\nsource: {source}\n"
+    (tmp_path / "conf" / "data" / "both.yaml").write_text(text)
+
+    def in_its_language(asked: Asked) -> None:
+        asked.say("a red circle" if asked_text(asked).isascii() else "一个红色的圆")
+
+    out = tmp_path / "out"
+    with serving(in_its_language) as server:
+        assert run(server.url, "data=both", "--config-dir", "conf", "--out", str(out)) == 0
+        texts = {asked_text(one) for one in server.asked}
+    assert texts == {PROMPTS["en"], PROMPTS["zh"]}
+    results = json.loads((out / "results.json").read_text())
+    assert {"test/en/bleu_1", "test/zh/bleu_1"} <= results.keys()
+    assert results["settings"]["endpoint"]["prompt"].count("\n") == 1
+
+
+def test_scores_of_the_same_answers_are_those_of_a_checkpoint(tmp_path: Path):
+    """Groups, answers and means, of captions that a checkpoint's metrics and a server's share."""
+    from captionlab.data.readers.shapes import ShapesQuestions
+    from captionlab.data.scored_records import scored_records
+    from captionlab.evaluation.groups import groups_of
+    from captionlab.evaluation.score import score_records
+    from captionlab.metrics.caption_metrics import CaptionMetrics
+    from captionlab.text.scoring import scoring_tokenizer
+
+    source = ShapesQuestions(train_size=4, val_size=9, test_size=2)
+    records = [
+        replace(r, prompts=tuple(replace(p, style=f"s{n % 2}") for n, p in enumerate(r.prompts)))
+        for r in source.records("val")
+    ]
+    scored = scored_records(records)
+    prompts = {record.image_id: record.prompts[0] for record in scored}
+    captions = {r.image_id: r.captions[0] if n % 3 else "yes" for n, r in enumerate(scored)}
+    groups = groups_of([], ["s0", "s1"], language="en", prompt=prompts.__getitem__, meteor={})
+    metrics = CaptionMetrics(scoring_tokenizer("en"), groups=groups, answers=True)
+    references = [record.captions for record in scored]
+    metrics.update(list(captions), list(captions.values()), references)
+    expected = metrics.compute().corpus
+    got = score_records(scored, captions, language="en", meteor=False, prompts=prompts).corpus
+    assert {"exact_match", "s0/cider", "s1/bleu_1"} <= got.keys()
+    assert got == expected

@@ -45,6 +45,35 @@ def test_lines_are_those_of_a_checkpoint_without_a_score(tmp_path: Path, capsys)
     assert lines[1] == {"image": str(pictures[1]), "caption": "a picture of red 1"}
 
 
+def test_what_is_asked_of_each_photo_is_put_into_words(tmp_path: Path, capsys):
+    (picture,) = make_pictures(tmp_path, 1)
+    out = tmp_path / "out.jsonl"
+
+    def repeat(asked: Asked) -> None:
+        asked.say(asked.body["messages"][0]["content"][0]["text"])
+
+    with serving(repeat) as server:
+        server_options = ("--endpoint", server.url, "--model", "m", picture)
+        for more in (
+            ["--ask", "What is it?"],
+            ["--ask", "What is it?", "--prompt", "Q: {question}"],
+            ["--style", "terse", "--prompt", "Say."],
+            ["--language", "zh"],
+        ):
+            assert run(*server_options, *more) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert run(*server_options, "--ask", "What is it?", "--style", "terse", "--out", out) == 0
+    assert [line.partition("\t")[2] for line in lines] == [
+        "What is it? Answer with one word or a short phrase.",
+        "Q: What is it?",
+        "Say. Style: terse.",
+        "用一句简短的话描述这张图片。",
+    ]
+    line = json.loads(out.read_text())
+    assert (line["question"], line["style"]) == ("What is it?", "terse")
+    assert list(line) == ["image", "question", "style", "caption"]
+
+
 def test_pictures_without_a_caption_are_named_and_the_status_is_1(tmp_path: Path, capsys):
     pictures = make_pictures(tmp_path, 3)
     pictures[0].write_bytes(b"<html>")
@@ -173,6 +202,14 @@ def test_no_proxy_sees_what_stays_on_this_machine(tmp_path: Path, monkeypatch):
         (
             ["--endpoint", "http://a/v1", "--model", "m", "--device", "cpu", "a"],
             "--device is about",
+        ),
+        (
+            ["--endpoint", "http://a/v1", "--model", "m", "--begin", "a", "x"],
+            "--begin cannot be had",
+        ),
+        (
+            ["--endpoint", "http://a/v1", "--model", "m", "--prompt", "{question}", "x.jpg"],
+            "--prompt has a place for {question}, and nothing stands there without --ask",
         ),
         (["--endpoint", "http://a/v1", "--model", "m", "nowhere.jpg"], "There is no file"),
         (["--endpoint", "a", "--model", "m", "a.jpg"], "--endpoint wants an address"),

@@ -1,4 +1,4 @@
-"""Pictures captioned by a server, with a bar, and with what people must know of it on stderr."""
+"""Pictures shown to a server, with a bar, and with what people must know of it on stderr."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from captionlab.applications.endpoint.cache import AnswerCache
-from captionlab.applications.endpoint.captions import Outcome, Tally, caption_pictures
-from captionlab.applications.endpoint.pictures import Source
+from captionlab.applications.endpoint.captions import Outcome, Request, Tally, caption_pictures
 from captionlab.applications.endpoint.settings import Endpoint
 from captionlab.cli.endpoint_options import INTERRUPTED
 from captionlab.core.caches import cache_folder
@@ -20,16 +19,18 @@ from captionlab.core.errors import UserError
 def caption_all(
     endpoint: Endpoint,
     names: Sequence[object],
-    sources: Sequence[Source],
+    requests: Sequence[Request],
     take: Callable[[int, str | None], bool],
+    *,
+    what: str = "images",
 ) -> tuple[Tally, list[str]]:
-    """Caption pictures; return how many were asked about, and why some have no caption.
+    """Send requests; return how many were sent and known, and why some have no caption.
 
     Ctrl-C ends the program with status 130, after a line that says what is kept.
 
     Args:
-        endpoint: who is asked. names, sources: of the pictures.
-        take: called with place and caption of each picture in order, None for no caption; False
+        endpoint: who is asked. names: of what is asked about. what: these are called.
+        take: called with place and caption of each request in order, None for no caption; False
             ends the work.
     """
     cache = AnswerCache(cache_folder())
@@ -37,7 +38,7 @@ def caption_all(
     console = Console(stderr=True)
     done = 0
     with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("captioning", total=len(sources))
+        task = bar.add_task("captioning", total=len(requests))
 
         def hand_on(number: int, outcome: Outcome) -> bool:
             nonlocal done
@@ -48,10 +49,10 @@ def caption_all(
             return take(number, None if isinstance(outcome, UserError) else outcome)
 
         try:
-            tally = caption_pictures(endpoint, sources, cache, hand_on, on_wait=note)
+            tally = caption_pictures(endpoint, requests, cache, hand_on, on_wait=note)
         except KeyboardInterrupt:
             note(
-                f"{done:,} of {len(sources):,} images are done; what was answered is kept in "
+                f"{done:,} of {len(requests):,} {what} are done; what was answered is kept in "
                 f"{cache.folder}, and the same command goes on from there",
                 "interrupted",
             )

@@ -61,7 +61,11 @@ def add_endpoint(command: argparse.ArgumentParser, *, limit: bool) -> None:
         "--endpoint", metavar="URL", help="http://127.0.0.1:8000/v1, https://HOST/v1"
     )
     group.add_argument("--model", metavar="NAME", help="the model's name on that server")
-    group.add_argument("--prompt", metavar="TEXT", help="what it is asked about each picture")
+    group.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="what it is asked about each picture; may hold {question}, {style}, {language}",
+    )
     group.add_argument(
         "--parameter",
         action="append",
@@ -117,8 +121,8 @@ def endpoint_command() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def read_endpoint(options: argparse.Namespace, language: str = "en") -> Endpoint:
-    """Return the endpoint that parsed options describe; ``language`` chooses the usual prompt.
+def read_endpoint(options: argparse.Namespace) -> Endpoint:
+    """Return the endpoint that parsed options describe.
 
     Raises:
         UserError: for an option that is missing, wrong, or about a checkpoint, and for a key that
@@ -127,23 +131,19 @@ def read_endpoint(options: argparse.Namespace, language: str = "en") -> Endpoint
     for name, (option, usual) in CHECKPOINT_OPTIONS.items():
         if getattr(options, name, usual) != usual:
             raise UserError(f"{option} is about a checkpoint, and --endpoint is a server's model")
-    from captionlab.applications.endpoint.settings import (
-        PROMPTS,
-        Endpoint,
-        read_parameters,
-        read_url,
-    )
+    if getattr(options, "begin", ""):
+        raise UserError(
+            "--begin cannot be had of a server, which writes each caption from its first word: leave "
+            "it out"
+        )
+    from captionlab.applications.endpoint.settings import Endpoint, read_parameters, read_url
 
     url = read_url(options.endpoint)
     if options.model is None:
         raise UserError("--endpoint needs --model NAME, the model's name on that server")
-    prompt = options.prompt if options.prompt is not None else PROMPTS.get(language)
-    if prompt is None:
-        raise UserError(f"say what is asked in language {language!r}: --prompt TEXT")
     return Endpoint(
         url=url,
         model=options.model,
-        prompt=prompt,
         parameters=read_parameters(options.parameter or []),
         key=_key_for(url, options),
         max_side=1024 if options.max_side is None else options.max_side,

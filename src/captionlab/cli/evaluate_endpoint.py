@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
+from captionlab.applications.endpoint.captions import Request
 from captionlab.applications.endpoint.settings import Endpoint
+from captionlab.applications.endpoint.wording import Wording
 from captionlab.build import build_data
 from captionlab.cli.endpoint_captions import caption_all, note
 from captionlab.cli.evaluate import GALLERY_IMAGES, TRAINING_DATA, take
@@ -32,6 +35,7 @@ from captionlab.evaluation.report import write_text
 from captionlab.evaluation.score import score_records
 from captionlab.metrics.split_scorer import Scores
 from captionlab.runs.evaluation_folder import claim, folder_name, require_free
+from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import WordTokenizer
 from captionlab.text.vocabulary import Vocabulary
 
@@ -49,21 +53,23 @@ WITHOUT_EFFECT = {
 
 
 def evaluate_endpoint(
-    read: Callable[[str], Endpoint],
+    endpoint: Endpoint,
     overrides: Sequence[str],
     *,
+    prompt: str | None = None,
     out: str | None = None,
     limit: int | None = None,
 ) -> None:
-    """Caption a split by a server's model, score it, and write the folder of a run.
+    """Ask a server's model about a split, score that, and write the folder of a run.
 
     The folder can be compared with runs (``captionlab compare``). An image without a caption counts
     as one with an empty caption.
 
     Args:
-        read: language -> the endpoint. overrides: ``split=val``, ``data=...``, ``data.root=...``.
-        out: the folder; by default one named after model, data and split below ``runs``.
-        limit: only so many images, the first ones of the split.
+        overrides: ``split=val``, ``data=...``, ``data.root=...``.
+        prompt: how the model is asked, None for the usual way. out: the folder; by default one named
+            after model, data and split below ``runs``.
+        limit: only so many images, the first ones of the split, with all that is asked of them.
     """
     quiet_lightning()
     if out:
@@ -73,17 +79,21 @@ def evaluate_endpoint(
     split, rest = take(overrides, "split", SPLIT)
     config = configure(rest)
     data: CaptionDataModule = build_data({**config["data"], "features": None})
-    endpoint = read(data.source.language)
-    records = list(data.records(split))[:limit]
-    settings = settings_of(config, data, endpoint, split, records, limit)
+    wording = Wording(prompt, data.source.language)
+    images = list(data.records(split))[:limit]
+    kept = {record.image_id for record in images}
+    records = [one for one in data.scored_records(split) if one.stored_id in kept]
+    asked = Asked.of(records, data, wording, split)
+    settings = settings_of(config, data, endpoint, asked.template, split, images, limit)
     usual = Path(
         "runs", folder_name("endpoint", endpoint.model), folder_name(str(data.name), split)
     )
     folder = Path(out) if out else usual
     if out:
         require_free(folder, settings)
-    print(f"data       {data.name} {split}: {len(records):,} images from {origin(config['data'])}")
-    captions = caption_records(endpoint, records)
+    place = origin(config["data"])
+    print(f"data       {data.name} {split}: {len(images):,} images{asked.more} from {place}")
+    captions = caption_records(endpoint, records, asked)
     scores = score_records(
         records,
         captions,
@@ -91,6 +101,7 @@ def evaluate_endpoint(
         meteor=config["meteor"],
         truth=data.truth,
         training=(lambda: data.source.records("train")) if "train" in data.source.splits else None,
+        prompts=asked.prompts,
     )
     if out:
         require_free(folder, settings)  # another evaluation may have written there meanwhile
@@ -108,8 +119,57 @@ def evaluate_endpoint(
     write_text(folder / "config.yaml", config_text(config, endpoint, settings))
 
 
-def caption_records(endpoint: Endpoint, records: Sequence[CaptionRecord]) -> dict[ImageId, str]:
-    """Return a caption for each image, an empty one where the server gave none."""
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of each scored record, and how.
+
+    Args:
+        prompts: of the records, by their ids. texts: what the server is asked, one a record.
+        template: what the texts were made of; a line each where there are several.
+    """
+
+    prompts: Mapping[ImageId, Prompt]
+    texts: Sequence[str]
+    template: str
+
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[CaptionRecord],
+        data: CaptionDataModule,
+        wording: Wording,
+        split: str,
+    ) -> Asked:
+        """Return what is asked of the records of a split.
+
+        Raises:
+            UserError: if the user's template serves none of them, or a language has none.
+        """
+        prompts = {record.image_id: data.prompt(record.image_id) for record in records}
+        wording.require_served(
+            prompts.values(), f"nothing in split {split!r} of {data.name} stands there"
+        )
+        return cls(
+            prompts,
+            [wording.text(prompts[record.image_id]) for record in records],
+            "\n".join(dict.fromkeys(map(wording.template, prompts.values()))),
+        )
+
+    @property
+    def what(self) -> str:
+        """What the records are called."""
+        return "questions" if any(one.question for one in self.prompts.values()) else "images"
+
+    @property
+    def more(self) -> str:
+        """How many questions there are, in words; empty where nothing is asked."""
+        return f", {len(self.texts):,} questions" if self.what == "questions" else ""
+
+
+def caption_records(
+    endpoint: Endpoint, records: Sequence[CaptionRecord], asked: Asked
+) -> dict[ImageId, str]:
+    """Return a caption for each record, an empty one where the server gave none."""
     captions: dict[ImageId, str] = {}
 
     def keep(number: int, caption: str | None) -> bool:
@@ -117,11 +177,15 @@ def caption_records(endpoint: Endpoint, records: Sequence[CaptionRecord]) -> dic
         return True
 
     names = [record.image_id for record in records]
-    tally, missing = caption_all(endpoint, names, [one.image for one in records], keep)
+    pairs = zip(records, asked.texts, strict=True)
+    requests = [Request(record.image, text) for record, text in pairs]
+    tally, missing = caption_all(endpoint, names, requests, keep, what=asked.what)
     by = f"{endpoint.model} at {endpoint.url}"
     print(f"captions   {tally.asked:,} by {by}, {tally.known:,} kept from before")
     if missing:
-        note(f"{len(missing):,} images got no caption, which counts as an empty one: {missing[0]}")
+        note(
+            f"{len(missing):,} {asked.what} got no caption, which counts as an empty one: {missing[0]}"
+        )
     return captions
 
 
@@ -152,15 +216,16 @@ def settings_of(
     config: Config,
     data: CaptionDataModule,
     endpoint: Endpoint,
+    template: str,
     split: str,
-    records: Sequence[CaptionRecord],
+    images: Sequence[CaptionRecord],
     limit: int | None,
 ) -> MutableConfig:
     """Return what distinguishes this evaluation from others: results.json holds it."""
     read = {"name": data.name, "origin": origin(config["data"]), "split": split}
     return {
-        "endpoint": endpoint.question,
-        "data": {**read, **summarize(records)},
+        "endpoint": {**endpoint.question, "prompt": template},
+        "data": {**read, **summarize(images)},
         "read": _read(config),
         "meteor": config["meteor"],
         "limit": limit,
@@ -182,7 +247,7 @@ def run_data(settings: Config) -> MutableConfig:
 
 def config_text(config: Config, endpoint: Endpoint, settings: Config) -> str:
     """Return a run's config.yaml: by it ``captionlab compare`` knows the folder, and its rows."""
-    asked = {**endpoint.question, "name": endpoint.model}
+    asked = {**settings["endpoint"], "name": endpoint.model}
     del asked["model"], asked["parameters"]
     # nothing in a text of the user's is a reference to other settings
     model = {k: v.replace("${", "$ {") if isinstance(v, str) else v for k, v in asked.items()}
@@ -219,7 +284,7 @@ def write_page(
     facts = {
         "data": describe_data(settings["data"], split, scored=len(scores.captions)),
         "model": f"{endpoint.model} at {endpoint.url}",
-        "prompt": endpoint.prompt,
+        "prompt": settings["endpoint"]["prompt"],
         "decoding": f"that of the server, {parameters}" if parameters else "that of the server",
     }
     title = f"{data.name} {split}, {endpoint.model}"

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +147,13 @@ def _run_evaluate(options: argparse.Namespace) -> int:
             from captionlab.cli.evaluate_endpoint import evaluate_endpoint
 
             overrides = [*filter(None, [options.checkpoint]), *options.overrides]
-            read = partial(read_endpoint, options)
-            evaluate_endpoint(read, overrides, out=options.out, limit=options.limit)
+            evaluate_endpoint(
+                read_endpoint(options),
+                overrides,
+                prompt=options.prompt,
+                out=options.out,
+                limit=options.limit,
+            )
         return 0
     require_endpoint_unused(options)
     from captionlab.cli.evaluate import evaluate
@@ -178,15 +182,19 @@ def _run_compare(options: argparse.Namespace) -> int:
 
 
 def _run_predict(options: argparse.Namespace) -> int:
+    from captionlab.text.prompts import Prompt
+
+    prompt = Prompt(options.ask, options.style, options.language, options.begin)
     if options.endpoint is not None:
         with endpoint_command():
             from captionlab.cli.predict_endpoint import predict_endpoint
 
             paths = [*filter(None, [options.checkpoint]), *options.paths]
-            return predict_endpoint(read_endpoint(options), paths, out=options.out)
+            return predict_endpoint(
+                read_endpoint(options), paths, prompt, template=options.prompt, out=options.out
+            )
     require_endpoint_unused(options)
     from captionlab.cli.predict import predict
-    from captionlab.text.prompts import Prompt
 
     return predict(
         options.checkpoint,
@@ -197,7 +205,7 @@ def _run_predict(options: argparse.Namespace) -> int:
         overrides=options.set,
         others=options.others,
         trust=options.trust,
-        prompt=Prompt(options.ask, options.style, options.language, options.begin),
+        prompt=prompt,
     )
 
 

@@ -112,7 +112,7 @@ def print_scores(
             _scored(name, scores.get(name), (intervals or {}).get(split, {}).get(name))
             for split, scores in columns.items()
         ]
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)
     (console or Console()).print(table)
 
 

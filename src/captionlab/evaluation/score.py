@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
-from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
+from captionlab.evaluation.groups import groups_of, meteor_processes
+from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth
 from captionlab.metrics.wordnet import noun_similarity
+from captionlab.text.prompts import NO_PROMPT, Prompt
 from captionlab.text.scoring import scoring_tokenizer
 
 ImageId = int | str
@@ -38,7 +41,11 @@ def score(
     if single is not None:
         raise UserError(f"references[{single!r}] is one text: give a list of captions")
     jar = Meteor(language="en" if language == "en" else "other") if meteor else None
-    return _scores(captions, references, language, jar, answers=answers).corpus
+    try:
+        return _scores(captions, references, language, jar, answers=answers).corpus
+    finally:
+        if jar is not None:
+            jar.close()
 
 
 def score_records(
@@ -49,25 +56,44 @@ def score_records(
     meteor: bool,
     truth: Truth | None = None,
     training: Callable[[], Iterable[CaptionRecord]] | None = None,
-    answers: bool = False,
+    prompts: Mapping[ImageId, Prompt] = MappingProxyType({}),
 ) -> Scores:
     """Return all scores of captions of a split, those of a checkpoint but for its likelihood.
+
+    Those of each language and each style that is asked for stand beside them.
 
     Args:
         records: the split. captions: one for each of its images.
         language: of the data. meteor: whether METEOR is added where it knows the language.
         truth: as of ``SplitScorer``. training: reads the training split, for the share of captions
-            that it has not; None where there is none. answers: whether they answer questions.
+            that it has not; None where there is none. prompts: what is given before captions.
 
     Raises:
         UserError: for an image without a caption or a reference, and for another language.
     """
-    references: dict[ImageId, Sequence[str]] = {}
+    references: dict[ImageId, tuple[str, ...]] = {}
     for record in records:
         references.setdefault(record.image_id, record.captions)
     known = None if training is None else _KnownTexts(training, language)
-    jar = Meteor(language=language) if meteor and language in METEOR_LANGUAGES else None
-    return _scores(captions, references, language, jar, truth, known, answers)
+    languages = sorted({one.language for one in prompts.values() if one.language})
+    styles = sorted({one.style for one in prompts.values() if one.style})
+    jars = meteor_processes((language, *languages) if meteor else ())
+    groups = groups_of(
+        languages,
+        styles,
+        language=language,
+        prompt=lambda image_id: prompts.get(image_id, NO_PROMPT),
+        meteor=jars,
+    )
+    answers = any(one.question for one in prompts.values())
+    try:
+        scores = _scores(captions, references, language, jars.get(language), truth, known, answers)
+        for group in groups:
+            scores.corpus.update(group.scores(scores, references))
+    finally:
+        for jar in jars.values():
+            jar.close()
+    return scores
 
 
 class _KnownTexts:
@@ -97,17 +123,13 @@ def _scores(
     known: Known | None = None,
     answers: bool = False,
 ) -> Scores:
-    try:
-        scorer = SplitScorer(
-            references,
-            scoring_tokenizer(language),
-            meteor=jar,
-            truth=truth,
-            known=known,
-            answers=answers,
-            similarity=noun_similarity(language) if answers else None,
-        )
-        return scorer(captions)
-    finally:
-        if jar is not None:
-            jar.close()
+    scorer = SplitScorer(
+        references,
+        scoring_tokenizer(language),
+        meteor=jar,
+        truth=truth,
+        known=known,
+        answers=answers,
+        similarity=noun_similarity(language) if answers else None,
+    )
+    return scorer(captions)

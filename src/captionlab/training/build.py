@@ -18,9 +18,8 @@ from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, first_line
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
+from captionlab.evaluation.groups import groups_of, meteor_processes
 from captionlab.metrics.caption_metrics import CaptionMetrics
-from captionlab.metrics.groups import Group
-from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
 from captionlab.metrics.references import PreparedReferences
 from captionlab.metrics.wordnet import noun_similarity
 from captionlab.models.captioner import Captioner
@@ -98,34 +97,23 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
 
     METEOR's processes start with the first batch.
     """
-    language = data.source.language
-    processes = {
-        one: Meteor(language=one)
-        for one in {language, *data.tokenizer.languages}
-        if config["meteor"] and one in METEOR_LANGUAGES
-    }
-    meteor = processes.get(language)
-
-    def group(name: str, of: str) -> Group:
-        return Group(
-            name,
-            scoring_tokenizer(of),
-            holds=lambda image_id: (
-                name in (data.prompt(image_id).language, data.prompt(image_id).style)
-            ),
-            meteor=processes.get(of),
-        )
-
-    groups = [group(one, one) for one in data.tokenizer.languages]
-    groups += [group(style, language) for style in data.tokenizer.styles]
+    language, tokenizer = data.source.language, data.tokenizer
+    processes = meteor_processes((language, *tokenizer.languages) if config["meteor"] else ())
+    groups = groups_of(
+        tokenizer.languages,
+        tokenizer.styles,
+        language=language,
+        prompt=data.prompt,
+        meteor=processes,
+    )
     return CaptionMetrics(
         scoring_tokenizer(language),
-        meteor=meteor,
+        meteor=processes.get(language),
         truth=data.truth,
         known=KnownCaptions(data) if "train" in data.source.splits else None,
         groups=groups,
-        answers=data.tokenizer.answers,
-        similarity=noun_similarity(language) if data.tokenizer.answers else None,
+        answers=tokenizer.answers,
+        similarity=noun_similarity(language) if tokenizer.answers else None,
     )
 
 

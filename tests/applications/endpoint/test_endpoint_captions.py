@@ -4,22 +4,33 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from captionlab.applications.endpoint import cache
 from captionlab.applications.endpoint.answers import NoCaption
 from captionlab.applications.endpoint.cache import AnswerCache
-from captionlab.applications.endpoint.captions import caption_pictures
+from captionlab.applications.endpoint.captions import Request, caption_pictures
 from captionlab.applications.endpoint.retry import Retry
+from captionlab.applications.endpoint.secret import Secret
 from captionlab.applications.endpoint.settings import Endpoint
 from captionlab.core.errors import UserError
 from captionlab.data.images.files import BrokenImage
 from endpoint_support import QUICK, Asked, Server, by_color, make_pictures, serving
 
 
-def caption(server: Server, pictures, folder: Path, *, retry=QUICK, on_wait=None, **endpoint):
-    settings = {"model": "m", "prompt": "Describe."} | endpoint
+def caption(
+    server: Server,
+    pictures,
+    folder: Path,
+    *,
+    text="Describe.",
+    retry=QUICK,
+    on_wait=None,
+    **endpoint,
+):
+    settings = {"model": "m"} | endpoint
     outcomes: list = []
 
     def take(number, outcome):
@@ -29,7 +40,7 @@ def caption(server: Server, pictures, folder: Path, *, retry=QUICK, on_wait=None
 
     caption_pictures(
         Endpoint(url=server.url, **settings),
-        pictures,
+        [one if isinstance(one, Request) else Request(one, text) for one in pictures],
         AnswerCache(folder),
         take,
         retry=retry,
@@ -322,7 +333,7 @@ def test_equal_pictures_are_asked_about_once(tmp_path: Path):
 
 def test_anything_that_changes_an_answer_is_asked_anew(tmp_path: Path):
     pictures = make_pictures(tmp_path, 1)
-    other = [{}, {"model": "n"}, {"prompt": "Say."}, {"parameters": {"temperature": 1}}]
+    other = [{}, {"model": "n"}, {"text": "Say."}, {"parameters": {"temperature": 1}}]
     with serving() as server, serving() as second:
         for settings in (*other, {"max_side": 512}, {"concurrency": 2}, {"timeout": 5.0}, {}):
             caption(server, pictures, tmp_path, **settings)
@@ -354,8 +365,8 @@ def test_who_wants_no_more_ends_the_work(tmp_path: Path):
     taken = []
     with serving() as server:
         caption_pictures(
-            Endpoint(url=server.url, model="m", prompt="p", concurrency=1),
-            make_pictures(tmp_path, 9),
+            Endpoint(url=server.url, model="m", concurrency=1),
+            [Request(one, "Describe.") for one in make_pictures(tmp_path, 9)],
             AnswerCache(tmp_path),
             lambda number, outcome: taken.append(outcome) or number < 1,
             retry=QUICK,
@@ -370,8 +381,8 @@ def test_an_error_of_ours_is_raised_as_it_is(tmp_path: Path):
 
     with serving() as server, pytest.raises(KeyError, match="ours"):
         caption_pictures(
-            Endpoint(url=server.url, model="m", prompt="p"),
-            make_pictures(tmp_path, 3),
+            Endpoint(url=server.url, model="m"),
+            [Request(one, "Describe.") for one in make_pictures(tmp_path, 3)],
             AnswerCache(tmp_path),
             fail,
         )
@@ -387,3 +398,32 @@ def test_nothing_of_a_request_but_the_question_is_kept(tmp_path: Path):
     assert set(content["question"]) == {
         *("endpoint", "model", "prompt", "parameters", "max_side", "jpeg", "picture")
     }
+
+
+def test_questions_about_a_picture_are_asked_each_and_prepare_it_once(tmp_path: Path):
+    times = []
+
+    def draw():
+        times.append(1)
+        return np.full((30, 40, 3), 20, np.uint8)
+
+    def repeat(asked: Asked) -> None:
+        asked.say(asked.body["messages"][0]["content"][0]["text"])
+
+    requests = [Request(draw, text) for text in ("What?", "Where?", "What?", "How many?")]
+    with serving(repeat) as server:
+        got = caption(server, requests, tmp_path, concurrency=1)
+        assert got == ["What?", "Where?", "What?", "How many?"]
+        assert len(server.asked) == 3
+        assert caption(server, requests[::-1], tmp_path) == got[::-1]
+        assert len(server.asked) == 3
+    assert len(times) == 3  # digest and JPEG, and the digest of the second round
+
+
+def test_a_question_with_the_key_in_it_is_neither_sent_nor_kept(tmp_path: Path):
+    key = "sk-proj-0123456789abcdef"
+    pictures = make_pictures(tmp_path / "p", 1)
+    with serving() as server, pytest.raises(UserError, match="the key stands among") as error:
+        caption(server, pictures, tmp_path, text=f"What is {key}?", key=Secret(key))
+    assert key not in str(error.value)
+    assert not server.asked

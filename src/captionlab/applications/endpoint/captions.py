@@ -1,10 +1,11 @@
-"""Many pictures captioned: several at a time, answers in their order, nothing asked twice."""
+"""Many pictures asked about: several at a time, answers in their order, nothing asked twice."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from captionlab.applications.endpoint.answers import NoCaption
 from captionlab.applications.endpoint.cache import AnswerCache
@@ -24,8 +25,15 @@ HOPELESS = 10  # pictures in a row, from the first one on, that get no caption: 
 
 # a caption, or why there is none (BrokenImage, NoCaption)
 Outcome = str | UserError
-# called with the place and the outcome of each picture, in order; False ends the work
+# called with the place and the outcome of each request, in order; False ends the work
 OnOutcome = Callable[[int, Outcome], bool]
+
+
+class Request(NamedTuple):
+    """A picture, and the words that go before it."""
+
+    picture: Source
+    text: str
 
 
 @dataclass
@@ -38,22 +46,25 @@ class Tally:
 
 def caption_pictures(
     endpoint: Endpoint,
-    sources: Sequence[Source],
+    requests: Sequence[Request],
     cache: AnswerCache,
     on_outcome: OnOutcome,
     *,
     retry: Retry | None = None,
     on_wait: Callable[[str], None] = lambda sentence: None,
 ) -> Tally:
-    """Caption pictures, ``endpoint.concurrency`` at a time, and give each outcome in order.
+    """Ask about pictures, ``endpoint.concurrency`` at a time, and give each outcome in order.
 
     Ctrl-C ends it at once; what was answered is in the cache then.
 
     Raises:
-        UserError: if the server cannot be used, or the first pictures all get no caption.
+        UserError: if the server cannot be used, the first pictures all get no caption, or the key
+            stands among what is asked.
         OSError: if the cache cannot be written.
     """
-    work = _Work(endpoint, cache, sources, on_outcome)
+    for text in {request.text for request in requests}:
+        endpoint.require_keyless(text)
+    work = _Work(endpoint, cache, requests, on_outcome)
     try:
         asyncio.run(work.run(retry, on_wait))
     except ExceptionGroup as group:
@@ -74,31 +85,33 @@ class _Work:
         self,
         endpoint: Endpoint,
         cache: AnswerCache,
-        sources: Sequence[Source],
+        requests: Sequence[Request],
         on_outcome: OnOutcome,
     ) -> None:
         self.tally = Tally()
         self._endpoint, self._cache = endpoint, cache
-        self._sources, self._on_outcome = sources, on_outcome
-        self._numbers = iter(range(len(sources)))
+        self._requests, self._on_outcome = requests, on_outcome
+        self._numbers = iter(range(len(requests)))
         self._done: dict[int, Outcome] = {}
         self._next = self._hopeless = 0
-        self._asking: dict[str, asyncio.Lock] = {}
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
         # one picture at a time: no reader promises to serve several threads
         self._preparing = asyncio.Lock()
+        self._digest = _Latest(content_digest)
+        self._uri = _Latest(lambda picture: as_data_uri(picture, endpoint.max_side))
 
     async def run(self, retry: Retry | None, on_wait: Callable[[str], None]) -> None:
         async with (
             Client(self._endpoint, retry, on_wait) as client,
             asyncio.TaskGroup() as group,
         ):
-            for _ in range(min(self._endpoint.concurrency, len(self._sources))):
+            for _ in range(min(self._endpoint.concurrency, len(self._requests))):
                 group.create_task(self._work(client))
 
     async def _work(self, client: Client) -> None:
         for number in self._numbers:
             try:
-                outcome: Outcome = await self._caption(client, self._sources[number])
+                outcome: Outcome = await self._caption(client, self._requests[number])
             except (BrokenImage, NoCaption) as error:
                 outcome = error
             self._done[number] = outcome
@@ -118,19 +131,33 @@ class _Work:
                 self._hopeless += 1
             self._next += 1
 
-    async def _caption(self, client: Client, source: Source) -> str:
+    async def _caption(self, client: Client, request: Request) -> str:
+        picture, text = request
         async with self._preparing:
-            digest = await asyncio.to_thread(content_digest, source)
-        question = {**self._endpoint.question, "jpeg": QUALITY, "picture": digest}
-        # of two equal pictures the second waits for the answer to the first
-        async with self._asking.setdefault(digest, asyncio.Lock()):
+            digest = await asyncio.to_thread(self._digest, picture)
+        question = {**self._endpoint.question, "prompt": text, "jpeg": QUALITY, "picture": digest}
+        # of two equal requests the second waits for the answer to the first
+        async with self._asking.setdefault((digest, text), asyncio.Lock()):
             known = self._cache.read(question)
             if known is not None:
                 self.tally.known += 1
                 return known
             async with self._preparing:
-                uri = await asyncio.to_thread(as_data_uri, source, self._endpoint.max_side)
-            caption = await client.ask(uri)
+                uri = await asyncio.to_thread(self._uri, picture)
+            caption = await client.ask(text, uri)
             self._cache.write(question, caption)
         self.tally.asked += 1
         return caption
+
+
+class _Latest:
+    """Remembers what was made of the picture before: several questions about one follow each other."""
+
+    def __init__(self, make: Callable[[Source], str]) -> None:
+        self._make = make
+        self._known: tuple[Source, str] | None = None
+
+    def __call__(self, picture: Source) -> str:
+        if self._known is None or self._known[0] != picture:
+            self._known = picture, self._make(picture)
+        return self._known[1]

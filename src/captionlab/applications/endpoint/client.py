@@ -97,15 +97,15 @@ class Client:
     ) -> None:
         await self._http.aclose()
 
-    async def ask(self, data_uri: str) -> str:
-        """Return the caption of one picture.
+    async def ask(self, text: str, data_uri: str) -> str:
+        """Return the answer to what is asked about one picture.
 
         Raises:
             NoCaption: if this picture gets none.
             UserError: if no picture will get one: a wrong key, model or address, a server that is
                 not there, or one that fails as often as it is tried.
         """
-        request = self._request(data_uri)
+        request = self._request(text, data_uri)
         for failures in range(1, self._retry.tries + 1):
             try:
                 async with asyncio.timeout(self._endpoint.timeout):
@@ -128,9 +128,9 @@ class Client:
             "a smaller --concurrency or a longer --timeout"
         )
 
-    def _request(self, data_uri: str) -> bytes:
+    def _request(self, text: str, data_uri: str) -> bytes:
         content = [
-            {"type": "text", "text": self._endpoint.prompt},
+            {"type": "text", "text": text},
             {"type": "image_url", "image_url": {"url": data_uri}},
         ]
         message = {"role": "user", "content": content}

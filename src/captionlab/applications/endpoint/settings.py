@@ -1,4 +1,4 @@
-"""Which server is asked what: an address that was looked at, a model, a prompt, parameters."""
+"""Which server is asked: an address that was looked at, a model, parameters of generation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ import httpx
 from captionlab.applications.endpoint.secret import DEFAULT_VARIABLE, Secret
 from captionlab.core.errors import UserError
 
-PROMPTS = {
-    "en": "Describe this image in one short sentence.",
-    "de": "Beschreibe dieses Bild in einem kurzen Satz.",
-    "zh": "用一句简短的话描述这张图片。",
-}
 PARAMETERS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 128}
 # of a request, what is set by captionlab itself
 OWN = {
@@ -32,10 +27,10 @@ LONGEST_PROMPT = 20_000  # characters
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server and what it is asked.
+    """A server, its model and how that is asked.
 
     Args:
-        url: as ``read_url`` returns it. model: its name there. prompt: what goes before the picture.
+        url: as ``read_url`` returns it. model: its name there.
         parameters: of generation, sent as they are.
         max_side: pixels; the long side of a larger picture becomes that.
         concurrency: requests at a time. timeout: seconds for one whole answer.
@@ -44,7 +39,6 @@ class Endpoint:
 
     url: str
     model: str
-    prompt: str
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(PARAMETERS))
     max_side: int = 1024
     concurrency: int = 4
@@ -55,24 +49,27 @@ class Endpoint:
         _require_between("--max-side", self.max_side, 16, 8192)
         _require_between("--concurrency", self.concurrency, 1, 64)
         _require_between("--timeout", self.timeout, 1, 3600)
-        for option, text in (("--model", self.model), ("--prompt", self.prompt)):
-            if not text.strip() or len(text) > LONGEST_PROMPT or not _is_unicode(text):
-                raise UserError(
-                    f"{option} must be a text of 1 to {LONGEST_PROMPT:,} characters in UTF-8"
-                )
-        if self.key is not None and self.key.is_in(json.dumps(self.question, ensure_ascii=False)):
+        require_text("--model", self.model)
+        self.require_keyless(json.dumps(self.question, ensure_ascii=False))
+
+    def require_keyless(self, text: str) -> None:
+        """Refuse a text that would be written down with the key in it.
+
+        Raises:
+            UserError: if it holds the key.
+        """
+        if self.key is not None and self.key.is_in(text):
             raise UserError(
-                "the key stands among what is asked (--endpoint, --model, --prompt or --parameter), "
-                "which is written into files: take it out, the header alone sends it"
+                "the key stands among what is asked (--endpoint, --model, --prompt, --parameter or a "
+                "question), which is written into files: take it out, the header alone sends it"
             )
 
     @property
     def question(self) -> dict[str, object]:
-        """What, beside a picture, decides its answer: plain JSON types, without the key."""
+        """What, beside picture and prompt, decides an answer: plain JSON types, without the key."""
         return {
             "endpoint": self.url,
             "model": self.model,
-            "prompt": self.prompt,
             "parameters": dict(sorted(self.parameters.items())),
             "max_side": self.max_side,
         }
@@ -153,6 +150,16 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def require_text(name: str, text: str) -> None:
+    """Check what is sent as a text.
+
+    Raises:
+        UserError: if it is empty, far too long, or cannot be sent as UTF-8.
+    """
+    if not text.strip() or len(text) > LONGEST_PROMPT or not _is_unicode(text):
+        raise UserError(f"{name} must be a text of 1 to {LONGEST_PROMPT:,} characters in UTF-8")
 
 
 def _has_no_number(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
@@ -22,7 +22,7 @@ from captionlab.data.records import CaptionRecord, CaptionSource
 from captionlab.data.scored_records import scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
-from captionlab.text.prompts import control_tokens
+from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
 from captionlab.text.tokenizers import Tokenizer, for_language
 
 AUTO = "auto"
@@ -35,6 +35,22 @@ class Truthful(Protocol):
 
     def truth(self, image_id: int | str, caption: str) -> bool:
         """Return whether all that the caption says holds."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A source that scores captions by itself, beside truth (``metrics.own_scores``)."""
+
+    score_names: tuple[str, ...]
+
+    def caption_scores(
+        self, image_id: int | str, caption: str, prompt: Prompt
+    ) -> Mapping[str, float | None]:
+        """Return the scores by name of what was written of an image behind a prompt.
+
+        None where a score says nothing of this caption.
+        """
         ...
 
 
@@ -126,7 +142,8 @@ class CaptionDataModule(pl.LightningDataModule):
             prompts=prompts,
         )
         self._scored: dict[str, Sequence[CaptionRecord]] = {}
-        self._pictures: dict[int | str, int | str] = {}  # of scored records: their images' ids
+        # of scored records: their images' ids, and what was asked
+        self._asked: dict[int | str, tuple[int | str, Prompt]] = {}
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -164,7 +181,18 @@ class CaptionDataModule(pl.LightningDataModule):
         return self._truth if isinstance(self.source, Truthful) else None
 
     def _truth(self, image_id: int | str, caption: str) -> bool:
-        return cast(Truthful, self.source).truth(self._pictures.get(image_id, image_id), caption)
+        picture_id, _ = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Truthful, self.source).truth(picture_id, caption)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores that ``caption_scores`` gives, none where the source brings none."""
+        return self.source.score_names if isinstance(self.source, Scoring) else ()
+
+    def caption_scores(self, image_id: int | str, caption: str) -> Mapping[str, float | None]:
+        """Return the source's own scores of a caption behind what was asked of its image."""
+        picture_id, prompt = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Scoring, self.source).caption_scores(picture_id, caption, prompt)
 
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records whose images can be read, the policies applied once.
@@ -182,8 +210,8 @@ class CaptionDataModule(pl.LightningDataModule):
         """
         if split not in self._scored:
             self._scored[split] = scored_records(self.records(split))
-            self._pictures |= {
-                record.image_id: record.picture_id
+            self._asked |= {
+                record.image_id: (record.picture_id, record.prompts[0])
                 for record in self._scored[split]
                 if record.picture_id is not None
             }

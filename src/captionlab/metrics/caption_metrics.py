@@ -10,6 +10,7 @@ import torch.distributed as dist
 from captionlab.core.distributed import all_gather_object, rank, world_size
 from captionlab.core.errors import UserError
 from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import ImageId, Tokenize
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth, image_order
 
@@ -33,8 +34,10 @@ class CaptionMetrics:
         meteor: Meteor | None = None,
         truth: Truth | None = None,
         known: Known | None = None,
+        own: OwnScores | None = None,
     ) -> None:
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
+        self._own = own
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
@@ -52,6 +55,7 @@ class CaptionMetrics:
         captions: dict[ImageId, str] = {i: several[0] for i, several in references.items()}
         scorer = SplitScorer(references, str.split, truth=truth, known=known)
         names = set(scorer(captions, references if sets else None).corpus)
+        names |= set(self._own.names if self._own else ())
         return names | {"meteor"} if self._meteor is not None else names
 
     @property
@@ -133,6 +137,7 @@ class CaptionMetrics:
                 meteor=self._meteor,
                 truth=self._truth,
                 known=self._known,
+                own=self._own,
             )
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None

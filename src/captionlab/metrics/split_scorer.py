@@ -15,6 +15,7 @@ from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
 
 Truth = Callable[[ImageId, str], bool]
@@ -27,7 +28,8 @@ class Scores:
     """Scores of one split on coco-caption's scale: CIDEr 1.0 and BLEU 1.0 are 100 %.
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
-    ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1) that the corpus has.
+    ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1) that the corpus has, and
+    of the data set's own scores those that the image's caption has.
     ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
     scores are made of, image by image, for ``bootstrap.intervals``.
 
@@ -55,6 +57,7 @@ class SplitScorer:
         meteor: a METEOR process; None leaves METEOR out.
         truth: (image id, caption) -> whether all that the caption says holds; None leaves it out.
         known: caption -> whether a training image has it; None leaves ``novel`` out.
+        own: scores that the data set brings along; None for none.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -67,8 +70,9 @@ class SplitScorer:
         meteor: Meteor | None = None,
         truth: Truth | None = None,
         known: Known | None = None,
+        own: OwnScores | None = None,
     ) -> None:
-        self._known = known
+        self._known, self._own = known, own
         self._references = PreparedReferences(references, tokenize)
         self._meteor, self._truth = meteor, truth
         self._rouge = RougeL(self._references)
@@ -113,6 +117,12 @@ class SplitScorer:
         per_image = {
             i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
         }
+        if self._own is not None:
+            own = self._own.rows(ids, texts)
+            of_own = self._own.statistics(own)
+            corpus |= {name: one.whole() for name, one in of_own.items()}
+            statistics |= of_own
+            per_image = {i: per_image[i] | row for i, row in zip(ids, own, strict=True)}
         return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)), statistics)
 
     def _require_all(self, captions: Mapping[ImageId, str]) -> None:

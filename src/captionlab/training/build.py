@@ -20,6 +20,7 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.metrics.caption_metrics import CaptionMetrics
 from captionlab.metrics.meteor import METEOR_LANGUAGES, Meteor
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import PreparedReferences
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -102,6 +103,7 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         meteor=meteor,
         truth=data.truth,
         known=KnownCaptions(data) if "train" in data.source.splits else None,
+        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
     )
 
 

@@ -95,7 +95,7 @@ _SOURCES = (
     *_in("data.readers", "Flickr8kCaptionsTxt", "Flickr8kCN", "Flickr30kPublished"),
     *_in("data.readers", "Auto", "TableCaptions", "JsonCaptions", "Sidecars", "PascalSentences"),
     *_in("data.readers", "ImageFolder", "ParquetCaptions", "SavedDataset", "Conversations"),
-    *_in("data.readers", "ShapesQuestions", "VqaV2", "Joined"),
+    *_in("data.readers", "ShapesQuestions", "ShapesStyles", "VqaV2", "Joined"),
 )
 _SOURCE = Place("caption source", _SOURCES, lambda cls: _is_plain(cls, ("records",)))
 

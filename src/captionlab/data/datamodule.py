@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
@@ -35,6 +35,22 @@ class Truthful(Protocol):
 
     def truth(self, image_id: int | str, caption: str) -> bool:
         """Return whether all that the caption says holds."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A source that scores captions by itself, beside truth (``metrics.own_scores``)."""
+
+    score_names: tuple[str, ...]
+
+    def caption_scores(
+        self, image_id: int | str, caption: str, prompt: Prompt
+    ) -> Mapping[str, float | None]:
+        """Return the scores by name of what was written of an image behind a prompt.
+
+        None where a score says nothing of this caption.
+        """
         ...
 
 
@@ -126,9 +142,8 @@ class CaptionDataModule(pl.LightningDataModule):
             prompts=prompts,
         )
         self._scored: dict[str, Sequence[CaptionRecord]] = {}
-        # of scored records: their images' ids, and what is asked
-        self._pictures: dict[int | str, int | str] = {}
-        self._prompts: dict[int | str, Prompt] = {}
+        # of scored records: their images' ids, and what was asked
+        self._asked: dict[int | str, tuple[int | str, Prompt]] = {}
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -181,7 +196,18 @@ class CaptionDataModule(pl.LightningDataModule):
         return self._truth if isinstance(self.source, Truthful) else None
 
     def _truth(self, image_id: int | str, caption: str) -> bool:
-        return cast(Truthful, self.source).truth(self._pictures.get(image_id, image_id), caption)
+        picture_id, _ = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Truthful, self.source).truth(picture_id, caption)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores that ``caption_scores`` gives, none where the source brings none."""
+        return self.source.score_names if isinstance(self.source, Scoring) else ()
+
+    def caption_scores(self, image_id: int | str, caption: str) -> Mapping[str, float | None]:
+        """Return the source's own scores of a caption behind what was asked of its image."""
+        picture_id, prompt = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Scoring, self.source).caption_scores(picture_id, caption, prompt)
 
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records whose images can be read, the policies applied once.
@@ -204,14 +230,16 @@ class CaptionDataModule(pl.LightningDataModule):
             if self.tokenizer.languages:
                 records = in_language(records, self.source.language)
             self._scored[split] = scored_records(records)
-            asked = [record for record in self._scored[split] if record.picture_id is not None]
-            self._prompts |= {record.image_id: record.prompts[0] for record in asked}
-            self._pictures |= {record.image_id: record.stored_id for record in asked}
+            self._asked |= {
+                record.image_id: (record.picture_id, record.prompts[0])
+                for record in self._scored[split]
+                if record.picture_id is not None
+            }
         return self._scored[split]
 
     def prompt(self, image_id: int | str) -> Prompt:
         """Return what is given before the caption of a scored record."""
-        return self._prompts.get(image_id, NO_PROMPT)
+        return self._asked.get(image_id, (image_id, NO_PROMPT))[1]
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.
@@ -269,7 +297,7 @@ class CaptionDataModule(pl.LightningDataModule):
                 own = scored_id(record.image_id, prompt)
                 ids.setdefault(own, []).append(caption[1:].tolist())
                 if prompt:
-                    self._pictures[own] = record.image_id
+                    self._asked[own] = (record.image_id, prompt)
         return ids
 
     def setup(self, stage: str | None = None) -> None:

@@ -11,6 +11,7 @@ from captionlab.core.distributed import all_gather_object, rank, world_size
 from captionlab.core.errors import UserError
 from captionlab.metrics.groups import Group
 from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import ImageId, Tokenize
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth, image_order
 from captionlab.metrics.wups import Similarity
@@ -39,10 +40,12 @@ class CaptionMetrics:
         groups: Sequence[Group] = (),
         answers: bool = False,
         similarity: Similarity | None = None,
+        own: OwnScores | None = None,
     ) -> None:
         self._groups = tuple(groups)
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
         self._answers, self._similarity = answers, similarity
+        self._own = own
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
@@ -69,6 +72,7 @@ class CaptionMetrics:
             similarity=similarity,
         )
         names = set(scorer(captions, references if sets else None).corpus)
+        names |= set(self._own.names if self._own else ())
         names = names.union(*(group.names(names) for group in self._groups))
         return names | {"meteor"} if self._meteor is not None else names
 
@@ -158,6 +162,7 @@ class CaptionMetrics:
                 known=self._known,
                 answers=self._answers,
                 similarity=self._similarity,
+                own=self._own,
             )
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None

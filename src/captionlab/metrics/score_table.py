@@ -12,6 +12,8 @@ OF_ANSWERS = "only answers to questions have it"
 NO_WORDNET = "only answers in English have it, where WordNet is: pip install 'captionlab[wups]'"
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
 
+OF_STYLES = "only data=shapes_styles knows of styles and of a scene's facts"
+
 
 @dataclass(frozen=True)
 class ScoreInfo:
@@ -39,6 +41,9 @@ SCORES: dict[str, ScoreInfo] = {  # in the order in which they are shown
     "rouge_l": ScoreInfo(),
     "cider": ScoreInfo(),
     "truth": ScoreInfo(absence="only the built-in data can tell whether a caption is true"),
+    "style_obeyed": ScoreInfo(absence=OF_STYLES),
+    "fact_precision": ScoreInfo(absence=OF_STYLES),
+    "fact_recall": ScoreInfo(absence=OF_STYLES),
     "loss": ScoreInfo(lower_is_better=True),
     "div_1": ScoreInfo(absence=OF_SEVERAL),
     "div_2": ScoreInfo(absence=OF_SEVERAL),

@@ -16,6 +16,7 @@ from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
 from captionlab.metrics.wups import Similarity
 
@@ -32,7 +33,8 @@ class Scores:
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
     ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1), exact_match (0 or 1),
-    vqa_accuracy, wups_09, wups_00 that the corpus has.
+    vqa_accuracy, wups_09, wups_00 that the corpus has, and of the data set's own scores those that
+    the image's caption has.
     ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
     scores are made of, image by image, for ``bootstrap.intervals``; that of vocabulary is left out of
     a split so large (VQA's) that its table would not fit.
@@ -65,6 +67,7 @@ class SplitScorer:
             exact_match, and vqa_accuracy where questions have several answers.
         similarity: of two words, such as that of ``wordnet.Nouns``: adds wups_09 and wups_00 to the
             scores of answers.
+        own: scores that the data set brings along; None for none.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -79,8 +82,9 @@ class SplitScorer:
         known: Known | None = None,
         answers: bool = False,
         similarity: Similarity | None = None,
+        own: OwnScores | None = None,
     ) -> None:
-        self._known = known
+        self._known, self._own = known, own
         self._references = PreparedReferences(references, tokenize)
         self._answers = AnswerScores(self._references, references, similarity) if answers else None
         self._meteor, self._truth = meteor, truth
@@ -129,6 +133,12 @@ class SplitScorer:
         per_image = {
             i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
         }
+        if self._own is not None:
+            own = self._own.rows(ids, texts)
+            of_own = self._own.statistics(own)
+            corpus |= {name: one.whole() for name, one in of_own.items()}
+            statistics |= of_own
+            per_image = {i: per_image[i] | row for i, row in zip(ids, own, strict=True)}
         return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)), statistics)
 
     def _require_all(self, captions: Mapping[ImageId, str]) -> None:

@@ -20,6 +20,7 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.evaluation.groups import groups_of, meteor_processes
 from captionlab.metrics.caption_metrics import CaptionMetrics
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import PreparedReferences
 from captionlab.metrics.wordnet import noun_similarity
 from captionlab.models.captioner import Captioner
@@ -114,6 +115,7 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         groups=groups,
         answers=tokenizer.answers,
         similarity=noun_similarity(language) if tokenizer.answers else None,
+        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
     )
 
 

@@ -227,7 +227,8 @@ class CaptionDataModule(pl.LightningDataModule):
         """
         if split not in self._scored:
             records = self.records(split)
-            if self.tokenizer.languages:
+            # to look at records no tokenizer is needed, and none is fitted for it
+            if self._tokenizer is not None and self._tokenizer.languages:
                 records = in_language(records, self.source.language)
             self._scored[split] = scored_records(records)
             self._asked |= {

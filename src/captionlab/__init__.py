@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from captionlab.runs.run import Run as Run
     from captionlab.runs.run import read_run as read_run
     from captionlab.text import Tokenizer as Tokenizer
+    from captionlab.text.prompts import Prompt as Prompt
 else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
@@ -73,6 +74,7 @@ else:
             "data.inspection.result": ["Inspection"],
             "evaluation.score": ["score"],
             "inference": ["LoadedCaptioner", "load_captioner"],
+            "text.prompts": ["Prompt"],
             "runs.run": ["Run", "read_run"],
             # what a captioner is built of
             "build": ["Sizes", "build_captioner"],

@@ -245,6 +245,19 @@ def test_each_style_is_asked_by_its_name_and_scored_by_itself(tmp_path: Path):
     assert len(json.loads((out / "captions.json").read_text())) == 8
 
 
+def test_scores_that_the_data_bring_along_are_there(tmp_path: Path):
+    out = tmp_path / "out"
+    with serving(answer) as server:
+        options = ("data=shapes_styles", *DATA, "--limit", "2", "--out", str(out))
+        assert run(server.url, *options) == 0
+        texts = [asked_text(one) for one in server.asked]
+    styles = {text.rpartition("Style: ")[2] for text in texts}
+    assert {"terse.", "ornate."} <= styles
+    results = json.loads((out / "results.json").read_text())
+    assert "test/style_obeyed" in results
+    assert "test/terse/cider" in results
+
+
 def test_each_language_is_asked_in_itself(tmp_path: Path):
     shapes = {"_target_": "captionlab.data.readers.Shapes", "language": "en"}
     shapes |= {"train_size": 4, "val_size": 2, "test_size": 2, "image_size": 32}

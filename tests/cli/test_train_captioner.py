@@ -29,7 +29,7 @@ PREFIX = [
     "model.decoder.name=gpt2",
     "model.decoder.mapping_layers=1",
     "model.decoder.mapping_heads=2",
-    "model.decoder.lora={rank:2}",
+    "model.decoder.lora.rank=2",
 ]
 
 

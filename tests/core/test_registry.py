@@ -10,7 +10,7 @@ from torch import nn
 
 from captionlab.config.compose import config_dir
 from captionlab.core.errors import UserError
-from captionlab.core.registry import PLACES, is_listed, require_allowed
+from captionlab.core.registry import PLACES, is_listed, place_of, require_allowed
 from captionlab.core.targets import locate, targets
 
 CONF = config_dir()
@@ -29,7 +29,9 @@ def named_in_conf() -> Iterator[tuple[str, str]]:
 def test_the_list_is_what_conf_names():
     offered: dict[str, set[str]] = {}
     for place, name in named_in_conf():
-        offered.setdefault(place, set()).add(name)
+        # a source that Joined joins is a source like any other
+        joined = place not in PLACES and place_of(place) is PLACES["data.source"]
+        offered.setdefault("data.source" if joined else place, set()).add(name)
     offered["model"] = {"captionlab.models.Captioner"}  # the default, which no file names
     offered["data.extra.source"] |= offered["data.source"]  # any source may be an extra one
     for place, names in offered.items():
@@ -113,3 +115,21 @@ def test_what_the_user_put_in_place_of_a_files_part_is_the_users():
     require_allowed(mine, stored=stored)
     with pytest.raises(UserError, match="trust="):
         require_allowed(mine, stored=mine)
+
+
+def test_the_sources_that_are_joined_may_be_listed_sources_and_nothing_else():
+    def joined(target: str, **more: object) -> dict[str, object]:
+        own = {"_target_": target, **more}
+        source = {"_target_": "captionlab.data.readers.Joined", "sources": {"en": own}}
+        return {"data": {"source": source}}
+
+    require_allowed(joined("captionlab.data.readers.Flickr8kCN"))
+    assert is_listed(joined("captionlab.data.readers.Flickr8kCN"))
+    for config in (
+        joined("os.system"),
+        joined("captionlab.models.Captioner"),
+        joined("captionlab.data.readers.Joined", sources={"a": {"_target_": "os.system"}}),
+    ):
+        with pytest.raises(UserError):
+            require_allowed(config)
+        assert not is_listed(config)

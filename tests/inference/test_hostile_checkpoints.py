@@ -38,6 +38,9 @@ CONFIG = "captionlab/config"
 HUGE = 10**9
 HF = "captionlab.models.encoders.HuggingFaceEncoder"
 LM = "captionlab.models.decoders.LanguageModelDecoder"
+TEXT = "captionlab.models.decoders.CaptionerText"
+VISION = "captionlab.models.encoders.CaptionerVision"
+QFORMER = "captionlab.models.connectors.QFormerConnector"
 TIMM = "captionlab.models.encoders.TimmEncoder"
 TORCHVISION = "captionlab.models.encoders.TorchvisionEncoder"
 TRANSFORMER = ("model/decoder=transformer", "model/attention=none")
@@ -63,6 +66,24 @@ def hugging_face(**settings: Any) -> dict[str, Any]:
 
 def language_model(**settings: Any) -> dict[str, Any]:
     return {"_target_": LM, "_partial_": True, "weights": None, "architecture": GPT2, **settings}
+
+
+GIT = {
+    "model_type": "git",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vision_config": {**VIT, "model_type": "git_vision_model"},
+}
+PAIR = {"model_type": "vision-encoder-decoder", "encoder": VIT, "decoder": GPT2}
+
+
+def vision(**settings: Any) -> dict[str, Any]:
+    return {"_target_": VISION, "weights": None, "image_size": 32, "architecture": GIT, **settings}
+
+
+def connector(**settings: Any) -> dict[str, Any]:
+    return {"_target_": QFORMER, "_partial_": True, **settings}
 
 
 def laughs(levels: int) -> dict[str, Any]:
@@ -204,6 +225,20 @@ SIZES = {
             "width": HUGE,
         },
     ),
+    **{
+        f"queries' {key}": ("model/connector", connector(**{key: value}))
+        for key in ("num_queries", "width", "layers", "feed_forward")
+        for value in (HUGE, 2**24)
+    },
+    "adapters of a high rank": ("model/decoder", language_model(lora={"rank": HUGE})),
+    "a captioner of a billion words": (
+        "model/decoder",
+        language_model(_target_=TEXT, architecture={**GIT, "vocab_size": HUGE}),
+    ),
+    "a captioner's vision of a million layers": (
+        "model/encoder",
+        vision(architecture={**GIT, "vision_config": {**VIT, "num_hidden_layers": 10**6}}),
+    ),
     "beams": ("decoding/beam_size", HUGE),
     "captions": ("decoding/num_captions", HUGE),
     "tokens": ("decoding/max_length", HUGE),
@@ -252,6 +287,17 @@ POINTERS = {
     "no architecture": (
         "model/encoder",
         {"_target_": HF, "name": "stranger/model", "image_size": 32},
+    ),
+    "a language model as encoder": ("model/encoder", hugging_face(name="gpt2", architecture=None)),
+    "a captioner by name": ("model/encoder", vision(name="stranger/x", architecture=None)),
+    "a captioner's weights": ("model/encoder", vision(weights="DEFAULT")),
+    "a captioner within a captioner": (
+        "model/decoder",
+        language_model(_target_=TEXT, architecture={**PAIR, "decoder": {"model_type": "stranger"}}),
+    ),
+    "a captioner's backbone": (
+        "model/encoder",
+        vision(architecture={**PAIR, "encoder": {**VIT, "backbone": "stranger/x"}}),
     ),
     "a language model by name": (
         "model/decoder",

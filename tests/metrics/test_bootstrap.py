@@ -64,6 +64,15 @@ def test_the_words_in_use_are_counted_and_their_interval_holds_that_count():
     assert intervals({"x": common})["x"] == pytest.approx((50, 50), abs=0.1)
 
 
+def test_the_words_of_a_huge_split_are_counted_without_an_interval(monkeypatch):
+    scorer = SplitScorer(REFERENCES, str.split)
+    expected = scorer(CAPTIONS).corpus["vocabulary"]
+    monkeypatch.setattr("captionlab.metrics.split_scorer.MOST_PRESENCE", 100)
+    scores = scorer(CAPTIONS)
+    assert scores.corpus["vocabulary"] == expected
+    assert "vocabulary" not in scores.statistics
+
+
 def test_bleu_of_a_resample_is_that_of_its_captions():
     scorer = SplitScorer(REFERENCES, str.split)
     statistic = scorer(CAPTIONS).statistics["bleu_2"]

@@ -147,6 +147,7 @@ def prepare(
     elif received:
         data.tokenizer = tokenizer_from_dict(received["tokenizer"])
     check_data(data)
+    data.require_known_prompts()
     captioner = prepare_captioner(config, data, start)
     written = {**with_references(composed, config), "model": config["model"]}
     summary = data_summary(config, data)
@@ -204,6 +205,11 @@ def prepare_objective(
         raise UserError(
             f"objective={objective.name} makes good captions likelier, and random weights write "
             "none: give init_from=CKPT, or train both stages in one run with objective=staged"
+        )
+    if data.tokenizer.controls and not objective.reads_prompts:
+        raise UserError(
+            f"objective={objective.name} learns from captions without questions, styles or languages "
+            "before them: say data.prompts=false, or objective=self_critical"
         )
     text = training_text(data, counted) if objective.needs_training_text else None
     objective.on_fit_start(text, {} if start is None else start.scores)

@@ -7,6 +7,7 @@ import socket
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from types import ModuleType
 from typing import Any, Protocol
 from urllib.parse import urlparse
@@ -137,7 +138,7 @@ def load_config(who: str, name: str, architecture: Mapping[str, object] | None) 
     if architecture is None:
         with looking_for(who, name):
             return library.AutoConfig.from_pretrained(name)
-    entries = dict(architecture)
+    entries = deepcopy(dict(architecture))  # some versions take out of it what they read
     kind = entries.pop("model_type", None)
     known = library.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
     if kind not in known:
@@ -151,10 +152,18 @@ def load_config(who: str, name: str, architecture: Mapping[str, object] | None) 
 
 def entries_of(config: ModelConfig) -> dict[str, object]:
     """Return a configuration as plain entries, from which ``load_config`` makes it again."""
-    entries: dict[str, object] = json.loads(config.to_json_string(use_diff=True))
-    for history in ("transformers_version", "_name_or_path", "dtype", "architectures"):
-        entries.pop(history, None)
+    entries = _without_history(json.loads(config.to_json_string(use_diff=True)))
     return {**entries, "model_type": config.model_type}
+
+
+def _without_history(entries: Mapping[str, Any]) -> dict[str, object]:
+    """Return entries without where a model, or a part of it, came from and how it was stored."""
+    history = ("transformers_version", "_name_or_path", "dtype", "architectures")
+    return {
+        name: _without_history(value) if isinstance(value, Mapping) else value
+        for name, value in entries.items()
+        if name not in history
+    }
 
 
 def pretrained(who: str, factory: Factory, name: str, **more: object) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
@@ -19,7 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import scored_id, scored_records
+from captionlab.data.scored_records import in_language, scored_id, scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
@@ -35,6 +35,22 @@ class Truthful(Protocol):
 
     def truth(self, image_id: int | str, caption: str) -> bool:
         """Return whether all that the caption says holds."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A source that scores captions by itself, beside truth (``metrics.own_scores``)."""
+
+    score_names: tuple[str, ...]
+
+    def caption_scores(
+        self, image_id: int | str, caption: str, prompt: Prompt
+    ) -> Mapping[str, float | None]:
+        """Return the scores by name of what was written of an image behind a prompt.
+
+        None where a score says nothing of this caption.
+        """
         ...
 
 
@@ -126,9 +142,8 @@ class CaptionDataModule(pl.LightningDataModule):
             prompts=prompts,
         )
         self._scored: dict[str, Sequence[CaptionRecord]] = {}
-        # of scored records: their images' ids, and what is asked
-        self._pictures: dict[int | str, int | str] = {}
-        self._prompts: dict[int | str, Prompt] = {}
+        # of scored records: their images' ids, and what was asked
+        self._asked: dict[int | str, tuple[int | str, Prompt]] = {}
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -156,6 +171,21 @@ class CaptionDataModule(pl.LightningDataModule):
         controls = control_tokens(prompts)
         return tokenizer.with_controls(controls) if controls else tokenizer
 
+    def require_known_prompts(self) -> None:
+        """Refuse training prompts that the tokenizer, which a checkpoint brought, has no tokens for.
+
+        Raises:
+            UserError: if there is one.
+        """
+        prompts = {prompt for record in self.training_records() for prompt in record.prompts}
+        missing = sorted(set(control_tokens(prompts)) - set(self.tokenizer.controls))
+        if missing:
+            raise UserError(
+                f"the captioner to start from was trained without {', '.join(missing[:3])}, which the "
+                f"data of {self.name} give before their captions: start from one that was, or say "
+                "data.prompts=false"
+            )
+
     def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
         """Return a tokenizer of other captions, fitted as that of the training split is."""
         return for_language(self._fit_tokenizer, self.source.language)(captions)
@@ -166,7 +196,18 @@ class CaptionDataModule(pl.LightningDataModule):
         return self._truth if isinstance(self.source, Truthful) else None
 
     def _truth(self, image_id: int | str, caption: str) -> bool:
-        return cast(Truthful, self.source).truth(self._pictures.get(image_id, image_id), caption)
+        picture_id, _ = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Truthful, self.source).truth(picture_id, caption)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The scores that ``caption_scores`` gives, none where the source brings none."""
+        return self.source.score_names if isinstance(self.source, Scoring) else ()
+
+    def caption_scores(self, image_id: int | str, caption: str) -> Mapping[str, float | None]:
+        """Return the source's own scores of a caption behind what was asked of its image."""
+        picture_id, prompt = self._asked.get(image_id, (image_id, NO_PROMPT))
+        return cast(Scoring, self.source).caption_scores(picture_id, caption, prompt)
 
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records whose images can be read, the policies applied once.
@@ -179,19 +220,28 @@ class CaptionDataModule(pl.LightningDataModule):
     def scored_records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records as they are scored: one for each prompt of an image.
 
+        A captioner of several languages is asked for that of the data.
+
         Raises:
             UserError: as ``records`` does.
         """
         if split not in self._scored:
-            self._scored[split] = scored_records(self.records(split))
-            asked = [record for record in self._scored[split] if record.picture_id is not None]
-            self._prompts |= {record.image_id: record.prompts[0] for record in asked}
-            self._pictures |= {record.image_id: record.stored_id for record in asked}
+            records = self.records(split)
+            # one that a checkpoint brought: that of these data knows no other languages, and is not
+            # fitted for those who only read what is scored
+            if self._tokenizer is not None and self._tokenizer.languages:
+                records = in_language(records, self.source.language)
+            self._scored[split] = scored_records(records)
+            self._asked |= {
+                record.image_id: (record.picture_id, record.prompts[0])
+                for record in self._scored[split]
+                if record.picture_id is not None
+            }
         return self._scored[split]
 
     def prompt(self, image_id: int | str) -> Prompt:
         """Return what is given before the caption of a scored record."""
-        return self._prompts.get(image_id, NO_PROMPT)
+        return self._asked.get(image_id, (image_id, NO_PROMPT))[1]
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.
@@ -249,7 +299,7 @@ class CaptionDataModule(pl.LightningDataModule):
                 own = scored_id(record.image_id, prompt)
                 ids.setdefault(own, []).append(caption[1:].tolist())
                 if prompt:
-                    self._pictures[own] = record.image_id
+                    self._asked[own] = (record.image_id, prompt)
         return ids
 
     def setup(self, stage: str | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
-from captionlab.text.prompts import Prompt
+from captionlab.text.prompts import NO_PROMPT, Prompt
 
 
 def scored_records(records: Sequence[CaptionRecord]) -> Sequence[CaptionRecord]:
@@ -40,6 +40,20 @@ def scored_id(image_id: int | str, prompt: Prompt) -> int | str:
     # one question may be answered in several styles
     beside = str(replace(prompt, question="", beginning=""))
     return f"{prompt.id}: {beside}" if beside else prompt.id
+
+
+def in_language(records: Sequence[CaptionRecord], language: str) -> list[CaptionRecord]:
+    """Return the records with this language asked for, where they ask for none."""
+    return [
+        replace(
+            record,
+            prompts=tuple(
+                prompt if prompt.language else replace(prompt, language=language)
+                for prompt in record.prompts or (NO_PROMPT,) * len(record.captions)
+            ),
+        )
+        for record in records
+    ]
 
 
 def _parts(record: CaptionRecord) -> list[CaptionRecord]:

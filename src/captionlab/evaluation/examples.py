@@ -70,4 +70,5 @@ def _example(
         words=words,
         attention_missing=attention if isinstance(attention, str) else "",
         remark=NO_PICTURE if picture is None else "",
+        asked=str(record.prompts[0]) if record.prompts else "",
     )

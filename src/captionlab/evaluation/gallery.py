@@ -35,7 +35,8 @@ class Example:
     ``image``: uint8, a tensor (3,h,w) or an array (h,w,3), in its own proportions. ``scores``: any,
     by name. ``true``: whether all the caption says holds, None if nobody can tell. ``attention``:
     where the model looked for each of the T ``words``; ``attention_missing``: why that is not shown.
-    ``remark``: what else must be said of the image.
+    ``remark``: what else must be said of the image. ``asked``: the question, style or language that was
+    given before the caption.
     """
 
     image: Tensor | np.ndarray
@@ -48,6 +49,7 @@ class Example:
     words: Sequence[str] = ()
     attention_missing: str = ""
     remark: str = ""
+    asked: str = ""
 
     def image_array(self) -> np.ndarray:
         """Return the image as a uint8 array (h,w,3); ValueError for anything else."""
@@ -116,6 +118,7 @@ def card(example: Example) -> str:
     references = "".join(f'<li dir="auto">{html.escape(text)}</li>' for text in example.references)
     image_id = html.escape(str(example.image_id))
     parts = [
+        f'<p class="asked" dir="auto">{html.escape(example.asked)}</p>' if example.asked else "",
         f'<p class="caption" dir="auto">{shown}</p>',
         f'<ul class="references" aria-label="References">{references}</ul>' if references else "",
         score_list("scores", example.scores, truth),

@@ -60,9 +60,30 @@ def coco_annotations(records: Sequence[CaptionRecord]) -> dict[str, object]:
     }
 
 
+def vqa_result(
+    captions: Mapping[int | str, str], records: Sequence[CaptionRecord]
+) -> list[dict[str, object]]:
+    """Return answers in the format that VQA's challenge takes, each with its image and question."""
+    return [
+        {
+            "question_id": record.image_id,
+            "answer": captions[record.image_id],
+            "image_id": record.stored_id,
+            "question": record.prompts[0].question,
+        }
+        for record in records
+        if record.prompts and record.prompts[0].question and record.image_id in captions
+    ]
+
+
 def write_scored(folder: Path, scores: Scores, records: Sequence[CaptionRecord]) -> None:
-    """Write captions.json, references.json and statistics.npz of a split that was scored."""
+    """Write captions.json, references.json and statistics.npz of a split that was scored.
+
+    Where questions were asked there is answers.json too.
+    """
     write_json(folder / "captions.json", coco_result(scores.captions))
+    if answers := vqa_result(scores.captions, records):
+        write_json(folder / "answers.json", answers)
     write_json(folder / "references.json", coco_annotations(records))
     write_statistics(folder / STATISTICS, list(scores.captions), scores.statistics)
 

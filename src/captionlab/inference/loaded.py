@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,12 @@ class LoadedCaptioner:
 
         Each answers or follows ``prompt``; its beginning is no part of what is returned. UserError
         for a question, a style, a language or a word of the beginning that the captioner did not
-        learn.
+        learn. A captioner of several languages writes the first of them where none is asked for.
         """
         model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
         self._require_known(prompt.beginning)
+        if self.tokenizer.languages and not prompt.language:
+            prompt = replace(prompt, language=self.tokenizer.languages[0])
         given = self.tokenizer.encode_prompt(prompt)
         memory = model.encode(images.to(self.device))
         prompts = [given] * len(images) if given else None

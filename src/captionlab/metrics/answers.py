@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences
+from captionlab.metrics.wups import THRESHOLDS, Similarity, wups
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 # written as "not behind the letters <=": a point between a digit and a blank goes as any other does
@@ -98,15 +99,23 @@ def exact_match(answer: str, references: Sequence[str]) -> bool:
 
 
 class AnswerScores:
-    """Scores the answers of a split: ``exact_match``, and ``vqa_accuracy`` where people disagree.
+    """Scores the answers of a split: ``exact_match``, ``vqa_accuracy``, ``wups_09`` and ``wups_00``.
 
-    The latter is left out where no question has more than one answer: it would be 0 whatever is
-    answered. ``references``: as of ``prepared``, before they were tokenized.
+    The second is left out where no question has more than one answer: it would be 0 whatever is
+    answered; WUPS where there is no WordNet.
+
+    Args:
+        references: as of ``prepared``, before they were tokenized.
+        similarity: of two words, for WUPS; None leaves it out.
     """
 
     def __init__(
-        self, prepared: PreparedReferences, references: Mapping[ImageId, Sequence[str]]
+        self,
+        prepared: PreparedReferences,
+        references: Mapping[ImageId, Sequence[str]],
+        similarity: Similarity | None = None,
     ) -> None:
+        self._similarity = similarity
         self._tokenized = prepared.texts
         self._references = references
         self._several = any(len(texts) > 1 for texts in references.values())
@@ -122,6 +131,11 @@ class AnswerScores:
             pairs = zip(ids, answers, strict=True)
             accuracies = [vqa_accuracy(answer, self._references[i]) for i, answer in pairs]
             scores["vqa_accuracy"] = np.array(accuracies)
+        if self._similarity is not None:
+            for name, threshold in THRESHOLDS.items():
+                pairs = zip(ids, answers, strict=True)
+                near = [wups(a, self._references[i], self._similarity, threshold) for i, a in pairs]
+                scores[name] = np.array(near)
         return scores
 
 

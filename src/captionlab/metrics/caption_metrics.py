@@ -11,8 +11,10 @@ from captionlab.core.distributed import all_gather_object, rank, world_size
 from captionlab.core.errors import UserError
 from captionlab.metrics.groups import Group
 from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import ImageId, Tokenize
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth, image_order
+from captionlab.metrics.wups import Similarity
 
 # of each image: its caption, its references, a set of captions (empty where none was made)
 Collected = dict[ImageId, tuple[str, tuple[str, ...], tuple[str, ...]]]
@@ -37,10 +39,13 @@ class CaptionMetrics:
         known: Known | None = None,
         groups: Sequence[Group] = (),
         answers: bool = False,
+        similarity: Similarity | None = None,
+        own: OwnScores | None = None,
     ) -> None:
         self._groups = tuple(groups)
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
-        self._answers = answers
+        self._answers, self._similarity = answers, similarity
+        self._own = own
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
 
@@ -50,14 +55,24 @@ class CaptionMetrics:
         ``sets``: whether ``update`` gets several captions an image. METEOR counts as there, though
         its process may fail later, and so does vqa_accuracy, which needs several answers a question.
         """
+        # nothing is read for a name
+        similarity = self._similarity and (lambda *_: None)
         truth, known = self._truth and (lambda *_: True), self._known and (lambda *_: True)
         references: dict[ImageId, Sequence[str]] = {
             0: ("a dog runs", "the dog is running"),
             1: ("a red cat", "one cat sleeps"),
         }
         captions: dict[ImageId, str] = {i: several[0] for i, several in references.items()}
-        scorer = SplitScorer(references, str.split, truth=truth, known=known, answers=self._answers)
+        scorer = SplitScorer(
+            references,
+            str.split,
+            truth=truth,
+            known=known,
+            answers=self._answers,
+            similarity=similarity,
+        )
         names = set(scorer(captions, references if sets else None).corpus)
+        names |= set(self._own.names if self._own else ())
         names = names.union(*(group.names(names) for group in self._groups))
         return names | {"meteor"} if self._meteor is not None else names
 
@@ -146,6 +161,8 @@ class CaptionMetrics:
                 truth=self._truth,
                 known=self._known,
                 answers=self._answers,
+                similarity=self._similarity,
+                own=self._own,
             )
             self._prepared = (references, scorer)
         sets = {i: merged[i][2] for i in ids} if all(merged[i][2] for i in ids) else None

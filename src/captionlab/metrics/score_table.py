@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OF_ANSWERS = "only answers to questions have it"
+NO_WORDNET = "only answers in English have it, where WordNet is: pip install 'captionlab[wups]'"
 OF_SEVERAL = "several captions of an image are compared for it: say samples=5"
+
+OF_STYLES = "only data=shapes_styles knows of styles and of a scene's facts"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ SCORES: dict[str, ScoreInfo] = {  # in the order in which they are shown
         absence="only questions with several answers each have it: exact_match scores single ones"
     ),
     "exact_match": ScoreInfo(absence=OF_ANSWERS),
+    "wups_09": ScoreInfo(absence=NO_WORDNET),
+    "wups_00": ScoreInfo(absence=NO_WORDNET),
     **{f"bleu_{order}": ScoreInfo() for order in range(1, 5)},
     "meteor": ScoreInfo(
         absence="METEOR is left out: meteor=false, a language that it does not know, or no Java"
@@ -36,6 +41,9 @@ SCORES: dict[str, ScoreInfo] = {  # in the order in which they are shown
     "rouge_l": ScoreInfo(),
     "cider": ScoreInfo(),
     "truth": ScoreInfo(absence="only the built-in data can tell whether a caption is true"),
+    "style_obeyed": ScoreInfo(absence=OF_STYLES),
+    "fact_precision": ScoreInfo(absence=OF_STYLES),
+    "fact_recall": ScoreInfo(absence=OF_STYLES),
     "loss": ScoreInfo(lower_is_better=True),
     "div_1": ScoreInfo(absence=OF_SEVERAL),
     "div_2": ScoreInfo(absence=OF_SEVERAL),

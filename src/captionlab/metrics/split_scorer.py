@@ -16,10 +16,14 @@ from captionlab.metrics.cider import CiderD
 from captionlab.metrics.diversity import Sets, score_sets
 from captionlab.metrics.meteor import Meteor
 from captionlab.metrics.ngrams import RougeL, bleu_counts, bleu_of
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import Candidates, ImageId, PreparedReferences, Tokenize
+from captionlab.metrics.wups import Similarity
 
 Truth = Callable[[ImageId, str], bool]
 Known = Callable[[str], bool]
+# cells of the table of words that the interval of "vocabulary" is made of: 512 MiB
+MOST_PRESENCE = 2**27
 _BLEU: tuple[StatisticKind, ...] = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 
 
@@ -29,9 +33,11 @@ class Scores:
 
     ``corpus``: bleu_1 to bleu_4, rouge_l, cider, meteor and truth, each where it could be had.
     ``per_image``: bleu_4, rouge_l and those of cider, meteor, truth (0 or 1), exact_match (0 or 1),
-    vqa_accuracy that the corpus has.
+    vqa_accuracy, wups_09, wups_00 that the corpus has, and of the data set's own scores those that
+    the image's caption has.
     ``captions``: what was scored. Both are sorted by image id. ``statistics``: what the corpus'
-    scores are made of, image by image, for ``bootstrap.intervals``.
+    scores are made of, image by image, for ``bootstrap.intervals``; that of vocabulary is left out of
+    a split so large (VQA's) that its table would not fit.
 
     Beside these the corpus has ``vocabulary`` (different words of all captions), ``length`` and
     ``length_deviation`` (words), ``novel`` (share of captions that no training image has, where
@@ -59,6 +65,9 @@ class SplitScorer:
         known: caption -> whether a training image has it; None leaves ``novel`` out.
         answers: whether captions answer questions, each "image" then a question of one: adds
             exact_match, and vqa_accuracy where questions have several answers.
+        similarity: of two words, such as that of ``wordnet.Nouns``: adds wups_09 and wups_00 to the
+            scores of answers.
+        own: scores that the data set brings along; None for none.
 
     CIDEr of a single image is left out with one warning that says why.
     """
@@ -72,10 +81,12 @@ class SplitScorer:
         truth: Truth | None = None,
         known: Known | None = None,
         answers: bool = False,
+        similarity: Similarity | None = None,
+        own: OwnScores | None = None,
     ) -> None:
-        self._known = known
+        self._known, self._own = known, own
         self._references = PreparedReferences(references, tokenize)
-        self._answers = AnswerScores(self._references, references) if answers else None
+        self._answers = AnswerScores(self._references, references, similarity) if answers else None
         self._meteor, self._truth = meteor, truth
         self._rouge = RougeL(self._references)
         self._cider: CiderD | None = None
@@ -113,6 +124,7 @@ class SplitScorer:
         # fsum: the mean does not depend on the order of summation
         corpus.update((name, fsum(values) / len(ids)) for name, values in means.items())
         statistics |= _caption_statistics(candidates)
+        corpus["vocabulary"] = float(len(np.unique(candidates.orders[0].gram)))
         # what is no mean follows from its statistic
         corpus |= {n: one.whole() for n, one in statistics.items() if n not in corpus}
         statistics.update((name, Statistic(values[:, None])) for name, values in means.items())
@@ -121,6 +133,12 @@ class SplitScorer:
         per_image = {
             i: dict(zip(columns, row, strict=True)) for i, row in zip(ids, rows, strict=True)
         }
+        if self._own is not None:
+            own = self._own.rows(ids, texts)
+            of_own = self._own.statistics(own)
+            corpus |= {name: one.whole() for name, one in of_own.items()}
+            statistics |= of_own
+            per_image = {i: per_image[i] | row for i, row in zip(ids, own, strict=True)}
         return Scores(corpus, per_image, dict(zip(ids, texts, strict=True)), statistics)
 
     def _require_all(self, captions: Mapping[ImageId, str]) -> None:
@@ -178,18 +196,17 @@ def _set_statistics(of_sets: Sets, ciders: np.ndarray) -> dict[str, Statistic]:
 
 def _caption_statistics(candidates: Candidates) -> dict[str, Statistic]:
     lengths = candidates.lengths.astype(np.float64)
-    return {
-        "vocabulary": Statistic(_word_presence(candidates), "different"),
-        "length_deviation": Statistic(np.stack([lengths, lengths**2], 1), "deviation"),
-    }
+    found = {"length_deviation": Statistic(np.stack([lengths, lengths**2], 1), "deviation")}
+    words, column = np.unique(candidates.orders[0].gram, return_inverse=True)
+    if len(candidates.texts) * len(words) <= MOST_PRESENCE:
+        found["vocabulary"] = Statistic(_word_presence(candidates, column, len(words)), "different")
+    return found
 
 
-def _word_presence(candidates: Candidates) -> np.ndarray:
-    """Return which of the captions' words each caption holds (C, words)."""
-    counts = candidates.orders[0]
-    words, column = np.unique(counts.gram, return_inverse=True)
-    presence = np.zeros((len(candidates.texts), len(words)), dtype=np.float32)
-    presence[counts.candidate, column] = 1.0
+def _word_presence(candidates: Candidates, column: np.ndarray, words: int) -> np.ndarray:
+    """Return which of the captions' words each caption holds (C, words); ``column``: of each gram."""
+    presence = np.zeros((len(candidates.texts), words), dtype=np.float32)
+    presence[candidates.orders[0].candidate, column] = 1.0
     return presence
 
 

@@ -62,6 +62,9 @@ class Objective(nn.Module, ABC):
     """
 
     requires_pretrained: bool = False  # random weights cannot be trained with it
+    reads_prompts: bool = (
+        True  # whether it learns from captions with questions or styles before them
+    )
     needs_training_text: bool = False  # `on_fit_start` reads the training captions: it takes time
     reads_images: bool = False  # another captioner of its own looks at them
     teacher_paths: Sequence[str] = ()  # checkpoints of the captioners that it learns from

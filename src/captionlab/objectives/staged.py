@@ -42,6 +42,7 @@ class Staged(Objective):
         self.switch_epoch = switch_epoch
         self.learning_rate = learning_rate
         self.requires_pretrained = first.requires_pretrained
+        self.reads_prompts = first.reads_prompts and then.reads_prompts
         self.needs_training_text = first.needs_training_text or then.needs_training_text
         self.teacher_paths = (*first.teacher_paths, *then.teacher_paths)
         self.reads_images = first.reads_images or then.reads_images

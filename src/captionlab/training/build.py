@@ -20,7 +20,9 @@ from captionlab.data.datamodule import CaptionDataModule
 from captionlab.evaluation.evaluator import Evaluator
 from captionlab.evaluation.groups import groups_of, meteor_processes
 from captionlab.metrics.caption_metrics import CaptionMetrics
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.references import PreparedReferences
+from captionlab.metrics.wordnet import noun_similarity
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.policy_gradient.rewards import TrainingText
 from captionlab.text.scoring import scoring_tokenizer
@@ -112,6 +114,8 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         known=KnownCaptions(data) if "train" in data.source.splits else None,
         groups=groups,
         answers=tokenizer.answers,
+        similarity=noun_similarity(language) if tokenizer.answers else None,
+        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
     )
 
 

@@ -196,14 +196,22 @@ def test_a_checkpoint_with_it_is_built_again(tmp_path: Path, mapping):
         assert torch.equal(tensor, checkpoint.weights[name])
 
 
-HOSTILE = {"prefix_length": 2**20, "mapping_layers": 2**20, "mapping": "mlp", "mapping_heads": 3}
-
-
-@pytest.mark.parametrize(("key", "value"), HOSTILE.items())
-def test_a_file_that_asks_for_more_than_its_weights_is_refused(tmp_path: Path, key, value):
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("prefix_length", 2**20, "must be 1 to 1023"),
+        ("prefix_length", 1000, r"has decoder\.mapping\.constants of shape"),
+        ("mapping_layers", 2**20, "many more parameters"),
+        ("mapping_heads", 3, "does not divide 16"),
+        ("mapping", "mlp", r"has no decoder\.mapping\.layers"),
+    ],
+)
+def test_a_file_that_asks_for_more_than_its_weights_is_refused(
+    tmp_path: Path, key, value, sentence
+):
     checkpoint = a_checkpoint(tmp_path, WordTokenizer(Vocabulary(["a", "dog", "runs"])))
     checkpoint.config["model"]["decoder"][key] = value
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=sentence):
         captioner_of(checkpoint)
 
 

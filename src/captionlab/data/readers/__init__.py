@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from captionlab.data.readers.plain_tables import TableCaptions as TableCaptions
     from captionlab.data.readers.shapes import Shapes as Shapes
     from captionlab.data.readers.shapes import ShapesQuestions as ShapesQuestions
+    from captionlab.data.readers.shapes_styles import ShapesStyles as ShapesStyles
     from captionlab.data.readers.shard_readers import ParquetCaptions as ParquetCaptions
     from captionlab.data.readers.shard_readers import SavedDataset as SavedDataset
     from captionlab.data.readers.sidecars import PascalSentences as PascalSentences
@@ -34,6 +35,7 @@ else:
         __name__,
         {
             "shapes": ["Shapes", "ShapesQuestions"],
+            "shapes_styles": ["ShapesStyles"],
             "datasets": ["Coco", "Flickr8k", "Flickr30k"],
             "coco": ["CocoOfficial"],
             "karpathy": ["Karpathy"],

@@ -65,14 +65,14 @@ class DrawnScenes(ABC):
         test_size: int,
         image_size: int,
     ) -> None:
-        _whole("seed", seed, -(2**63), 2**63 - 1)
+        whole("seed", seed, -(2**63), 2**63 - 1)
         for name, size in (
             ("train_size", train_size),
             ("val_size", val_size),
             ("test_size", test_size),
         ):
-            _whole(name, size, 1, 10**9)
-        _whole("image_size", image_size, LEAST_SIZE, 4096)
+            whole(name, size, 1, 10**9)
+        whole("image_size", image_size, LEAST_SIZE, 4096)
         self.language = language
         self.seed = seed
         self.image_size = image_size
@@ -150,7 +150,7 @@ class Shapes(DrawnScenes):
             raise UserError(
                 f"language={language!r}: the built-in data have no such language; {hint}"
             )
-        _whole("captions_per_image", captions_per_image, 1, _MOST_CAPTIONS)
+        whole("captions_per_image", captions_per_image, 1, _MOST_CAPTIONS)
         self.captions_per_image = captions_per_image
         super().__init__(
             language=language,
@@ -242,6 +242,7 @@ class ShapesRecords(Sequence[CaptionRecord]):
         return (self[i] for i in range(len(self)))
 
 
-def _whole(name: str, value: int, least: int, most: int) -> None:
+def whole(name: str, value: int, least: int, most: int) -> None:
+    """Refuse a setting that is no whole number within bounds; UserError names it."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise UserError(f"{name}={value!r}: a whole number from {least} to {most} is needed")

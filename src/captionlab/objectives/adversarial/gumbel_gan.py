@@ -26,7 +26,6 @@ from captionlab.objectives.adversarial.objective import (
 from captionlab.objectives.adversarial.samples import SampledBatch, detached_float, policy_loss
 from captionlab.objectives.adversarial.straight_through import straight_through
 from captionlab.objectives.base import Batch, joined
-from captionlab.objectives.policy_gradient.asked import require_no_prompts
 from captionlab.objectives.policy_gradient.rewards import score_samples
 from captionlab.objectives.schedules import LinearSchedule
 
@@ -75,7 +74,6 @@ class GumbelGAN(AdversarialObjective):
         The diagnostics are those of ``step_diagnostics``, ``nll`` and ``distinct_2``, the share of
         different word pairs among those of the batch's samples.
         """
-        require_no_prompts(batch, "adversarial")
         samples = self.sample(captioner, batch)
         trainer = self.trainer_for(samples)
         weight = self.discriminator_weight(trainer)

@@ -66,6 +66,7 @@ class AdversarialObjective(Objective):
 
     name = "adversarial"
     requires_pretrained = True
+    reads_prompts = False  # its discriminator compares captions of an image
     needs_training_text = True
 
     def __init__(

@@ -23,7 +23,6 @@ from captionlab.objectives.adversarial.objective import (
 )
 from captionlab.objectives.adversarial.samples import SampledBatch, detached_float, policy_loss
 from captionlab.objectives.base import Batch
-from captionlab.objectives.policy_gradient.asked import require_no_prompts
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
@@ -74,7 +73,6 @@ class PolicyGAN(AdversarialObjective):
         The diagnostics are those of ``step_diagnostics``, ``nll`` and ``distinct_2``, the share of
         different word pairs among those of the batch's samples.
         """
-        require_no_prompts(batch, "adversarial")
         samples = self.sample(captioner, batch)
         trainer = self.trainer_for(samples)
         weight = self.discriminator_weight(trainer)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding.generated import Generated, MemoryT, StepModel
 from captionlab.decoding.prompted import decode_prompted
@@ -59,12 +58,3 @@ def asked_of(memory: Memory, batch: Batch) -> Asked:
     columns = torch.tensor([k for _, k in ordered], device=batch.prompts.device)
     ids = [batch.scored_ids[b][k] for b, k in ordered]
     return Asked(memory.take(rows), ids, batch.prompts[rows, columns].unsqueeze(1))
-
-
-def require_no_prompts(batch: Batch, objective: str) -> None:
-    """Raise UserError where an objective cannot learn from captions behind prompts."""
-    if batch.prompts is not None:
-        raise UserError(
-            f"objective={objective} learns from captions without questions or styles: say "
-            "data.prompts=false, or objective=self_critical"
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from captionlab.shapes.parse.parser import Parser
 from captionlab.shapes.parse.semantics import Mentions
 
-_LEXICON = """
+LEXICON = """
 a some: a | an | another
 the -: the
 one exactly 1: one | a single | exactly one | only one | just one
@@ -129,7 +129,7 @@ meadow -: in front of a green meadow | on a lawn | in front of a lawn
 meadow_clause -: a meadow in the background
 """
 
-_RULES = """
+RULES = """
 sentence
     clause [skip] rest -> clause + rest
 # "a star is on the left and a ring" says nothing of the ring: not a sentence
@@ -215,7 +215,7 @@ total
 """
 
 
-def _number(subject: Mentions) -> str:
+def number(subject: Mentions) -> str:
     """Return the number of the verb that agrees with a subject."""
     first = subject[0]
     several = len(subject) > 1 or first.quantity not in ("some", "the")
@@ -223,9 +223,9 @@ def _number(subject: Mentions) -> str:
 
 
 PARSER = Parser(
-    _LEXICON,
-    _RULES,
+    LEXICON,
+    RULES,
     longest=48,
     punctuation="[.,:;!?\"'()]",
-    names={"number": _number},
+    names={"number": number},
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from captionlab.shapes.write.grammar import Grammar, Sentence
+from captionlab.shapes.write.grammar import Grammar, Sentence, Test
 
-_TABLE = """
+TABLE = """
 circle: circle 8 | disk 2
 square: square 8 | box 2
 triangle: triangle
@@ -294,14 +294,11 @@ def _agreeing(s: Sentence) -> bool:
     return len(s.noun.objects) > 1 and not s.made["text"].startswith("a pair")
 
 
-GRAMMAR = Grammar(
-    _TABLE,
-    longest=16,
-    forms={"plural": _plural, "article": _article, "capital": _capital},
-    conditions={
-        "agreeing": _agreeing,
-        # a picture is seldom described in three words
-        "long": lambda s: s.made["text"].count(" ") > 3,
-        "comparing": lambda s: " than" in s.made["rel"],
-    },
-)
+FORMS = {"plural": _plural, "article": _article, "capital": _capital}
+CONDITIONS: dict[str, Test] = {
+    "agreeing": _agreeing,
+    # a picture is seldom described in three words
+    "long": lambda s: s.made["text"].count(" ") > 3,
+    "comparing": lambda s: " than" in s.made["rel"],
+}
+GRAMMAR = Grammar(TABLE, longest=16, forms=FORMS, conditions=CONDITIONS)

@@ -25,6 +25,10 @@ from rich.progress import (
 
 log = logging.getLogger(__name__)
 
+# what an epoch's line shows of captions, and of answers to questions
+OF_CAPTIONS = ("val/loss", "val/bleu_4", "val/meteor", "val/cider", "val/truth")
+OF_ANSWERS = ("val/loss", "val/exact_match", "val/vqa_accuracy", "val/cider")
+
 
 class Progress(ProgressBar):
     """Shows the run as one bar on a terminal, and as one line an epoch everywhere else.
@@ -104,11 +108,8 @@ class Progress(ProgressBar):
         if not self._enabled or trainer.sanity_checking or trainer.state.fn != "fit":
             return
         metrics = trainer.callback_metrics
-        shown = {
-            name.split("/")[1]: float(metrics[name])
-            for name in ("val/loss", "val/bleu_4", "val/meteor", "val/cider", "val/truth")
-            if name in metrics
-        }
+        names = OF_ANSWERS if "val/exact_match" in metrics else OF_CAPTIONS
+        shown = {n.split("/")[1]: float(metrics[n]) for n in names if n in metrics}
         epochs = self._epochs(trainer)
         train = f"train {self._loss:.3f}  " if self._loss is not None else ""
         scores = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())

@@ -85,8 +85,8 @@ class CausalDecoder(nn.Module):
         if weights is not None:
             self.require_fit(model, name)
         self.num_layers = int(config.num_hidden_layers)
-        self.has_lora = lora is not None
-        if lora is not None:
+        self.has_lora = lora is not None and lora.get("rank") is not None
+        if lora is not None and self.has_lora:
             add_lora(self.body, self.output, lora, self.width)
         choose_trainable(model, self.layers, trainable)
         for added in self.added_to_body():
@@ -143,7 +143,7 @@ class CausalDecoder(nn.Module):
         return adapters(self.body) if self.has_lora else iter(())
 
     def merge_lora(self) -> None:
-        """Add the adapters to the weights beside them: what it scores, and is, with lora=null.
+        """Add the adapters to the weights beside them: what it scores, and is, with lora.rank=null.
 
         Without adapters it stays as it is.
         """

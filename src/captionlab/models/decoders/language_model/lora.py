@@ -52,9 +52,10 @@ def add_lora(body: nn.Module, head: nn.Module, options: Mapping[str, object], wi
             f"{type(body).__name__}: {first_line(error)}"
         ) from error
     for name, layer in adapted(body):
-        if layer.get_base_layer().weight is getattr(head, "weight", None):
+        base = layer.get_base_layer()
+        if isinstance(base, nn.Embedding) or base.weight is getattr(head, "weight", None):
             raise UserError(
-                f"{KEY}.lora.target_modules names {name}, whose weights also score the words: "
+                f"{KEY}.lora.target_modules names {name}, whose weights may also score the words: "
                 "an adapter there could not be merged; choose layers of attention or feed-forward"
             )
 
@@ -71,7 +72,6 @@ def adapters(body: nn.Module) -> Iterator[nn.Module]:
     """Yield what learns of each adapted layer, and what drops out before it."""
     for _, layer in adapted(body):
         yield from (layer.lora_A, layer.lora_B, layer.lora_dropout)
-        yield from (layer.lora_embedding_A, layer.lora_embedding_B)
 
 
 def merge(body: nn.Module) -> None:

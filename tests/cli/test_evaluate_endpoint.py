@@ -11,7 +11,7 @@ from captionlab.metrics.statistics_file import StatisticsFile
 from captionlab.runs.comparison import group_runs
 from captionlab.runs.run import read_run, read_runs
 from commands_support import SMALL
-from endpoint_support import Asked, serving
+from endpoint_support import Asked, make_pictures, serving
 
 DATA = [one for one in SMALL if one.startswith("data.source")]
 KEY = "sk-proj-0123456789abcdefghijklmnop"
@@ -222,6 +222,40 @@ def test_a_place_for_a_question_needs_data_with_questions(capsys):
     assert "--prompt has a place for {question}, and nothing in split 'test'" in (
         capsys.readouterr().err
     )
+
+
+def test_each_style_is_asked_by_its_name_and_scored_by_itself(tmp_path: Path):
+    pictures = make_pictures(tmp_path / "data", 4)
+    lines = ["image,caption,style,split"]
+    for path in pictures:
+        lines += [f"{path.name},a dog {path.stem},terse,test", f"{path.name},see the dog,[/b],test"]
+    (tmp_path / "data" / "captions.csv").write_text("\n".join(lines) + "\n")
+
+    def by_style(asked: Asked) -> None:
+        asked.say("a cat" if "Style: terse." in asked_text(asked) else "see the dog")
+
+    out = tmp_path / "out"
+    with serving(by_style) as server:
+        code = run(server.url, "data=csv", f"data.root={tmp_path / 'data'}", "--out", str(out))
+        assert code == 0
+        assert len(server.asked) == 8
+    results = json.loads((out / "results.json").read_text())
+    assert results["test/[/b]/bleu_1"] == pytest.approx(1.0)
+    assert 0 < results["test/terse/bleu_1"] < 1
+    assert len(json.loads((out / "captions.json").read_text())) == 8
+
+
+def test_scores_that_the_data_bring_along_are_there(tmp_path: Path):
+    out = tmp_path / "out"
+    with serving(answer) as server:
+        options = ("data=shapes_styles", *DATA, "--limit", "2", "--out", str(out))
+        assert run(server.url, *options) == 0
+        texts = [asked_text(one) for one in server.asked]
+    styles = {text.rpartition("Style: ")[2] for text in texts}
+    assert {"terse.", "ornate."} <= styles
+    results = json.loads((out / "results.json").read_text())
+    assert "test/style_obeyed" in results
+    assert "test/terse/cider" in results
 
 
 def test_each_language_is_asked_in_itself(tmp_path: Path):

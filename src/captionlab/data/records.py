@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from captionlab.text.prompts import Prompt
 
 logger = logging.getLogger(__name__)
 
+Given = Literal["language", "style"]
 STANDARD_SPLITS = ("train", "val", "test")
 
 
@@ -124,6 +126,9 @@ class Reader:
         written = f"{captions:,} captions"
         if questions:
             written = f"{questions:,} questions, {captions:,} answers"
+        styles = len({name for group in groups for name in count_given(group, "style")})
+        if styles:
+            written += f" in {styles:,} style{'s' if styles > 1 else ''}"
         splits = ", ".join(f"{name} {len(self._groups[name]):,}" for name in self.splits)
         logger.info(
             "%s: %s; %s pictures, %s; %s%s",
@@ -149,6 +154,12 @@ class Reader:
 def count_questions(records: Iterable[CaptionRecord]) -> int:
     """Return the number of questions that captions of these images answer."""
     return sum(len({one for one in record.prompts if one.question}) for record in records)
+
+
+def count_given(records: Iterable[CaptionRecord], what: Given) -> Counter[str]:
+    """Return how many captions of these images are asked for in each language, or in each style."""
+    names = (getattr(prompt, what) for record in records for prompt in record.prompts)
+    return Counter(filter(None, names))
 
 
 def _cleaned(prompt: Prompt) -> Prompt:

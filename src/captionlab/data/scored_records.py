@@ -35,7 +35,11 @@ def scored_id(image_id: int | str, prompt: Prompt) -> int | str:
     """Return the id of what is scored of an image: the prompt's own, or the image's with the prompt."""
     if not prompt:
         return image_id
-    return f"{image_id}: {prompt}" if prompt.id is None else prompt.id
+    if prompt.id is None:
+        return f"{image_id}: {prompt}"
+    # one question may be answered in several styles
+    beside = str(replace(prompt, question="", beginning=""))
+    return f"{prompt.id}: {beside}" if beside else prompt.id
 
 
 def in_language(records: Sequence[CaptionRecord], language: str) -> list[CaptionRecord]:

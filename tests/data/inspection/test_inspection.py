@@ -173,3 +173,33 @@ def test_questions_are_counted_and_ten_equal_answers_are_no_finding(tmp_path: Pa
 
 def test_lengths_are_summarized():
     assert Lengths.of([3, 9, 5, 12, 4], 8) == Lengths(3, 5, 12, 2, 5, 8)
+
+
+def test_styles_and_languages_are_counted_as_questions_are():
+    def drawn(number: int, *prompts: Prompt) -> CaptionRecord:
+        texts = tuple(f"a dog runs on the grass {i % 2}" for i in range(len(prompts)))
+        return CaptionRecord(number, lambda: None, texts, prompts)
+
+    terse, ann = Prompt(style="terse"), Prompt(style="Ann", language="en")
+    found = inspected(train=[drawn(1, terse, ann, terse, terse)], val=[drawn(2, Prompt("What?"))])
+    size = found.splits["train"]
+    assert (size.styles, size.languages) == ({"terse": 3, "Ann": 1}, {"en": 1})
+    assert str(size) == (
+        "1 images, 4 captions, 4.0 an image, 1 language (en 1), 2 styles (terse 3, Ann 1)"
+    )
+    assert not found.splits["val"].styles
+    # the first and the third are one caption of one style; the second and the fourth are not
+    assert any("1 captions stand twice" in warning for warning in found.warnings)
+    (train,) = [record for split, record in found.samples if split == "train"]
+    assert shown_captions(train) == [
+        "[terse] a dog runs on the grass 0",
+        "[en, Ann] a dog runs on the grass 1",
+        "[terse] a dog runs on the grass 1",
+    ]
+
+
+def test_of_many_styles_the_most_frequent_are_named():
+    prompts = tuple(Prompt(style=f"s{number}") for number in range(1000))
+    record = CaptionRecord(1, lambda: None, ("a dog runs on the grass",) * 1000, prompts)
+    (size,) = [inspected(train=[record]).splits["train"]]
+    assert str(size).endswith("1,000 styles (s0 1, s1 1, s10 1, s100 1, s101 1, ...)")

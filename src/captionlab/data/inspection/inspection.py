@@ -26,8 +26,10 @@ from captionlab.data.records import (
     STANDARD_SPLITS,
     CaptionRecord,
     CaptionSource,
+    count_given,
     count_questions,
 )
+from captionlab.text.prompts import NO_PROMPT
 from captionlab.text.tokenizers import Tokenizer
 
 SAMPLES = 20
@@ -72,7 +74,13 @@ def _records(source: CaptionSource, split: str) -> Sequence[CaptionRecord]:
 def _counts(inspection: Inspection, splits: Mapping[str, Sequence[CaptionRecord]]) -> None:
     for split, records in splits.items():
         captions = sum(len(record.captions) for record in records)
-        inspection.splits[split] = SplitSize(len(records), captions, count_questions(records))
+        inspection.splits[split] = SplitSize(
+            len(records),
+            captions,
+            count_questions(records),
+            styles=count_given(records, "style"),
+            languages=count_given(records, "language"),
+        )
     for split in STANDARD_SPLITS:
         count = len(splits.get(split, ()))
         if count >= SPLIT_NEEDS[split]:
@@ -105,15 +113,18 @@ def _captions(
         inspection.warnings.append(
             f"{len(others):,} captions are not in data.source.language={language}: {shown}{way}"
         )
-    # that ten people give one answer is the rule
-    repeated = sum(
-        len(record.captions) - len(set(record.captions))
-        for records in splits.values()
-        for record in records
-        if not any(record.prompts)
-    )
+    repeated = sum(_repeated(record) for records in splits.values() for record in records)
     if repeated:
         inspection.warnings.append(f"{repeated:,} captions stand twice at the same image")
+
+
+def _repeated(record: CaptionRecord) -> int:
+    """Return how many captions stand at an image already, in the same language and style."""
+    prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
+    pairs = zip(prompts, record.captions, strict=True)
+    # that ten people give one answer is the rule
+    captions = [(prompt, text) for prompt, text in pairs if not prompt.question]
+    return len(captions) - len(set(captions))
 
 
 def _tokens(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from captionlab.data.inspection.captions import Lengths
 from captionlab.data.inspection.pictures import PictureFacts
 from captionlab.data.records import CaptionRecord
+from captionlab.text.prompts import Prompt
 from captionlab.text.vocabulary import VocabularyReport
 
+SHOWN_NAMES = 5  # of styles and languages
 SAMPLE_CAPTION = 100  # letters of a sample's caption in the lines
 
 
@@ -16,22 +19,36 @@ SAMPLE_CAPTION = 100  # letters of a sample's caption in the lines
 class SplitSize:
     """How many images a split has, and captions and questions of all of them together.
 
-    The captions that answer questions are answers.
+    The captions that answer questions are answers. ``styles`` and ``languages``: how many captions
+    are in each of those that are asked for.
     """
 
     images: int
     captions: int
     questions: int = 0
+    styles: Mapping[str, int] = field(default_factory=dict)
+    languages: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        asked = [counted("language", self.languages), counted("style", self.styles)]
+        asked = [f", {words}" for words in asked if words]
         if self.questions:
             each = f"{self.captions / self.questions:.1f} a question"
             return (
                 f"{self.images:,} images, {self.questions:,} questions, "
-                f"{self.captions:,} answers, {each}"
+                f"{self.captions:,} answers, {each}{''.join(asked)}"
             )
         share = f", {self.captions / self.images:.1f} an image" if self.images else ""
-        return f"{self.images:,} images, {self.captions:,} captions{share}"
+        return f"{self.images:,} images, {self.captions:,} captions{share}{''.join(asked)}"
+
+
+def counted(what: str, captions: Mapping[str, int]) -> str:
+    """Return how many styles or languages there are, and the most frequent ones; empty for none."""
+    ordered = sorted(captions.items(), key=lambda one: (-one[1], one[0]))
+    names = ", ".join(f"{name} {count:,}" for name, count in ordered[:SHOWN_NAMES])
+    more = ", ..." if len(ordered) > SHOWN_NAMES else ""
+    number = f"{len(ordered):,} {what}{'s' if len(ordered) > 1 else ''}"
+    return f"{number} ({names}{more})" if ordered else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +74,19 @@ class PicturesSeen:
 
 
 def shown_captions(record: CaptionRecord) -> list[str]:
-    """Return a record's captions as people read them: a question before its answer, each pair once."""
+    """Return a record's captions as people read them, each once.
+
+    Its language and style stand before it in brackets, and a question before its answer.
+    """
     if not record.prompts:
         return list(record.captions)
     pairs = zip(record.prompts, record.captions, strict=True)
-    return list(dict.fromkeys(f"{prompt.question} {text}".strip() for prompt, text in pairs))
+    return list(dict.fromkeys(f"{_head(prompt)}{text}" for prompt, text in pairs))
+
+
+def _head(prompt: Prompt) -> str:
+    names = str(replace(prompt, question="", beginning=""))
+    return f"[{names}] " * bool(names) + f"{prompt.question} " * bool(prompt.question)
 
 
 @dataclass

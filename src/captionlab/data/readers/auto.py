@@ -88,6 +88,7 @@ class Auto:
         caption_column: Names = None,
         question_column: str | None = None,
         answers_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
@@ -98,6 +99,7 @@ class Auto:
             "caption_column": caption_column,
             "question_column": question_column,
             "answers_column": answers_column,
+            "style_column": style_column,
         }
         if file is not None:
             reading = table_of(folder, file, columns, options)
@@ -143,7 +145,8 @@ class _Look:
         published = list(self._published())
         yield from published
         names = self.listing.files
-        of_captions = {key: self.columns[key] for key in ("image_column", "caption_column")}
+        keys = ("image_column", "caption_column", "style_column")
+        of_captions = {key: self.columns[key] for key in keys}
         shards = {key: self.options[key] for key in ("root", "language")} | of_captions
         if find(self.root, ("dataset_dict.json", "state.json")):
             yield Reading("a data set saved by `datasets`", "data=saved", partial(SAVED, **shards))
@@ -184,8 +187,11 @@ class _Look:
         }
         if not texts or 2 * len(set(texts.values())) < len(pictures):
             return _Texts([], set(texts))
+        style = self.columns["style_column"]
         form = f"a text beside each picture, such as {next(iter(texts))}"
-        reading = Reading(form, "data=sidecars", partial(SIDECARS, **self.options))
+        reading = Reading(
+            form, "data=sidecars", partial(SIDECARS, style_column=style, **self.options)
+        )
         return _Texts([reading], set(texts))
 
     def _tables(self, others: set[str]) -> Iterator[Reading]:

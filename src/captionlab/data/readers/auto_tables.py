@@ -19,15 +19,9 @@ from captionlab.data.readers.conversations import (
 from captionlab.data.readers.files import data_root, read_lines
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.json_tables import JsonCaptions, json_rows
+from captionlab.data.readers.object_rows import array_items, jsonl_items, object_rows
 from captionlab.data.readers.plain_tables import TableCaptions, table_rows
-from captionlab.data.readers.table_rows import (
-    Options,
-    Row,
-    array_items,
-    jsonl_items,
-    object_rows,
-    of_split,
-)
+from captionlab.data.readers.table_rows import Options, Row, of_split
 from captionlab.data.readers.tables import JsonlCaptions, TableReader, table_file
 from captionlab.data.records import CaptionSource
 
@@ -90,7 +84,9 @@ def first_rows(
         return None
     texts = "".join(caption for row in first for caption in row.captions)
     # a list of images with the numbers of their classes is no table of captions
-    is_text = any(map(str.isalpha, texts)) or any(row.prompts for row in first)
+    is_text = any(map(str.isalpha, texts)) or any(
+        prompt.question for row in first for prompt in row.prompts
+    )
     is_table = first and is_text and all(row.image.strip() for row in first)
     return TableStart(kind, first) if is_table else None
 
@@ -129,11 +125,14 @@ class SplitTables(TableReader):
         caption_column: Names = None,
         question_column: str | None = None,
         answers_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         folder = data_root(root, self.LAYOUT)
-        options = Options(image_column, caption_column, question_column, answers_column)
+        options = Options(
+            image_column, caption_column, question_column, answers_column, style_column
+        )
         rows = {
             folder / name: of_split(rows_of(folder / name, options, encoding)[1](), split)
             for name, split in files.items()

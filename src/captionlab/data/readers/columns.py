@@ -1,4 +1,4 @@
-"""Which columns of a table hold the image, its captions or questions and answers, its split.
+"""Which columns of a table hold the image, its captions or questions and answers, style and split.
 
 By name, or by what is usual.
 """
@@ -6,7 +6,7 @@ By name, or by what is usual.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from captionlab.core.errors import UserError, did_you_mean
@@ -47,9 +47,10 @@ class Columns:
     image_id: str | None = None
     question: str | None = None
     question_id: str | None = None
+    style: str | None = None
 
     def __str__(self) -> str:
-        names = (self.image, self.question, *self.captions)
+        names = (self.image, self.question, self.style, *self.captions)
         return f"columns {', '.join(filter(None, names))}"
 
 
@@ -58,6 +59,7 @@ def choose_columns(
     where: str,
     image_column: str | None = None,
     caption_column: Names = None,
+    style_column: str | None = None,
     *,
     what: str = "column",
 ) -> Columns:
@@ -66,6 +68,7 @@ def choose_columns(
     Args:
         header: the names in the file. where: the place that a sentence names.
         image_column, caption_column: what the user names; several captions as a list, or "a,b".
+        style_column: the same, "" for none; an object need not have this key.
         what: what a name is in this kind of file: "column", "key".
 
     Raises:
@@ -76,14 +79,15 @@ def choose_columns(
         if image_column is None
         else _named(header, where, str(image_column), "image_column", what)
     )
-    rest = [name for name in header if name != image]
+    rest = [name for name in header if name not in (image, style_column)]
     if caption_column is None:
         captions = _usual_captions(rest, where, what)
     else:
         names = _listed_names(caption_column)
         captions = tuple(_named(header, where, name, "caption_column", what) for name in names)
     by_key = {_key(name): name for name in reversed(rest) if name not in captions}
-    return Columns(image, captions, by_key.get("split"), _image_id(rest, image))
+    style = _style(header, where, style_column, (image, *captions), what)
+    return Columns(image, captions, by_key.get("split"), _image_id(rest, image), style=style)
 
 
 def choose_question_columns(
@@ -92,6 +96,7 @@ def choose_question_columns(
     image_column: str | None = None,
     question_column: str | None = None,
     answers_column: Names = None,
+    style_column: str | None = None,
     *,
     what: str = "column",
 ) -> Columns:
@@ -101,7 +106,7 @@ def choose_question_columns(
         if image_column is None
         else _named(header, where, str(image_column), "image_column", what)
     )
-    rest = [name for name in header if name != image]
+    rest = [name for name in header if name not in (image, style_column)]
     question = (
         _usual(rest, where, QUESTION_TIERS, "question_column", what)
         if question_column is None
@@ -115,7 +120,9 @@ def choose_question_columns(
         answers = tuple(_named(rest, where, name, "answers_column", what) for name in names)
     by_key = {_key(name): name for name in reversed(rest) if name not in answers}
     number = next((by_key[key] for key in QUESTION_IDS if key in by_key), None)
-    return Columns(image, answers, by_key.get("split"), _image_id(rest, image), question, number)
+    split, image_id = by_key.get("split"), _image_id(rest, image)
+    style = _style(header, where, style_column, (image, question, *answers), what)
+    return Columns(image, answers, split, image_id, question, number, style)
 
 
 def has_usual_columns(header: Sequence[str]) -> bool:
@@ -143,6 +150,36 @@ def _key(name: str) -> str:
 def _image_id(names: Sequence[str], image: str) -> str | None:
     # any other column of numbers (id, index) may be that of the caption
     return "image_id" if "image_id" in names and image != "image_id" else None
+
+
+def _style(
+    header: Sequence[str], where: str, named: str | None, others: Sequence[str], what: str
+) -> str | None:
+    """Return the column of styles: the one that is named, or one that is called so; None for none."""
+    if named is None:
+        return next((n for n in header if names_style([n]) and n not in others), None)
+    if not named or (what == "key" and named not in header):
+        return None
+    style = _named(header, where, named, "style_column", what)
+    if style in others:
+        raise UserError(
+            f"{where}: {what} {style!r} holds the image or its text: data.source.style_column must name "
+            "another one"
+        )
+    return style
+
+
+def names_style(header: Iterable[object], style_column: str | None = None) -> bool:
+    """Return whether a header has a column of styles."""
+    keys = map(str, header)
+    if style_column is not None:
+        return bool(style_column) and style_column in keys
+    return any(_key(name) == "style" for name in keys)
+
+
+def require_style_column(named: str, keys: Sequence[str], where: str) -> None:
+    """Refuse the name of a key of styles that no object has; ``keys`` are those of one of them."""
+    _named(keys, where, named, "style_column", "key")
 
 
 def _listed_names(names: str | Sequence[str]) -> list[str]:

@@ -9,7 +9,8 @@ from captionlab.core.errors import UserError
 from captionlab.data.readers.fields import file_name, named, text
 from captionlab.data.readers.files import read_lines
 from captionlab.data.readers.json_files import read_json
-from captionlab.data.readers.table_rows import Row, array_items, jsonl_items
+from captionlab.data.readers.object_rows import array_items, jsonl_items
+from captionlab.data.readers.table_rows import Row
 from captionlab.data.readers.tables import TableReader, table_file
 from captionlab.text.prompts import Prompt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -10,8 +11,9 @@ from captionlab.core.errors import UserError
 from captionlab.data.readers.columns import Names
 from captionlab.data.readers.files import data_root, read_lines, read_text
 from captionlab.data.readers.listing import list_files
+from captionlab.data.readers.object_rows import jsonl_items, object_rows
 from captionlab.data.readers.split_folders import split_of_folder
-from captionlab.data.readers.table_rows import Options, Row, csv_rows, jsonl_items, object_rows
+from captionlab.data.readers.table_rows import Options, Row, csv_rows
 from captionlab.data.readers.tables import TableReader
 
 NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -22,7 +24,7 @@ class ImageFolder(TableReader):
 
     The metadata file lies at the root or in any folder, and names are relative to it; of a split's
     folder (train/metadata.jsonl, or names such as train/a.jpg) the pictures are that split. The
-    caption's column is found by its usual names (text, caption ...).
+    caption's column is found by its usual names (text, caption ...), that of styles as in a CSV.
     """
 
     LAYOUT: ClassVar[str] = (
@@ -36,6 +38,7 @@ class ImageFolder(TableReader):
         root: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
@@ -46,10 +49,8 @@ class ImageFolder(TableReader):
                 f"data.root={root} holds no metadata.jsonl, .csv or .parquet; "
                 f"expected layout: {self.LAYOUT}"
             )
-        rows = {
-            folder / name: _rows(folder, name, encoding, image_column, caption_column)
-            for name in files
-        }
+        options = Options(image_column, caption_column, style_column=style_column)
+        rows = {folder / name: _rows(folder, name, encoding, options) for name in files}
         joined = [(file, row) for file, of_file in rows.items() for row in of_file]
         where = _split_folders(joined)
         by_file: dict[Path, list[Row]] = {file: [] for file in rows}
@@ -81,26 +82,24 @@ def metadata_files(names: list[str]) -> list[str]:
     return files
 
 
-def _rows(
-    root: Path, name: str, encoding: str, image_column: str | None, caption_column: Names
-) -> Iterator[Row]:
+def _rows(root: Path, name: str, encoding: str, options: Options) -> Iterator[Row]:
     """Yield a metadata file's rows, image names relative to the root."""
     file = root / name
-    column = image_column
+    column = options.image_column
     if name.endswith(".jsonl"):
         items = list(jsonl_items(file, read_lines(file, encoding)))
         keys = items[0][1] if items else None
         column = column or ("file_name" if isinstance(keys, dict) and "file_name" in keys else None)
-        rows = object_rows(file, items, Options(column, caption_column))
+        rows = object_rows(file, items, replace(options, image_column=column))
     elif name.endswith(".csv"):
         text = read_text(file, encoding)
         first = text.lstrip().partition("\n")[0]
         column = column or ("file_name" if "file_name" in first.split(",") else None)
-        rows = csv_rows(file, text, ",", Options(column, caption_column))
+        rows = csv_rows(file, text, ",", replace(options, image_column=column))
     else:
         from captionlab.data.readers.arrow_files import parquet_objects
 
-        rows = object_rows(file, parquet_objects(file), Options(column, caption_column))
+        rows = object_rows(file, parquet_objects(file), replace(options, image_column=column))
     folder = PurePosixPath(name).parent
     for row in rows:
         row.image = str(folder / row.image.strip().replace("\\", "/"))

@@ -7,18 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from captionlab.core.errors import UserError
-from captionlab.data.readers.columns import Names
+from captionlab.data.readers.columns import Names, names_style, require_style_column
 from captionlab.data.readers.fields import named
 from captionlab.data.readers.files import listed
 from captionlab.data.readers.json_files import read_json
-from captionlab.data.readers.table_rows import (
-    Options,
-    Row,
-    array_items,
-    object_rows,
-    of_split,
-    require_name,
-)
+from captionlab.data.readers.object_rows import array_items, object_rows
+from captionlab.data.readers.table_rows import Options, Row, of_split, require_name
 from captionlab.data.readers.tables import SPLIT_NAMES, TableReader, table_file
 from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import STANDARD_SPLITS
@@ -50,12 +44,15 @@ class JsonCaptions(TableReader):
         caption_column: Names = None,
         question_column: str | None = None,
         answers_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
         data = read_json(path, encoding)
-        options = Options(image_column, caption_column, question_column, answers_column)
+        options = Options(
+            image_column, caption_column, question_column, answers_column, style_column
+        )
         rows, form = json_rows(path, data, options)
         form = f"JSON {path.name}, {form}"
         super().__init__({path: rows}, root=folder, language=language, form=form)
@@ -166,13 +163,20 @@ def _columns(data: Mapping[str, object]) -> Iterator[Item] | None:
 def _named_rows(file: Path, data: Mapping[str, object], options: Options) -> Iterator[Row]:
     if not data:
         raise UserError(f"{file} holds an empty object, and no captions of images")
+    wanted = options.style_column
+    objects = [value for value in data.values() if isinstance(value, dict)]
+    if wanted and not any(wanted in one for one in objects):
+        require_style_column(wanted, [str(key) for one in objects[:1] for key in one], str(file))
     for name, value in data.items():
         where = f"{file}: {name[:80]!r}"
         require_name(name, where)
         place = f": {name[:80]!r}"
-        if isinstance(value, dict) and not {"raw", "caption", "text", "sentence"} & set(value):
+        texts = {"raw", "caption", "text", "sentence"}
+        if isinstance(value, dict) and (names_style(value, wanted) or not texts & set(value)):
             item = {"image": name, **value}
-            yield from object_rows(file, [(place, item)], options)
+            # which has the key itself, or leaves it to another object
+            own = replace(options, style_column="") if wanted and wanted not in value else options
+            yield from object_rows(file, [(place, item)], own)
         elif isinstance(value, str | list | dict):
             yield Row(place, name, captions_of(value, where, "captions"))
         else:

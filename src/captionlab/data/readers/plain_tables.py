@@ -50,6 +50,7 @@ class TableCaptions(TableReader):
         caption_column: Names | int = None,
         question_column: str | int | None = None,
         answers_column: Names | int = None,
+        style_column: str | int | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
@@ -59,6 +60,7 @@ class TableCaptions(TableReader):
             str(caption_column) if isinstance(caption_column, int) else caption_column,
             None if question_column is None else str(question_column),
             str(answers_column) if isinstance(answers_column, int) else answers_column,
+            None if style_column is None else str(style_column),
         )
         rows, form = table_rows(path, encoding, delimiter, options)
         super().__init__({path: rows}, root=folder, language=language, form=form)
@@ -84,7 +86,7 @@ def table_rows(
     shown = f"parted by {NAMES_OF_SIGNS.get(sign, repr(sign))}"
     if not is_header(first, sign, options):
         form = f"table {path.name} without header, {shown}"
-        if options == Options():
+        if not options.tells_columns:
             _require_two_cells(path, first, sign)
             return short_rows(path, lines, sign, options), form
         cells = csv_cells(path, "\n".join(lines), sign)

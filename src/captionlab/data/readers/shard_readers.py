@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -18,21 +18,24 @@ from captionlab.data.readers.listing import list_files
 from captionlab.data.readers.matching import Match, match_names
 from captionlab.data.readers.shard_files import ParquetShard, ShardFile, saved_files
 from captionlab.data.readers.split_folders import SPLITS, split_of_file, split_of_folder
+from captionlab.data.readers.styles import require_few, style_of, styled
 from captionlab.data.readers.tables import split_name
 from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import Entry, Reader
+from captionlab.text.prompts import NO_PROMPT, Prompt
 
 
 class _Picture:
     """What the rows about one picture say together."""
 
-    __slots__ = ("captions", "image", "image_id", "split", "where")
+    __slots__ = ("captions", "image", "image_id", "prompts", "split", "where")
 
     def __init__(
         self, image: PackedImage | str, image_id: int | str, split: str | None, where: str
     ) -> None:
         self.image, self.image_id, self.split, self.where = image, image_id, split, where
         self.captions: list[str] = []
+        self.prompts: list[Prompt] = []
 
 
 class _ShardReader(Reader):
@@ -46,12 +49,14 @@ class _ShardReader(Reader):
         form: str,
         image_column: str | None,
         caption_column: Names,
+        style_column: str | None,
         language: str,
     ) -> None:
         pictures: dict[tuple[object, ...], _Picture] = {}
+        styles: dict[str, str] = {}
         for file in files:
-            columns = _columns(file, image_column, caption_column)
-            _join(pictures, file, columns)
+            columns = _columns(file, image_column, caption_column, style_column)
+            _join(pictures, file, columns, styles)
         rows = list(pictures.values())
         if not rows:
             raise UserError(f"{files[0].file} has no rows")
@@ -60,7 +65,14 @@ class _ShardReader(Reader):
         names = {one.image: one.where for one in rows if isinstance(one.image, str)}
         match = match_names(names, files[0].file, root) if names else None
         entries = [
-            Entry(one.split or "", one.image_id, _image(one, match), one.captions, one.where)
+            Entry(
+                one.split or "",
+                one.image_id,
+                _image(one, match),
+                one.captions,
+                one.where,
+                one.prompts if any(one.prompts) else (),
+            )
             for one in rows
         ]
         Reader.__init__(self, entries, language=language, origin=root)
@@ -75,7 +87,8 @@ class ParquetCaptions(_ShardReader):
     The pictures are read in place. Captions are text, a list, or several columns (caption_0 ...).
     Splits are those of the file names (train-00000-of-00002.parquet) or folders, or of a column
     `split`; where there is `train` alone the pictures are divided 80/10/10 by a hash of their names.
-    A column of file names in place of pictures is matched with the pictures below the root.
+    A column of file names in place of pictures is matched with the pictures below the root. A column
+    `style` is read as of a CSV.
     """
 
     LAYOUT: ClassVar[str] = (
@@ -88,6 +101,7 @@ class ParquetCaptions(_ShardReader):
         root: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        style_column: str | None = None,
         language: str = "en",
     ) -> None:
         folder = data_root(root, self.LAYOUT)
@@ -106,6 +120,7 @@ class ParquetCaptions(_ShardReader):
             form="Parquet",
             image_column=image_column,
             caption_column=caption_column,
+            style_column=style_column,
             language=language,
         )
 
@@ -123,6 +138,7 @@ class SavedDataset(_ShardReader):
         root: str | None = None,
         image_column: str | None = None,
         caption_column: Names = None,
+        style_column: str | None = None,
         language: str = "en",
     ) -> None:
         folder = data_root(root, self.LAYOUT)
@@ -132,6 +148,7 @@ class SavedDataset(_ShardReader):
             form="saved by `datasets`",
             image_column=image_column,
             caption_column=caption_column,
+            style_column=style_column,
             language=language,
         )
 
@@ -154,7 +171,9 @@ def _require_one_set(names: Sequence[str], root: Path) -> None:
         )
 
 
-def _columns(file: ShardFile, image_column: str | None, caption_column: Names) -> Columns:
+def _columns(
+    file: ShardFile, image_column: str | None, caption_column: Names, style_column: str | None
+) -> Columns:
     image = image_column
     if image is None and len(file.pictures) == 1:
         image = file.pictures[0]
@@ -163,12 +182,20 @@ def _columns(file: ShardFile, image_column: str | None, caption_column: Names) -
             f"{file.file}: both {file.pictures[0]!r} and {file.pictures[1]!r} hold pictures: set "
             f"data.source.image_column={file.pictures[0]}"
         )
-    return choose_columns(file.columns, str(file.file), image, caption_column)
+    return choose_columns(file.columns, str(file.file), image, caption_column, style_column)
 
 
-def _join(pictures: dict[tuple[object, ...], _Picture], file: ShardFile, columns: Columns) -> None:
-    """Add a file's rows to the pictures, those of the same picture to one."""
-    wanted = [columns.image, *columns.captions, columns.split, columns.image_id]
+def _join(
+    pictures: dict[tuple[object, ...], _Picture],
+    file: ShardFile,
+    columns: Columns,
+    styles: dict[str, str],
+) -> None:
+    """Add a file's rows to the pictures, those of the same picture to one.
+
+    ``styles``: where each style stands first.
+    """
+    wanted = [columns.image, *columns.captions, columns.split, columns.image_id, columns.style]
     named = [name for name in wanted if name is not None]
     inside = columns.image in file.pictures
     if inside and not file.has_paths[columns.image]:
@@ -195,9 +222,22 @@ def _join(pictures: dict[tuple[object, ...], _Picture], file: ShardFile, columns
                 f"{pictures[key].split!r} at {pictures[key].where}: leave it in one, or what is scored "
                 "was trained on"
             )
-        for column in columns.captions:
-            value = row[column]
-            pictures[key].captions += [] if value is None else captions_of(value, where, column)
+        captions = _captions(row, columns, where)
+        style = style_of(row.get(columns.style), where, columns.style) if columns.style else ""
+        if style and styles.setdefault(style, where) == where:
+            require_few(styles, file.file)
+        pictures[key].captions += captions
+        pictures[key].prompts += styled([NO_PROMPT] * len(captions), len(captions), style)
+
+
+def _captions(row: Mapping[str, object], columns: Columns, where: str) -> list[str]:
+    values = [(name, row[name]) for name in columns.captions]
+    return [
+        one
+        for name, value in values
+        if value is not None
+        for one in captions_of(value, where, name)
+    ]
 
 
 def _image(picture: _Picture, match: Match | None) -> PackedImage | Path:

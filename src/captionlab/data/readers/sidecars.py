@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.readers.columns import choose_columns
@@ -15,6 +15,7 @@ from captionlab.data.readers.files import data_root, listed, read_lines
 from captionlab.data.readers.json_files import read_json
 from captionlab.data.readers.listing import Listing, list_files
 from captionlab.data.readers.split_folders import split_by_folder
+from captionlab.data.readers.styles import require_few, style_of, styled
 from captionlab.data.readers.texts import captions_of
 from captionlab.data.records import Entry, Reader
 
@@ -27,9 +28,10 @@ class Sidecars(Reader):
     """Pictures with a file of the same name beside each: a.jpg and a.txt, a.caption or a.json.
 
     A text has a caption a line, or is one caption (`caption_per="file"`); a JSON file has `caption`
-    or `captions`. Folders train, val and test are splits, else the names are divided 80/10/10 by
-    their hash. Pictures without a text are left out, and counted. `ending`: which files are read
-    where there are several kinds; .txt goes before .json.
+    or `captions`, and `style` if you like (`style_column` names another key, "" none). Folders train,
+    val and test are splits, else the names are divided 80/10/10 by their hash. Pictures without a
+    text are left out, and counted. `ending`: which files are read where there are several kinds; .txt
+    goes before .json.
     """
 
     LAYOUT: ClassVar[str] = (
@@ -42,6 +44,7 @@ class Sidecars(Reader):
         root: str | None = None,
         ending: str | None = None,
         caption_per: CaptionPer = "line",
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
@@ -59,14 +62,22 @@ class Sidecars(Reader):
                 f"expected layout: {self.LAYOUT}"
             )
         captions = {
-            picture: read_captions(folder / text, encoding, caption_per)
+            picture: read_captions(folder / text, encoding, caption_per, style_column)
             for picture, text in beside.items()
         }
+        _require_styles(captions, folder, style_column)
         split_of, division = split_by_folder(captions)
         super().__init__(
             [
-                Entry(split_of[name], name, folder / name, texts, str(folder / beside[name]))
-                for name, texts in captions.items()
+                Entry(
+                    split_of[name],
+                    name,
+                    folder / name,
+                    read.texts,
+                    str(folder / beside[name]),
+                    styled((), len(read.texts), read.style),
+                )
+                for name, read in captions.items()
             ],
             language=language,
             origin=folder,
@@ -107,7 +118,7 @@ class PascalSentences(Reader):
                     split_of[picture],
                     picture,
                     folder / picture,
-                    read_captions(folder / text, encoding, "line"),
+                    read_captions(folder / text, encoding, "line").texts,
                     str(folder / text),
                 )
                 for picture, text in parallel.items()
@@ -176,7 +187,16 @@ def _below(name: str, folders: tuple[str, ...]) -> str:
     return str(PurePosixPath(*path.parts[1:]).with_suffix(""))
 
 
-def read_captions(file: Path, encoding: str, caption_per: str) -> list[str]:
+class Beside(NamedTuple):
+    """What a file beside a picture says: its captions, and their style where it names one."""
+
+    texts: list[str]
+    style: str = ""
+
+
+def read_captions(
+    file: Path, encoding: str, caption_per: str, style_column: str | None = None
+) -> Beside:
     """Return the captions of a text or JSON file beside a picture; an empty text has none.
 
     Raises:
@@ -186,25 +206,44 @@ def read_captions(file: Path, encoding: str, caption_per: str) -> list[str]:
     if size > MOST_BYTES:
         raise UserError(f"{file} has {size:,} bytes, too many to be a picture's captions")
     if file.suffix == ".json":
-        return _json_captions(file, read_json(file, encoding))
+        return _json_captions(file, read_json(file, encoding), style_column)
     if not size or not file.read_bytes().strip():
-        return []
+        return Beside([])
     lines = read_lines(file, encoding)
     if any("\0" in line for line in lines):
         raise UserError(f"{file} holds a zero byte: it is no text")
-    return ["\n".join(lines)] if caption_per == "file" else [line for line in lines if line.strip()]
+    if caption_per == "file":
+        return Beside(["\n".join(lines)])
+    return Beside([line for line in lines if line.strip()])
 
 
-def _json_captions(file: Path, value: object) -> list[str]:
+def _require_styles(captions: Mapping[str, Beside], folder: Path, style_column: str | None) -> None:
+    """Refuse too many styles, and the name of a key that no file has."""
+    styles: dict[str, str] = {}
+    for picture, read in captions.items():
+        if read.style:
+            styles.setdefault(read.style, f"beside {picture}")
+    require_few(styles, folder)
+    if style_column and not styles:
+        raise UserError(
+            f"data.source.style_column={style_column}: no JSON file beside a picture below {folder} "
+            "names a style under this key"
+        )
+
+
+def _json_captions(file: Path, value: object, style_column: str | None) -> Beside:
     if isinstance(value, Mapping):
         keys = [str(key) for key, one in value.items() if one is not None]
         # the image's column does not matter: it is the file beside
         columns = choose_columns(
-            ["image", *(k for k in keys if k != "image")], str(file), what="key"
+            ["image", *(k for k in keys if k != "image")],
+            str(file),
+            style_column=style_column,
+            what="key",
         )
-        return [
-            text for key in columns.captions for text in captions_of(value[key], str(file), key)
-        ]
+        texts = [one for key in columns.captions for one in captions_of(value[key], str(file), key)]
+        key = columns.style
+        return Beside(texts, style_of(value[key], str(file), key) if key else "")
     if isinstance(value, str | list):
-        return captions_of(value, str(file), "captions")
+        return Beside(captions_of(value, str(file), "captions"))
     raise UserError(f"{file} holds {named(value)}, no caption: {json.dumps({'caption': '...'})}")

@@ -1,4 +1,4 @@
-"""The rows of a table of captions: of a CSV, of lines without a header, of JSON objects."""
+"""The rows of a table of captions: of a CSV, of lines without a header."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from captionlab.data.readers.columns import (
     has_questions,
     has_usual_columns,
 )
-from captionlab.data.readers.json_files import read_json_line
-from captionlab.data.readers.texts import answers_of, captions_of, question
+from captionlab.data.readers.styles import style_of, styled
+from captionlab.data.readers.texts import answers_of, question
 from captionlab.text.prompts import Prompt
 
 Sign = Literal["\t", ",", ";", "|", " "]
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user says of a table's columns; null: the usual names.
+    """What the user says of a table's columns; null: the usual names. ``style_column`` "" is none.
 
     UserError for both captions and answers.
     """
@@ -54,6 +54,7 @@ class Options:
     caption_column: Names = None
     question_column: str | None = None
     answers_column: Names = None
+    style_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.caption_column is not None and self.asks:
@@ -67,6 +68,11 @@ class Options:
         """Whether the user says that there are questions."""
         return self.question_column is not None or self.answers_column is not None
 
+    @property
+    def tells_columns(self) -> bool:
+        """Whether the user says which column holds what."""
+        return self != Options(style_column=self.style_column) or bool(self.style_column)
+
     def columns(self, header: Sequence[str], where: str, what: str = "column") -> Columns:
         """Return the columns of a header; UserError as ``choose_columns`` says."""
         if self.asks or (self.caption_column is None and has_questions(header)):
@@ -76,9 +82,12 @@ class Options:
                 self.image_column,
                 self.question_column,
                 self.answers_column,
+                self.style_column,
                 what=what,
             )
-        return choose_columns(header, where, self.image_column, self.caption_column, what=what)
+        return choose_columns(
+            header, where, self.image_column, self.caption_column, self.style_column, what=what
+        )
 
 
 def csv_rows(file: Path, text: str, delimiter: str, options: Options) -> Iterator[Row]:
@@ -129,6 +138,9 @@ def _row(place: str, row: Mapping[str, str], columns: Columns, file: Path) -> Ro
         number = fields.cell(row[columns.question_id]) if columns.question_id else ""
         asked = question(fields.cell(row[columns.question]), number or None, f"{file}{place}")
         found.prompts = [asked] * len(found.captions)
+    if columns.style:
+        style = style_of(row[columns.style], f"{file}{place}", columns.style)
+        found.prompts = styled(found.prompts, len(found.captions), style)
     return found
 
 
@@ -207,8 +219,9 @@ def numbered_rows(
     names = given.split(",") if isinstance(given, str) else list(given or ())
     captions = [_number(str(name), key) for name in names or [""]]
     asked = _number(options.question_column, "question_column") if options.asks else 0
+    styles = _number(options.style_column, "style_column") if options.style_column else 0
     for line, cells in rows:
-        most = max(image, asked, *captions)
+        most = max(image, asked, styles, *captions)
         if most > len(cells):
             raise UserError(f"{file}:{line}: {len(cells)} cells, and no column {most}")
         where = f"{file}:{line}"
@@ -219,6 +232,9 @@ def numbered_rows(
             row.captions = [one for text in texts for one in answers_of(text, where, "answers")]
             prompt = question(fields.cell(cells[asked - 1]), None, where)
             row.prompts = [prompt] * len(row.captions)
+        if styles:
+            style = style_of(cells[styles - 1], where, "style")
+            row.prompts = styled(row.prompts, len(row.captions), style)
         yield row
 
 
@@ -232,70 +248,8 @@ def _number(given: str | None, key: str) -> int:
     return int(text)
 
 
-def jsonl_items(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, object]]:
-    """Yield place and value of each line that is not empty; UserError for one that is no JSON."""
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f":{number}", read_json_line(file, lines, number)
-
-
-def array_items(items: Sequence[object], name: str = "") -> Iterator[tuple[str, object]]:
-    """Yield place and value of each item of an array that stands under ``name``, if it has one."""
-    return ((f": {name}[{index}]", item) for index, item in enumerate(items))
-
-
 def of_split(rows: Iterable[Row], split: str) -> Iterator[Row]:
     """Yield rows that are all of one split."""
     for row in rows:
         row.split = split
         yield row
-
-
-def object_rows(file: Path, items: Iterable[tuple[str, object]], options: Options) -> Iterator[Row]:
-    """Yield the rows of objects; UserError with the place of one that does not fit.
-
-    A caption is text, a list of texts, or a list of objects with the text (Karpathy's ``raw``).
-    """
-    known: dict[tuple[str, ...], Columns] = {}
-    for place, item in items:
-        where = f"{file}{place}"
-        if not isinstance(item, dict):
-            raise UserError(
-                f"{where}: expected an object with image and caption, not {fields.named(item)[:60]}"
-            )
-        # what is null is absent: a column may hold a value in some rows alone
-        keys = tuple(str(key) for key, value in item.items() if value is not None)
-        if keys not in known:
-            _require_no_null(item, where, options)
-            known[keys] = options.columns(keys, where, "key")
-        columns = known[keys]
-        split = item[columns.split] if columns.split else None
-        captions = [one for key in columns.captions for one in captions_of(item[key], where, key)]
-        prompts: Sequence[Prompt] = ()
-        if columns.question:
-            text = fields.text(item[columns.question], where, columns.question)
-            number = item[columns.question_id] if columns.question_id else None
-            prompts = [question(text, number, where)] * len(captions)
-        yield Row(
-            place,
-            _image_name(item[columns.image], where, columns.image),
-            captions,
-            None if split is None else fields.text(split, where, "split"),
-            item[columns.image_id] if columns.image_id else None,
-            prompts,
-        )
-
-
-def _require_no_null(item: Mapping[str, object], where: str, options: Options) -> None:
-    for key in (options.image_column or "image", options.caption_column or "caption"):
-        if isinstance(key, str) and key in item and item[key] is None and "captions" not in item:
-            has = ", ".join(map(str, item))
-            raise UserError(f"{where}: {key} is null (keys: {has[:200]})")
-
-
-def _image_name(value: object, where: str, key: str) -> str:
-    if isinstance(value, dict) and isinstance(value.get("path"), str):  # an image of `datasets`
-        value = value["path"]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(fields.identifier(value, where, key))
-    return fields.file_name(value, where, key)

@@ -14,13 +14,9 @@ from captionlab.data.readers.division import divided
 from captionlab.data.readers.fields import identifier
 from captionlab.data.readers.files import data_root, nearest, read_lines, read_text
 from captionlab.data.readers.matching import match_names
-from captionlab.data.readers.table_rows import (
-    Options,
-    Row,
-    csv_rows,
-    jsonl_items,
-    object_rows,
-)
+from captionlab.data.readers.object_rows import jsonl_items, object_rows
+from captionlab.data.readers.styles import require_few
+from captionlab.data.readers.table_rows import Options, Row, csv_rows
 from captionlab.data.records import Entry, Reader
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
@@ -69,8 +65,9 @@ class TableReader(Reader):
     ) -> None:
         images: dict[str, _Image] = {}
         asked: Asked = {}
+        styles: dict[str, str] = {}
         for file, of_file in rows.items():
-            _join(images, of_file, file, asked)
+            _join(images, _with_few_styles(of_file, file, styles), file, asked)
         file = next(iter(rows))
         if not images:
             raise UserError(f"{file} has no rows below its header; expected: {self.LAYOUT}")
@@ -103,7 +100,9 @@ class CsvCaptions(TableReader):
     80/10/10 by a hash of their names. `delimiter` is one character or "tab".
 
     With columns `question` and `answer` or `answers` (a JSON list, several rows, or one text) the
-    answers are the captions, each with its question; `question_id` is read if it is there.
+    answers are the captions, each with its question; `question_id` is read if it is there. A column
+    `style` (`style_column` names another one, "" none) says whose or what manner of captions these
+    are; an empty cell names none.
     """
 
     LAYOUT = "a CSV with the header image,caption[,split][,image_id], image paths relative to ROOT"
@@ -118,11 +117,14 @@ class CsvCaptions(TableReader):
         caption_column: Names = None,
         question_column: str | None = None,
         answers_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
-        options = Options(image_column, caption_column, question_column, answers_column)
+        options = Options(
+            image_column, caption_column, question_column, answers_column, style_column
+        )
         rows = csv_rows(path, read_text(path, encoding), require_delimiter(delimiter), options)
         super().__init__({path: rows}, root=folder, language=language, form=f"table {path.name}")
 
@@ -147,12 +149,15 @@ class JsonlCaptions(TableReader):
         caption_column: Names = None,
         question_column: str | None = None,
         answers_column: Names = None,
+        style_column: str | None = None,
         encoding: str = "utf-8",
         language: str = "en",
     ) -> None:
         path, folder = table_file(file, root, self.LAYOUT)
         items = jsonl_items(path, read_lines(path, encoding))
-        options = Options(image_column, caption_column, question_column, answers_column)
+        options = Options(
+            image_column, caption_column, question_column, answers_column, style_column
+        )
         rows = object_rows(path, items, options)
         form = f"JSON Lines {path.name}"
         super().__init__({path: rows}, root=folder, language=language, form=form)
@@ -204,6 +209,16 @@ def _join(images: dict[str, _Image], rows: Iterator[Row], file: Path, asked: Ask
             _require_one_question(asked, prompt, name, where)
         known.captions.extend(row.captions)
         known.prompts.extend(row.prompts or [NO_PROMPT] * len(row.captions))
+
+
+def _with_few_styles(rows: Iterator[Row], file: Path, styles: dict[str, str]) -> Iterator[Row]:
+    """Yield rows, and refuse too many different styles; ``styles`` says where each stands first."""
+    for row in rows:
+        for prompt in row.prompts[:1]:
+            if prompt.style and prompt.style not in styles:
+                styles[prompt.style] = f"{file}{row.place}"
+                require_few(styles, file)
+        yield row
 
 
 def _require_one_question(asked: Asked, prompt: Prompt, name: str, where: str) -> None:

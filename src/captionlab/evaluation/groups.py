@@ -10,6 +10,8 @@ from captionlab.metrics.references import ImageId
 from captionlab.text.prompts import Prompt
 from captionlab.text.scoring import scoring_tokenizer
 
+MOST_STYLES = 20  # beyond it, of authors say, a table of each one's scores helps nobody
+
 
 def meteor_processes(languages: Iterable[str]) -> dict[str, Meteor]:
     """Return a METEOR process for each language that it knows; they start when they are asked."""
@@ -24,7 +26,7 @@ def groups_of(
     prompt: Callable[[ImageId], Prompt],
     meteor: Mapping[str, Meteor],
 ) -> list[Group]:
-    """Return the groups of a split.
+    """Return the groups of a split: each language, and each style where there are few of them.
 
     Args:
         languages, styles: that captions are asked for in. language: of the data, and so of its styles.
@@ -42,7 +44,6 @@ def groups_of(
             meteor=meteor.get(of),
         )
 
-    return [
-        *(group(one, one) for one in languages),
-        *(group(style, language) for style in styles),
-    ]
+    styles = list(styles)
+    own = [group(one, one) for one in languages]
+    return own if len(styles) > MOST_STYLES else own + [group(style, language) for style in styles]

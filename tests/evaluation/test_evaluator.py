@@ -20,7 +20,7 @@ from tests_support import tiny_config
 MAX_LENGTH = 8
 
 
-def build(*overrides: str, captioners: int = 1, decoding=None, **options):
+def build(*overrides: str, captioners: int = 1, decoding=None, answers=False, **options):
     """Return an evaluator of untrained captioners, and the data module of their validation split."""
     config = tiny_config("data.batch_size=3", *overrides)
     data = build_data(config["data"])
@@ -29,7 +29,7 @@ def build(*overrides: str, captioners: int = 1, decoding=None, **options):
         torch.manual_seed(seed)
         models.append(build_captioner(config["model"], Sizes.of(data.tokenizer)).eval())
     decoding = Greedy(max_length=MAX_LENGTH) if decoding is None else decoding
-    metrics = CaptionMetrics(scoring_tokenizer("en"))
+    metrics = CaptionMetrics(scoring_tokenizer("en"), answers=answers)
     evaluator = Evaluator(
         models, decoding=decoding, tokenizer=data.tokenizer, metrics=metrics, **options
     )
@@ -154,3 +154,23 @@ def test_two_processes_score_as_one_does(tmp_path: Path):
     assert evaluate(evaluator, data.val_dataloader()) == pytest.approx(
         ranks[0]["results"], rel=1e-5
     )
+
+
+def score_answers(rank: int, folder: Path) -> None:
+    """Answer every second batch of the questions."""
+    evaluator, data = build("data=shapes_questions", answers=True)
+    results = evaluate(evaluator, list(data.val_dataloader())[rank::2])
+    captions = evaluator.scores["val"].captions
+    (folder / f"{rank}.json").write_text(json.dumps([results, captions]))
+
+
+def test_two_processes_score_answers_as_one_does(tmp_path: Path):
+    run_ranks(score_answers, tmp_path)
+    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert ranks[0] == ranks[1]
+    evaluator, data = build("data=shapes_questions", answers=True)
+    assert evaluate(evaluator, data.val_dataloader()) == pytest.approx(ranks[0][0], rel=1e-5)
+    assert "exact_match" in ranks[0][0]
+    # a question is captioned once, whatever process its image's other questions are on
+    assert evaluator.scores["val"].captions == ranks[0][1]
+    assert len(ranks[0][1]) == len(data.scored_records("val")) > len(data.records("val"))

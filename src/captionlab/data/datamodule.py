@@ -220,14 +220,15 @@ class CaptionDataModule(pl.LightningDataModule):
     def scored_records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records as they are scored: one for each prompt of an image.
 
-        A captioner of several languages is asked for that of the data.
+        A captioner of several languages is asked for that of the data; who has no tokenizer, such as
+        one that only shows pictures, needs none for it.
 
         Raises:
             UserError: as ``records`` does.
         """
         if split not in self._scored:
             records = self.records(split)
-            if self.tokenizer.languages:
+            if self._tokenizer is not None and self._tokenizer.languages:
                 records = in_language(records, self.source.language)
             self._scored[split] = scored_records(records)
             self._asked |= {
@@ -258,11 +259,11 @@ class CaptionDataModule(pl.LightningDataModule):
     def dataset(self, split: str) -> CaptionDataset:
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
         if split not in self._datasets:
-            training = split == "train"
+            training, tokenizer = split == "train", self.tokenizer  # what is scored depends on it
             records = self.training_records() if training else self.scored_records(split)
             self._datasets[split] = CaptionDataset(
                 records,
-                self.tokenizer,
+                tokenizer,
                 image_size=self.image_size,
                 fit=self.fit,
                 captions_per_image=self.captions_per_image if training else None,

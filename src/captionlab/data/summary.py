@@ -18,14 +18,14 @@ LOADING = ("batch_size", "num_workers", "cache_images", "tokenizer", "features_c
 def summarize(records: Sequence[CaptionRecord]) -> dict[str, object]:
     """Return the number of images and captions of a split, and a digest of names and captions.
 
-    The digest holds questions and the order too, and no folder: data that were moved are the same data.
+    The digest holds prompts and the order too, and no folder: data that were moved are the same data.
     """
     digest = hashlib.sha256()
     for record in records:
         name = record.image.name if isinstance(record.image, Path | PackedImage) else ""
         digest.update("\x1f".join((repr(record.image_id), name, *record.captions)).encode())
         for prompt in record.prompts:
-            digest.update(f"\x1d{prompt.question}".encode())
+            digest.update(f"\x1d{prompt}".encode())
         digest.update(b"\x1e")
     return {**count(records), "digest": digest.hexdigest()[:16]}
 

@@ -33,6 +33,7 @@ from captionlab.evaluation.gallery import write_gallery
 from captionlab.evaluation.provenance import describe_data
 from captionlab.evaluation.report import write_text
 from captionlab.evaluation.score import score_records
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.split_scorer import Scores
 from captionlab.runs.evaluation_folder import claim, folder_name, require_free
 from captionlab.text.prompts import Prompt
@@ -102,6 +103,7 @@ def evaluate_endpoint(
         truth=data.truth,
         training=(lambda: data.source.records("train")) if "train" in data.source.splits else None,
         prompts=asked.prompts,
+        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
     )
     if out:
         require_free(folder, settings)  # another evaluation may have written there meanwhile

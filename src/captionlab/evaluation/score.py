@@ -9,6 +9,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
 from captionlab.evaluation.groups import groups_of, meteor_processes
 from captionlab.metrics.meteor import Meteor
+from captionlab.metrics.own_scores import OwnScores
 from captionlab.metrics.split_scorer import Known, Scores, SplitScorer, Truth
 from captionlab.metrics.wordnet import noun_similarity
 from captionlab.text.prompts import NO_PROMPT, Prompt
@@ -57,6 +58,7 @@ def score_records(
     truth: Truth | None = None,
     training: Callable[[], Iterable[CaptionRecord]] | None = None,
     prompts: Mapping[ImageId, Prompt] = MappingProxyType({}),
+    own: OwnScores | None = None,
 ) -> Scores:
     """Return all scores of captions of a split, those of a checkpoint but for its likelihood.
 
@@ -67,6 +69,7 @@ def score_records(
         language: of the data. meteor: whether METEOR is added where it knows the language.
         truth: as of ``SplitScorer``. training: reads the training split, for the share of captions
             that it has not; None where there is none. prompts: what is given before captions.
+        own: scores that the data set brings along.
 
     Raises:
         UserError: for an image without a caption or a reference, and for another language.
@@ -87,7 +90,9 @@ def score_records(
     )
     answers = any(one.question for one in prompts.values())
     try:
-        scores = _scores(captions, references, language, jars.get(language), truth, known, answers)
+        scores = _scores(
+            captions, references, language, jars.get(language), truth, known, answers, own
+        )
         for group in groups:
             scores.corpus.update(group.scores(scores, references))
     finally:
@@ -122,6 +127,7 @@ def _scores(
     truth: Truth | None = None,
     known: Known | None = None,
     answers: bool = False,
+    own: OwnScores | None = None,
 ) -> Scores:
     scorer = SplitScorer(
         references,
@@ -131,5 +137,6 @@ def _scores(
         known=known,
         answers=answers,
         similarity=noun_similarity(language) if answers else None,
+        own=own,
     )
     return scorer(captions)

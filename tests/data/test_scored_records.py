@@ -161,6 +161,11 @@ def module(**options) -> CaptionDataModule:
     )
 
 
+def test_rewards_refuse_two_training_questions_of_one_id():
+    with pytest.raises(UserError, match="the id 7, of the images 'train-0' and 'train-1'"):
+        module().training_ids()
+
+
 def test_the_vocabulary_holds_questions_and_control_tokens():
     tokenizer = module().tokenizer
     assert "color" in tokenizer.vocabulary

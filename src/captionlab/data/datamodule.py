@@ -19,7 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import in_language, scored_id, scored_records
+from captionlab.data.scored_records import in_language, scored_id, scored_records, twice
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
@@ -289,16 +289,23 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return the token ids of each training image's captions, each with its end token.
 
         Where something is given before them, those of each prompt, by its ``scored_id``.
+
+        Raises:
+            UserError: if two prompts have one id.
         """
         dataset = self.dataset("train")
+        owners: dict[int | str, tuple[int | str, Prompt]] = {}
         ids: dict[int | str, list[list[int]]] = {}
         for index, record in enumerate(dataset.records):
             prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
             for prompt, caption in zip(prompts, dataset.encoded(index), strict=True):
                 own = scored_id(record.image_id, prompt)
                 ids.setdefault(own, []).append(caption[1:].tolist())
-                if prompt:
-                    self._asked[own] = (record.image_id, prompt)
+                if not prompt:
+                    continue
+                if owners.setdefault(own, (record.image_id, prompt)) != (record.image_id, prompt):
+                    raise twice(own, owners[own][0], record.image_id)
+                self._asked[own] = (record.image_id, prompt)
         return ids
 
     def setup(self, stage: str | None = None) -> None:

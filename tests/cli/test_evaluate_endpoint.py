@@ -306,3 +306,18 @@ def test_scores_of_the_same_answers_are_those_of_a_checkpoint(tmp_path: Path):
     got = score_records(scored, captions, language="en", meteor=False, prompts=prompts).corpus
     assert {"exact_match", "s0/cider", "s1/bleu_1"} <= got.keys()
     assert got == expected
+
+
+def test_scores_that_the_data_bring_along_are_there_too(tmp_path: Path):
+    from captionlab.cli import evaluate_endpoint
+
+    def true_captions(endpoint, records, asked):
+        return {record.image_id: record.captions[0] for record in records}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate_endpoint, "caption_records", true_captions)
+        out = str(tmp_path / "out")
+        assert run("http://127.0.0.1:1/v1", "data=shapes_styles", *DATA, "--out", out) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    for name in ("style_obeyed", "terse/style_obeyed", "fact_precision", "paragraph/fact_recall"):
+        assert results[f"test/{name}"] > 0.9, name

@@ -83,6 +83,22 @@ def test_evaluation_asks_the_same_questions(run: Path, tmp_path: Path):
     assert (tmp_path / "out/answers.json").read_text() == (run / "answers.json").read_text()
 
 
+def test_a_captioner_of_questions_that_is_asked_none_says_so(
+    run: Path, photo: Path, tmp_path: Path, capsys
+):
+    checkpoint = str(run / "checkpoints/best.ckpt")
+    sources = [option for option in SMALL if option.startswith("data.source")]
+    evaluate(checkpoint, ["data=shapes", *sources], out=str(tmp_path / "out"))
+    assert "was trained with questions, and shapes test has none" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert "test/cider" in results
+    assert "test/exact_match" not in results
+    predict(checkpoint, [str(photo)])
+    assert "trained with questions: --ask QUESTION" in capsys.readouterr().err
+    predict(checkpoint, [str(photo)], prompt=Prompt(question="what color is the ball?"))
+    assert capsys.readouterr().err == ""
+
+
 def test_self_critical_training_goes_on_behind_questions(run: Path, tmp_path: Path):
     more = [
         "objective=self_critical",

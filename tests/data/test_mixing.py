@@ -9,7 +9,7 @@ import pytest
 from captionlab.build import build_data
 from captionlab.core.errors import UserError
 from captionlab.data.mixing import Extra
-from captionlab.data.readers.shapes import Shapes
+from captionlab.data.readers.shapes import Shapes, ShapesQuestions
 from captionlab.data.readers.tables import CsvCaptions
 from data_support import write_text
 from tests_support import tiny_config
@@ -27,6 +27,16 @@ def test_extra_pairs_reach_training_alone():
     assert len(data.dataset("val")) == 8
     trained = [i for batch in data.train_dataloader() for i in batch.image_ids]
     assert sum(str(i).startswith("extra-") for i in trained) > 0
+
+
+def test_questions_keep_their_ids_apart_from_those_of_the_data():
+    own, other = (
+        ShapesQuestions(seed=seed, train_size=3, val_size=1, test_size=1) for seed in (0, 1)
+    )
+    added = Extra(source=other).records(own)
+    ids = [prompt.id for record in [*own.records("train"), *added] for prompt in record.prompts]
+    assert len(ids) == len(set(ids))
+    assert "extra-train-0-color-0" in ids
 
 
 def test_what_cannot_be_added_is_said():

@@ -8,7 +8,7 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.data import CaptionDataModule
-from captionlab.data.collate import Collate
+from captionlab.data.collate import Collate, mixed
 from captionlab.data.dataset import CaptionDataset
 from captionlab.data.images.prepare import Augment
 from captionlab.data.records import CaptionRecord
@@ -122,6 +122,27 @@ def test_a_mirror_image_has_questions_of_its_other_side():
     assert seen == {tuple(ids(SIDE)), tuple(ids(mirrored))}
 
 
+def test_a_mixed_image_has_the_prompts_and_the_references_of_the_captions_it_takes():
+    plain = CaptionRecord("y", Drawing(1), ("what color is it", "right", "red"))
+    data = dataset(asked(), plain)
+    pairs = {
+        (caption, tuple(ids(prompt)), scored)
+        for caption, prompt, scored in (
+            *(("red", COLOR, 7), ("a ball", SIDE, "x: On the left of what?")),
+            *(("dark red", COLOR, 7), ("what color is it", NO_PROMPT, "y")),
+            *(("right", NO_PROMPT, "y"), ("red", NO_PROMPT, "y")),
+        )
+    }
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(30):
+        for example in mixed([data[0], data[1]], 1.0):
+            texts = [WORDS.decode(caption.tolist()) for caption in example.captions]
+            given = [tuple(prompt.tolist()) for prompt in example.prompts]
+            seen |= set(zip(texts, given, example.scored_ids, strict=True))
+    assert seen == pairs
+
+
 class Source:
     language, splits = "en", ("train", "val")
 
@@ -140,11 +161,25 @@ def module(**options) -> CaptionDataModule:
     )
 
 
+def test_rewards_refuse_two_training_questions_of_one_id():
+    with pytest.raises(UserError, match="the id 7, of the images 'train-0' and 'train-1'"):
+        module().training_ids()
+
+
 def test_the_vocabulary_holds_questions_and_control_tokens():
     tokenizer = module().tokenizer
     assert "color" in tokenizer.vocabulary
     assert tokenizer.controls == ("<answer>",)
     assert len(module().scored_records("val")) == 3
+
+
+def test_what_is_scored_needs_neither_a_tokenizer_nor_training_images():
+    class ValOnly(Source):
+        splits = ("val",)
+
+    data = CaptionDataModule(name="asked", source=ValOnly(), tokenizer=None, image_size=16)
+    assert len(data.scored_records("val")) == 3
+    assert data.prompt(7) == COLOR
 
 
 def test_prompts_can_be_left_out():

@@ -73,3 +73,14 @@ def test_groups_change_no_score_of_the_whole():
     plain.update(list(references), [CAPTIONS[i] for i in references], list(references.values()))
     whole = plain.compute().corpus
     assert {name: collected().corpus[name] for name in whole} == whole
+
+
+@pytest.mark.filterwarnings("ignore:CIDEr is left out")
+def test_a_group_of_one_image_has_no_cider_of_the_whole():
+    one = metrics()
+    references = {"a: en": ENGLISH["a: en"]} | CHINESE
+    one.update(list(references), [CAPTIONS[i] for i in references], list(references.values()))
+    corpus = one.compute().corpus
+    assert "zh/cider" in corpus
+    assert "en/bleu_1" in corpus
+    assert "en/cider" not in corpus

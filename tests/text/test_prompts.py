@@ -91,3 +91,11 @@ def test_a_captioner_without_questions_or_styles_says_so():
         KINDS[0].encode_prompt(PROMPTS[0])
     with pytest.raises(UserError, match="style 'terse': this captioner knows no styles"):
         KINDS[0].encode_prompt(PROMPTS[1])
+
+
+def test_what_was_learned_and_is_not_asked_is_named():
+    tokenizer = KINDS[0].with_controls(control_tokens(PROMPTS))
+    assert tokenizer.unasked([NO_PROMPT]) == ["questions", "styles"]
+    assert tokenizer.unasked([NO_PROMPT, PROMPTS[0]]) == ["styles"]
+    assert tokenizer.unasked(PROMPTS) == []
+    assert KINDS[0].unasked([NO_PROMPT]) == []

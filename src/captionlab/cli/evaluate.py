@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,7 +22,7 @@ from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.override import override
 from captionlab.core.config_types import Config, MutableConfig
-from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.errors import Notice, UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.registry import require_allowed
 from captionlab.data.datamodule import CaptionDataModule
@@ -104,6 +105,7 @@ def evaluate(
     if trainer.is_global_zero:
         images, place = len(data.records(split)), settings["data"]["origin"]
         print(f"data       {data.name} {split}: {images:,} images from {place}")
+        note_unasked(data, split, checkpoint)
     with exit_together(trainer), stored_for(config, data, module, stored) as read:
         read([split], ())
         trainer.test(module, datamodule=data, verbose=False)
@@ -151,6 +153,14 @@ def open_data(node: Config, stored: Checkpoint, split: str) -> CaptionDataModule
     data.tokenizer = stored.tokenizer
     data.evaluation_split = split
     return data
+
+
+def note_unasked(data: CaptionDataModule, split: str, checkpoint: str) -> None:
+    """Say it where captions were learned behind prompts that the data do not give."""
+    prompts = (prompt for record in data.scored_records(split) for prompt in record.prompts)
+    for what in data.tokenizer.unasked(prompts):
+        text = f"{checkpoint} was trained with {what}, and {data.name} {split} has none"
+        warnings.warn(f"{text}: what it writes behind nothing is scored", Notice, stacklevel=2)
 
 
 def settings_of(

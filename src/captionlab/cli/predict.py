@@ -24,6 +24,7 @@ from captionlab.inference.loaded import LoadedCaptioner, load_captioner
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
 ASKED = ("question", "style", "language")
+ASK_FOR = {"questions": "--ask QUESTION", "styles": "--style NAME"}
 
 
 def predict(
@@ -53,6 +54,8 @@ def predict(
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
+    for what in captioner.tokenizer.unasked([prompt]):
+        print(f"note: this captioner was trained with {what}: {ASK_FOR[what]}", file=sys.stderr)
     if target is None:
         return _caption(captioner, images, prompt, batch_size, None)
     with (

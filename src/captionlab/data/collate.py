@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from captionlab.core.memory import Memory
 from captionlab.data.dataset import CaptionBatch, CaptionExample, drawn_from
 from captionlab.data.features.store import stack
+
+T = TypeVar("T")
 
 
 class Collate:
@@ -84,8 +87,9 @@ def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExamp
     """Return each image mixed with the one before it (Zhang et al. 2018, "mixup").
 
     The image's own share is drawn from Beta(alpha, alpha), or is what that leaves of 1 if this is
-    more. Each of its captions is the other image's with probability 1 - share: the mean loss is that
-    of both images' captions, weighed by their shares. Ids and references stay the image's own.
+    more. Each of its captions is the other image's with probability 1 - share, with what is given
+    before it and the id of its references: the mean loss is that of both images' captions, weighed by
+    their shares. The image's id and references stay its own.
     """
     beta = torch.distributions.Beta(alpha, alpha).sample((len(examples),))
     result = []
@@ -97,12 +101,19 @@ def mixed(examples: Sequence[CaptionExample], alpha: float) -> list[CaptionExamp
         instead = torch.rand(len(example.captions)) > share
         swaps = [swap and k < len(other.captions) for k, swap in enumerate(instead.tolist())]
         captions = _swapped(example.captions, other.captions, swaps)
-        prompts = example.prompts
-        if len(prompts) == len(captions) and len(other.prompts) == len(other.captions):
-            prompts = _swapped(prompts, other.prompts, swaps)
+        prompts, scored_ids = example.prompts, example.scored_ids
+        if prompts or other.prompts:
+            prompts = _swapped(_prompts_of(example), _prompts_of(other), swaps)
+            scored_ids = _swapped(_scored_ids(example), _scored_ids(other), swaps)
         image = image.round().to(torch.uint8)
-        result.append(replace(example, image=image, captions=captions, prompts=prompts))
+        mix = replace(example, image=image, captions=captions)
+        result.append(replace(mix, prompts=prompts, scored_ids=scored_ids))
     return result
+
+
+def _prompts_of(example: CaptionExample) -> list[Tensor]:
+    """Return what is given before each caption, empty ids where nothing is."""
+    return example.prompts or [torch.zeros(0, dtype=torch.long)] * len(example.captions)
 
 
 def _scored_ids(example: CaptionExample) -> list[int | str]:
@@ -110,7 +121,7 @@ def _scored_ids(example: CaptionExample) -> list[int | str]:
     return example.scored_ids or [example.image_id] * len(example.captions)
 
 
-def _swapped(own: list[Tensor], others: list[Tensor], swaps: list[bool]) -> list[Tensor]:
+def _swapped(own: list[T], others: list[T], swaps: list[bool]) -> list[T]:
     return [
         others[k] if swap else one for k, (one, swap) in enumerate(zip(own, swaps, strict=True))
     ]

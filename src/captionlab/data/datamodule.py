@@ -19,7 +19,7 @@ from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import in_language, scored_id, scored_records
+from captionlab.data.scored_records import in_language, scored_id, scored_records, twice
 from captionlab.data.settings import require_images_unused, require_positive, require_size
 from captionlab.data.splits import SplitReader
 from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
@@ -220,7 +220,8 @@ class CaptionDataModule(pl.LightningDataModule):
     def scored_records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records as they are scored: one for each prompt of an image.
 
-        A captioner of several languages is asked for that of the data.
+        A captioner of several languages is asked for that of the data; who has no tokenizer, such as
+        one that only shows pictures, needs none for it.
 
         Raises:
             UserError: as ``records`` does.
@@ -259,11 +260,11 @@ class CaptionDataModule(pl.LightningDataModule):
     def dataset(self, split: str) -> CaptionDataset:
         """Return a split's data set (the one object for all epochs, so that its cache serves them)."""
         if split not in self._datasets:
-            training = split == "train"
+            training, tokenizer = split == "train", self.tokenizer  # what is scored depends on it
             records = self.training_records() if training else self.scored_records(split)
             self._datasets[split] = CaptionDataset(
                 records,
-                self.tokenizer,
+                tokenizer,
                 image_size=self.image_size,
                 fit=self.fit,
                 captions_per_image=self.captions_per_image if training else None,
@@ -289,16 +290,23 @@ class CaptionDataModule(pl.LightningDataModule):
         """Return the token ids of each training image's captions, each with its end token.
 
         Where something is given before them, those of each prompt, by its ``scored_id``.
+
+        Raises:
+            UserError: if two prompts have one id.
         """
         dataset = self.dataset("train")
+        owners: dict[int | str, tuple[int | str, Prompt]] = {}
         ids: dict[int | str, list[list[int]]] = {}
         for index, record in enumerate(dataset.records):
             prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
             for prompt, caption in zip(prompts, dataset.encoded(index), strict=True):
                 own = scored_id(record.image_id, prompt)
                 ids.setdefault(own, []).append(caption[1:].tolist())
-                if prompt:
-                    self._asked[own] = (record.image_id, prompt)
+                if not prompt:
+                    continue
+                if owners.setdefault(own, (record.image_id, prompt)) != (record.image_id, prompt):
+                    raise twice(own, owners[own][0], record.image_id)
+                self._asked[own] = (record.image_id, prompt)
         return ids
 
     def setup(self, stage: str | None = None) -> None:

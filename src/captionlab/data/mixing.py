@@ -58,9 +58,13 @@ class Extra:
         ]
 
     def _prompts(self, record: CaptionRecord) -> tuple[Prompt, ...]:
+        given = [
+            prompt if prompt.id is None else replace(prompt, id=f"extra-{prompt.id}")
+            for prompt in record.prompts
+        ]
         if self.style is None:
-            return record.prompts
-        given = record.prompts or (NO_PROMPT,) * len(record.captions)
+            return tuple(given)
+        given = given or [NO_PROMPT] * len(record.captions)
         return tuple(replace(prompt, style=str(self.style)) for prompt in given)
 
 

@@ -23,12 +23,17 @@ def scored_records(records: Sequence[CaptionRecord]) -> Sequence[CaptionRecord]:
     parts: dict[int | str, CaptionRecord] = {}
     for part in (part for record in records for part in _parts(record)):
         if part.image_id in parts:
-            raise UserError(
-                f"two questions have the id {part.image_id!r}, of the images "
-                f"{parts[part.image_id].stored_id!r} and {part.stored_id!r}: give each its own"
-            )
+            raise twice(part.image_id, parts[part.image_id].stored_id, part.stored_id)
         parts[part.image_id] = part
     return list(parts.values())
+
+
+def twice(question_id: int | str, image_id: int | str, other: int | str) -> UserError:
+    """Return the refusal of a question's id that another one, of the image ``other``, has too."""
+    return UserError(
+        f"two questions have the id {question_id!r}, of the images {image_id!r} and {other!r}: "
+        "give each its own"
+    )
 
 
 def scored_id(image_id: int | str, prompt: Prompt) -> int | str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch.distributed as dist
@@ -27,7 +27,8 @@ class CaptionMetrics:
     rank counts. Rank 0 scores, every rank gets the scores. References are prepared once and kept as
     long as the images and their references stay the same. Arguments as of ``SplitScorer``; METEOR's
     process starts, on rank 0 only, with the first batch: it loads while captions are generated.
-    ``groups`` are scored beside the whole, each by itself.
+    ``groups`` are scored beside the whole, each by itself. ``asks``: whether an image id is that of a
+    question; where none is, there are no scores of answers.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class CaptionMetrics:
         known: Known | None = None,
         groups: Sequence[Group] = (),
         answers: bool = False,
+        asks: Callable[[ImageId], bool] = lambda _: True,
         similarity: Similarity | None = None,
         own: OwnScores | None = None,
     ) -> None:
         self._groups = tuple(groups)
         self._tokenize, self._meteor, self._truth, self._known = tokenize, meteor, truth, known
-        self._answers, self._similarity = answers, similarity
+        self._answers, self._asks, self._similarity = answers, asks, similarity
         self._own = own
         self._collected: Collected = {}
         self._prepared: tuple[dict[ImageId, tuple[str, ...]], SplitScorer] | None = None
@@ -53,7 +55,8 @@ class CaptionMetrics:
         """Return the names of the corpus scores that ``compute`` will give.
 
         ``sets``: whether ``update`` gets several captions an image. METEOR counts as there, though
-        its process may fail later, and so does vqa_accuracy, which needs several answers a question.
+        its process may fail later, and so do the scores of answers, which need questions, and for
+        vqa_accuracy several answers of one.
         """
         # nothing is read for a name
         similarity = self._similarity and (lambda *_: None)
@@ -160,7 +163,7 @@ class CaptionMetrics:
                 meteor=self._meteor,
                 truth=self._truth,
                 known=self._known,
-                answers=self._answers,
+                answers=self._answers and any(map(self._asks, ids)),
                 similarity=self._similarity,
                 own=self._own,
             )

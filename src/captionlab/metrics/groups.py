@@ -48,7 +48,8 @@ class Group:
             self._prepared = own, SplitScorer(own, self.tokenize, meteor=self.meteor)
         corpus = self._prepared[1]({i: whole.captions[i] for i in own}).corpus
         judged = {name for i in own for name in whole.per_image[i]} - corpus.keys()
-        for name in judged & whole.corpus.keys() - {"meteor"}:
+        # CIDEr of a group of one image has no document frequencies of its own: it is left out
+        for name in judged & whole.corpus.keys() - {"cider", "meteor"}:
             values = [whole.per_image[i][name] for i in own if name in whole.per_image[i]]
             corpus[name] = fsum(values) / len(values)
         return {f"{self.name}/{name}": value for name, value in corpus.items()}

@@ -136,6 +136,13 @@ class PromptEncoder(ABC):
         """Whether a prompt can ask a question."""
         return ANSWER in self.controls
 
+    def unasked(self, prompts: Iterable[Prompt]) -> list[str]:
+        """Return what captions were learned behind ("questions", "styles") and no prompt asks for."""
+        given = set(prompts)
+        questions = self.answers and not any(prompt.question for prompt in given)
+        styles = self.styles and not any(prompt.style for prompt in given)
+        return [*(["questions"] if questions else ()), *(["styles"] if styles else ())]
+
     def _learned(self, pattern: str) -> list[str]:
         before, after = pattern.split("{}")
         return [c[len(before) : -len(after)] for c in self.controls if c.startswith(before)]

@@ -69,6 +69,10 @@ class Tokenizer(Protocol):
         """The styles that a prompt can ask for."""
         ...
 
+    def unasked(self, prompts: Iterable[Prompt]) -> list[str]:
+        """Return what captions were learned behind, and no prompt asks for."""
+        ...
+
     def with_controls(self, controls: Sequence[str]) -> Self:
         """Return this tokenizer with these control tokens behind its words."""
         ...

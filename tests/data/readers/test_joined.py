@@ -9,6 +9,7 @@ import pytest
 from captionlab.core.errors import UserError
 from captionlab.data.readers import Joined
 from captionlab.data.records import CaptionRecord, Entry, Reader
+from captionlab.data.scored_records import scored_records
 
 
 def source(language: str, files: dict[str, str], root: Path, caption: str) -> Reader:
@@ -66,6 +67,23 @@ class Drawn:
 def test_drawn_images_of_two_sources_are_two():
     joined = Joined(sources={"one": Drawn(), "two": Drawn()}, by="style")
     assert len(joined.records("train")) == 2
+
+
+def test_images_of_one_name_in_two_folders_keep_apart(tmp_path: Path):
+    sources = {
+        name: source("en", {"a.jpg": "train", "c.jpg": "val"}, tmp_path / name, name)
+        for name in ("ann", "bob")
+    }
+    joined = Joined(sources=sources, by="style")
+    ids = {str(r.image): r.image_id for split in joined.splits for r in joined.records(split)}
+    assert ids == {
+        str(tmp_path / "ann/a.jpg"): "a.jpg",
+        str(tmp_path / "bob/a.jpg"): "bob-a.jpg",
+        str(tmp_path / "ann/c.jpg"): "c.jpg",
+        str(tmp_path / "bob/c.jpg"): "bob-c.jpg",
+    }
+    scored = scored_records(joined.records("val"))
+    assert [one.stored_id for one in scored] == ["c.jpg", "bob-c.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ class Joined:
     """Joins sources, and tells their captions apart by a prompt of each source's name.
 
     An image that several have (one file) becomes one record with all their captions. Every split
-    must be one in all sources: an image that one trains on must not be scored by another.
+    must be one in all sources: an image that one trains on must not be scored by another. Where two
+    sources give different images one id, that of the later source has the source's name before it.
 
     Args:
         sources: by the name that a prompt asks for, such as "zh" or an author's.
@@ -59,6 +60,7 @@ class Joined:
 
     def _join(self) -> dict[str, list[CaptionRecord]]:
         places: dict[str, str] = {}
+        owners: dict[str, str] = {}  # stores of features know ids as text
         joined: dict[str, dict[str, CaptionRecord]] = {split: {} for split in self.splits}
         for name, source in self._sources.items():
             for split in source.splits:
@@ -71,7 +73,13 @@ class Joined:
                             f"of data.source.sources: what is scored would be trained on"
                         )
                     known = joined[split].get(place)
-                    joined[split][place] = record if known is None else _merged(known, record)
+                    if known is not None:
+                        joined[split][place] = _merged(known, record)
+                        continue
+                    if owners.setdefault(str(record.image_id), place) != place:
+                        record = replace(record, image_id=f"{name}-{record.image_id}")
+                        _require_own_id(owners, record, place)
+                    joined[split][place] = record
         return {split: list(records.values()) for split, records in joined.items()}
 
     def _with_prompts(self, record: CaptionRecord, name: str) -> CaptionRecord:
@@ -90,6 +98,14 @@ def _place(record: CaptionRecord, name: str) -> str:
     return (
         str(record.image) if isinstance(record.image, PackedImage) else f"{name} {record.image_id}"
     )
+
+
+def _require_own_id(owners: dict[str, str], record: CaptionRecord, place: str) -> None:
+    owner = owners.setdefault(str(record.image_id), place)
+    if owner != place:
+        raise UserError(
+            f"data.source.sources: the image id {record.image_id!r} is that of {owner} and of {place}"
+        )
 
 
 def _merged(first: CaptionRecord, second: CaptionRecord) -> CaptionRecord:

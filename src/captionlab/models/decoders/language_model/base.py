@@ -187,8 +187,8 @@ class CausalDecoder(nn.Module):
         if length + before > self.longest:
             behind = f" behind {before} of the image" if before else ""
             raise UserError(
-                f"a caption of {length} tokens{behind} is longer than the language model's "
-                f"{self.longest} positions: lower data.max_length or decoding.max_length"
+                f"a caption of {length} tokens, its prompt counted,{behind} is longer than the language "
+                f"model's {self.longest} positions: lower data.max_length or decoding.max_length"
             )
 
 

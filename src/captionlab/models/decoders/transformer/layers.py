@@ -115,7 +115,7 @@ class PositionTable(nn.Module):
         """
         if first + count > len(self.table):
             raise UserError(
-                f"a caption of {first + count} tokens is longer than "
+                f"a caption of {first + count} tokens, its prompt counted, is longer than "
                 f"model.decoder.max_length={len(self.table)}: raise it, or lower data.max_length "
                 "or decoding.max_length"
             )

@@ -129,6 +129,7 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.filterwarnings("error:.*is deprecated:FutureWarning")
 def test_its_scores_are_the_librarys_own(saved):
     _, folder, whole = saved
     ours = halves(folder)
@@ -223,6 +224,23 @@ def test_what_learns_has_a_gradient(saved, trainable):
     ).square().sum().backward()
     assert all(decoder.get_parameter(n).grad is not None for n in learning)
     assert not any(p.requires_grad for p in ours.encoder.parameters())
+
+
+def test_all_that_learns_of_the_vision_side_is_read(saved):
+    """A ViT has a pooler that no text side reads: DDP would refuse it."""
+    kind, folder, _ = saved
+    model = captioner_config(folder)
+    model["encoder"] |= {"trainable": "all", "image_size": 32}
+    tokenizer = WordTokenizer(Vocabulary([f"w{i}" for i in range(WORDS)]))
+    built = build_captioner(model, Sizes.of(tokenizer)).train()
+    built.decoder(
+        built.encode(images()), torch.tensor([[[1, 4]], [[1, 5]]])
+    ).hidden.sum().backward()
+    parts = dict(built.encoder.named_parameters())
+    assert all(part.grad is not None for part in parts.values() if part.requires_grad)
+    unread = {name for name, part in parts.items() if not part.requires_grad}
+    assert all("pooler" in name for name in unread)
+    assert bool(unread) == kind.startswith("vit")
 
 
 def test_a_checkpoint_needs_no_folder(saved, tmp_path: Path):

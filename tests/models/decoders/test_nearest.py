@@ -14,6 +14,7 @@ from captionlab.decoding.sampling import Sampling
 from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.dot import DotAttention
 from captionlab.models.captioner import Captioner
+from captionlab.models.decoders import nearest as nearest_module
 from captionlab.models.decoders.nearest import NearestDecoder
 from tests_support import tiny_captioner, tiny_preset
 
@@ -176,3 +177,11 @@ def test_an_attention_is_refused():
             memory_dim=4,
             attention=DotAttention(query_dim=4, memory_dim=4),
         )
+
+
+def test_more_candidates_than_can_be_compared_are_refused(monkeypatch):
+    """Of a checkpoint of somebody's: memory goes with their square."""
+    monkeypatch.setattr(nearest_module, "MOST_CANDIDATES", 5)
+    with pytest.raises(UserError, match=r"3 nearest images have 6 captions.*neighbors"):
+        nearest().retrieve(memory())
+    assert nearest(neighbors=2).retrieve(memory()).lengths.any()

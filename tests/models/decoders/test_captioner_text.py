@@ -326,6 +326,8 @@ def test_what_cannot_work_is_said(tmp_path: Path):
         CaptionerText(str(tmp_path / "none"), **more)
     with pytest.raises(UserError, match=r"architecture is for random weights"):
         CaptionerText(architecture=CAPTIONERS["git"], **more)
+    with pytest.raises(UserError, match=r"knows none that are usual.*choose of \[.*query, value\]"):
+        CaptionerText(weights=None, architecture=CAPTIONERS["blip"], lora={"rank": 2}, **more)
     whole_of("blip").save_pretrained(tmp_path / "blip")
     with pytest.raises(UserError, match=r"words for 23 ids and the tokenizer writes 2,000"):
         CaptionerText(str(tmp_path / "blip"), **{**more, "vocabulary_size": 2004})

@@ -100,7 +100,8 @@ def _leave_untrained(model: Config, encoder: nn.Module) -> None:
 
 def _chooses_layers(model: Config, encoder: nn.Module) -> bool:
     indices = getattr(encoder, "layer_indices", LAST)
-    return indices != LAST or model["encoder"].get("pooled") is not None
+    chosen = indices != LAST or model["encoder"].get("pooled") is not None
+    return chosen or getattr(encoder, "leaves_unread", False)
 
 
 def _widths(part: Any) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from captionlab.cli.evaluate import evaluate
 from captionlab.core.errors import UserError
 from captionlab.inference.checkpoints import KEY, read_checkpoint
 from captionlab.inference.weights import captioner_of
+from captionlab.text.prompts import Prompt
 from commands_support import SMALL, run_train
 
 NEAREST = [
@@ -51,7 +52,10 @@ def test_a_run_has_all_that_a_trained_one_has(run: Path):
 def test_its_checkpoint_captions_and_is_scored_as_any_other(run: Path, tmp_path: Path):
     path = str(run / "checkpoints/best.ckpt")
     captioner = load_captioner([path, path])
-    assert captioner(torch.zeros(3, 32, 32, dtype=torch.uint8))
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    first = captioner(image).split()[0]
+    with pytest.raises(UserError, match=f"beginning {first!r}.* as they are"):
+        captioner(image, Prompt(beginning=first))
     written = evaluate(path, ["trainer.accelerator=cpu"], out=str(tmp_path / "scores"))
     results = json.loads((run / "results.json").read_text())
     for name in ("cider", "bleu_4", "loss"):

@@ -17,6 +17,7 @@ from captionlab.inference.checkpoints import Checkpoint
 # What a file's configuration may ask for, far above what any captioner has.
 LARGEST_IMAGE = 1024  # pixels a side
 LARGEST_NUMBER = 2**24  # of anything in a model, vocabularies and positions included
+LARGEST_INDEX = 2**31 - 1  # tokens of training captions, which the file holds one by one
 LARGEST_DECODING = 1024  # beams, samples, tokens
 LONGEST_LIST = 1_000  # in a model or a decoding: building one takes time with its length
 MOST_UNSTORED = 2**26  # elements of buffers that no file holds, such as tables of positions
@@ -47,6 +48,8 @@ def require_bounded(model: Mapping[str, object], path: Path) -> None:
     """Raise UserError for a number that no model has: some are allocated by no weight's name."""
     for key, value in _numbers(model, "model"):
         largest = LARGEST_IMAGE if key.endswith("image_size") else LARGEST_NUMBER
+        if key.startswith("model.decoder.index["):
+            largest = LARGEST_INDEX
         if not abs(value) <= largest:
             raise UserError(f"{path}: {key}={value} is more than a model can have ({largest}).")
 

@@ -107,6 +107,12 @@ class LoadedCaptioner:
         return generate(model, memory, self.decoding, self.tokenizer, prompts)
 
     def _require_known(self, beginning: str) -> None:
+        writers = (self.captioner, *self.others)
+        if beginning and not any(getattr(one.decoder, "learns", True) for one in writers):
+            raise UserError(
+                f"beginning {beginning!r}: this captioner writes captions of its training images as "
+                "they are, from their first words: leave it out"
+            )
         unknown = self.tokenizer.unk_id
         words = [word for word in beginning.split() if unknown in self.tokenizer.encode(word)]
         if words:

@@ -29,8 +29,9 @@ def freeze_unread(
     Parts of a user's own stay as they are: a connector may read the whole memory.
 
     Args:
-        chooses_layers: whether the encoder was told which layers, or which vector, to read. Otherwise
-            it stays as it is: the optimizers of earlier runs would not fit.
+        chooses_layers: whether the encoder was told which layers, or which vector, to read, or
+            ``leaves_unread`` always. Otherwise it stays as it is: the optimizers of earlier runs would
+            not fit.
         reads_slots, reads_pooled: what decoder and tag head read of the memory.
     """
     if isinstance(connector, LinearConnector | QFormerConnector):

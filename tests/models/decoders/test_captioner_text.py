@@ -129,6 +129,7 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.filterwarnings("error:.*is deprecated:FutureWarning")
 def test_its_scores_are_the_librarys_own(saved):
     _, folder, whole = saved
     ours = halves(folder)
@@ -225,6 +226,23 @@ def test_what_learns_has_a_gradient(saved, trainable):
     assert not any(p.requires_grad for p in ours.encoder.parameters())
 
 
+def test_all_that_learns_of_the_vision_side_is_read(saved):
+    """A ViT has a pooler that no text side reads: DDP would refuse it."""
+    kind, folder, _ = saved
+    model = captioner_config(folder)
+    model["encoder"] |= {"trainable": "all", "image_size": 32}
+    tokenizer = WordTokenizer(Vocabulary([f"w{i}" for i in range(WORDS)]))
+    built = build_captioner(model, Sizes.of(tokenizer)).train()
+    built.decoder(
+        built.encode(images()), torch.tensor([[[1, 4]], [[1, 5]]])
+    ).hidden.sum().backward()
+    parts = dict(built.encoder.named_parameters())
+    assert all(part.grad is not None for part in parts.values() if part.requires_grad)
+    unread = {name for name, part in parts.items() if not part.requires_grad}
+    assert all("pooler" in name for name in unread)
+    assert bool(unread) == kind.startswith("vit")
+
+
 def test_a_checkpoint_needs_no_folder(saved, tmp_path: Path):
     _, folder, _ = saved
     tokenizer = WordTokenizer(Vocabulary([f"w{i}" for i in range(WORDS)]))
@@ -308,6 +326,8 @@ def test_what_cannot_work_is_said(tmp_path: Path):
         CaptionerText(str(tmp_path / "none"), **more)
     with pytest.raises(UserError, match=r"architecture is for random weights"):
         CaptionerText(architecture=CAPTIONERS["git"], **more)
+    with pytest.raises(UserError, match=r"knows none that are usual.*choose of \[.*query, value\]"):
+        CaptionerText(weights=None, architecture=CAPTIONERS["blip"], lora={"rank": 2}, **more)
     whole_of("blip").save_pretrained(tmp_path / "blip")
     with pytest.raises(UserError, match=r"words for 23 ids and the tokenizer writes 2,000"):
         CaptionerText(str(tmp_path / "blip"), **{**more, "vocabulary_size": 2004})

@@ -212,7 +212,10 @@ def test_what_cannot_work_is_said(monkeypatch: pytest.MonkeyPatch):
         ({"rank": 4, "alfa": 8}, r"lora\.alfa: did you mean 'alpha'"),
         ({"rank": 4, "dropout": 1}, r"lora\.dropout=1 must lie in"),
         ({"rank": 4, "target_modules": "c_attn"}, r"target_modules='c_attn' must be a list"),
-        ({"rank": 4, "target_modules": ["q_proj"]}, r"\['q_proj'\] fits no layer of GPT2Model"),
+        (
+            {"rank": 4, "target_modules": ["q_proj"]},
+            r"\['q_proj'\] fits no layer of GPT2Model .*: choose of \[c_attn, c_fc, c_proj\]",
+        ),
         ({"rank": 4, "target_modules": ["wte"]}, r"names wte, whose weights may also score"),
     ):
         with pytest.raises(UserError, match=sentence):

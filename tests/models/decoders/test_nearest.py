@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,9 +13,11 @@ from captionlab.decoding.beam import Beam
 from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.sampling import Sampling
+from captionlab.inference.bounds import require_bounded
 from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.dot import DotAttention
 from captionlab.models.captioner import Captioner
+from captionlab.models.decoders import nearest as nearest_module
 from captionlab.models.decoders.nearest import NearestDecoder
 from tests_support import tiny_captioner, tiny_preset
 
@@ -176,3 +180,19 @@ def test_an_attention_is_refused():
             memory_dim=4,
             attention=DotAttention(query_dim=4, memory_dim=4),
         )
+
+
+def test_more_candidates_than_can_be_compared_are_refused(monkeypatch):
+    """Of a checkpoint of somebody's: memory goes with their square."""
+    monkeypatch.setattr(nearest_module, "MOST_CANDIDATES", 5)
+    with pytest.raises(UserError, match=r"3 nearest images have 6 captions.*neighbors"):
+        nearest().retrieve(memory())
+    assert nearest(neighbors=2).retrieve(memory()).lengths.any()
+
+
+def test_an_index_of_millions_of_captions_may_stand_in_a_file():
+    """Its sizes are those of the file's own tensors: no other number of a model is so large."""
+    decoder = {"index": [3_000_000, 3_000_000, 34_000_000]}
+    require_bounded({"decoder": decoder}, Path("best.ckpt"))
+    with pytest.raises(UserError, match=r"neighbors=34000000 is more"):
+        require_bounded({"decoder": {**decoder, "neighbors": 34_000_000}}, Path("best.ckpt"))

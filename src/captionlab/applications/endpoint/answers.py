@@ -16,7 +16,6 @@ LONGEST_WORDS = 300  # characters of what a server says about an error
 # direction of a line, or cannot be seen (joiners, which emoji and Persian need, stay)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class NoCaption(UserError):  # noqa: N818 - read as a sentence
@@ -56,8 +55,7 @@ def read_caption(body: bytes, key: Secret | None) -> str:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise NoCaption("the answer holds no choices with a message")
-    text = _text(message.get("content"))
-    caption = clean(_THOUGHT.sub("", text, count=1) if _THOUGHT.match(text) else text, key)
+    caption = clean(_without_thoughts(_text(message.get("content"))), key)
     if not caption:
         raise NoCaption(_why_nothing(choice, message, key))
     if len(caption) > LONGEST_CAPTION:
@@ -88,6 +86,17 @@ def _why_nothing(choice: Mapping[str, Any], message: Mapping[str, Any], key: Sec
     if choice.get("finish_reason") == "length":
         return "the answer ended before its first word (a model that thinks?): --parameter max_tokens=2000"
     return "the answer is empty"
+
+
+def _without_thoughts(text: str) -> str:
+    """Return what a model says behind its thoughts, nothing if it never came to their end.
+
+    The beginning of thoughts may be missing: some servers put it into what the model is asked.
+    """
+    _, end, rest = text.partition("</think>")
+    if end:
+        return rest
+    return "" if text.lstrip().startswith("<think>") else text
 
 
 def _text(content: object) -> str:

@@ -25,6 +25,7 @@ from captionlab.models.state import PER_BEAM, State
 
 RANKED = 16  # captions an image that can be written at all
 RANK_PENALTY = 4.0  # nats between one and the next: no length penalty turns them around
+MOST_CANDIDATES = 8_000  # each is compared with each other: some 2 GB
 ELSEWHERE = 1e-6  # probability of all other words, so that every caption has a likelihood
 
 
@@ -111,7 +112,8 @@ class NearestDecoder(nn.Module):
         """Return the captions of images like those of a memory.
 
         Raises:
-            UserError: where no training image has been looked at, or the memory is of another width.
+            UserError: where no training image has been looked at, the memory is of another width, or
+                the neighbors have too many captions.
         """
         memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
         # captions of a batch are written and scored, from one memory
@@ -174,6 +176,11 @@ class NearestDecoder(nn.Module):
         if self._consensus is None or self._consensus[0] != self._key:
             self._consensus = self._key, Consensus(self.index)
         numbers = self.index.captions_of(images)
+        if len(numbers) > MOST_CANDIDATES:
+            raise UserError(
+                f"the {len(images):,} nearest images have {len(numbers):,} captions, and each is compared "
+                f"with each other, of {MOST_CANDIDATES:,} at most: lower model.decoder.neighbors"
+            )
         order = self._consensus[1].best(numbers, score=self.score, count=self.consensus)
         best: dict[tuple[int, ...], None] = {}  # in their order
         for number in numbers[order].tolist():

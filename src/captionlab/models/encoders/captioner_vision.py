@@ -35,6 +35,8 @@ class CaptionerVision(TrunkEncoder):
     and sizes that do not fit.
     """
 
+    leaves_unread = True  # a pooler behind the tokens, say
+
     def __init__(
         self,
         name: str = NAME,

@@ -210,7 +210,7 @@ class CaptionerText(BeginningDecoder):
         """Return hidden states of words (R, Q), and before them of slots (R, N, D) if there are any.
 
         Slots see each other, words see the slots and what stands before them (Wang et al. 2022,
-        figure 2). ``mask`` (R, N) says which slots are real, ``before`` how many words are cached.
+        figure 3). ``mask`` (R, N) says which slots are real, ``before`` how many words are cached.
         """
         count = ids.shape[1]
         places = torch.arange(before, before + count, device=ids.device)

@@ -69,7 +69,10 @@ def edge_id(first: int | list[int] | None, second: int | list[int] | None) -> in
 
 def cache_name(body: nn.Module) -> str:
     """Return the name under which a model takes its cache: another one since transformers 5.2x."""
-    return "cache" if "cache" in signature(body.forward).parameters else "past_key_values"
+    taken = signature(body.forward).parameters
+    if not {"cache", "past_key_values"} & set(taken):  # a wrapper that hands on what it is given
+        taken = signature(next(body.children()).forward).parameters
+    return "cache" if "cache" in taken else "past_key_values"
 
 
 def require_caching(model: Any, name: str) -> None:

@@ -47,9 +47,12 @@ def add_lora(body: nn.Module, head: nn.Module, options: Mapping[str, object], wi
             warnings.simplefilter("ignore")  # it corrects the orientation of GPT-2's weights itself
             peft.inject_adapter_in_model(config, body)
     except (ValueError, TypeError) as error:
+        reason = first_line(error)
+        if chosen["target_modules"] is None:
+            reason = "peft knows none that are usual for it"
         raise UserError(
             f"{KEY}.lora.target_modules={chosen['target_modules']} fits no layer of "
-            f"{type(body).__name__}: {first_line(error)}"
+            f"{type(body).__name__} ({reason}): choose of [{', '.join(_linear_names(body))}]"
         ) from error
     for name, layer in adapted(body):
         base = layer.get_base_layer()
@@ -72,6 +75,18 @@ def adapters(body: nn.Module) -> Iterator[nn.Module]:
     """Yield what learns of each adapted layer, and what drops out before it."""
     for _, layer in adapted(body):
         yield from (layer.lora_A, layer.lora_B, layer.lora_dropout)
+
+
+def _linear_names(body: nn.Module) -> list[str]:
+    """Return the ends of the names of layers that multiply by a matrix."""
+    parts = body.named_modules()
+    has_matrix = (
+        name
+        for name, part in parts
+        if not isinstance(part, nn.Embedding)
+        and getattr(getattr(part, "weight", None), "ndim", 0) == 2
+    )
+    return sorted({name.rpartition(".")[2] for name in has_matrix})
 
 
 def merge(body: nn.Module) -> None:

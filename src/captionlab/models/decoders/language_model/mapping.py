@@ -17,7 +17,7 @@ from captionlab.models.decoders.transformer.layers import EncoderLayer
 
 
 class MlpMapping(nn.Module):
-    """The pooled image through two linear layers with a tanh between (Mokady et al. 2021, 3.2)."""
+    """The pooled image through two linear layers with a tanh between (Mokady et al. 2021, 3.3)."""
 
     def __init__(self, length: int, width: int, *, pooled_dim: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class MlpMapping(nn.Module):
 
 
 class TransformerMapping(nn.Module):
-    """Learned constants behind the slots, all through a Transformer encoder (Mokady et al. 2021, 3.2).
+    """Learned constants behind the slots, all through a Transformer encoder (Mokady et al. 2021, 3.3).
 
     The constants' places are the prefix. The paper's encoder reads ten vectors made of CLIP's
     pooled one; here it reads the slots.

@@ -65,6 +65,7 @@ def test_a_photo_is_asked(run: Path, photo: Path, tmp_path: Path):
     [
         (Prompt(style="terse"), "style 'terse': this captioner knows no styles"),
         (Prompt(language="zh"), "language 'zh': this captioner knows no languages"),
+        (Prompt(question="Wo ist mein Zeppelin?"), "the captioner knows none of its words"),
         (Prompt(beginning="a zeppelin"), "the captioner does not know the word 'zeppelin'"),
     ],
 )

@@ -99,3 +99,13 @@ def test_what_was_learned_and_is_not_asked_is_named():
     assert tokenizer.unasked([NO_PROMPT, PROMPTS[0]]) == ["styles"]
     assert tokenizer.unasked(PROMPTS) == []
     assert KINDS[0].unasked([NO_PROMPT]) == []
+
+
+@pytest.mark.parametrize("plain", KINDS, ids=ids(KINDS))
+def test_a_long_question_is_cut_before_its_answer(plain):
+    tokenizer = plain.with_controls(control_tokens(PROMPTS))
+    asked = Prompt(question="what color " * 50, style="terse")
+    cut = tokenizer.encode_prompt(asked, 3)
+    whole = tokenizer.encode_prompt(asked)
+    assert cut == [*whole[:4], whole[-1]]
+    assert len(whole) > 50

@@ -63,7 +63,7 @@ class CaptionDataModule(pl.LightningDataModule):
         image_size: pixels a side that the encoder reads. fit: how an image gets there.
         captions_per_image: K of a training batch.
         batch_size: images of a batch, all processes together.
-        max_length: longest training caption in tokens.
+        max_length: longest training caption, and longest question, in tokens.
         missing_images: "error" or "skip". broken_images: the same.
         augment: changes training images; null for none.
         extra: pairs of another source for the training split alone; null for none.

@@ -108,7 +108,8 @@ class CaptionDataset(Dataset[CaptionExample]):
         records: the split. image_size, fit: how an image becomes (3,image_size,image_size).
         captions_per_image: with more captions than this, a random subset is drawn at each access
             (training); null keeps all of them.
-        max_length: longest caption in tokens, bos and eos not counted; the rest is cut.
+        max_length: longest caption, and longest question, in tokens, bos and eos not counted; the rest
+            is cut.
         cache: keep prepared images in memory after their first use.
         blank: give a gray image in place of each (what does the decoder know without seeing?).
         features: stored memory, given in place of the images.
@@ -235,7 +236,7 @@ class CaptionDataset(Dataset[CaptionExample]):
         return prompts
 
     def _encode_prompt(self, prompt: Prompt) -> Tensor:
-        return torch.tensor(self.tokenizer.encode_prompt(prompt), dtype=torch.long)
+        return torch.tensor(self.tokenizer.encode_prompt(prompt, self.max_length), dtype=torch.long)
 
     def _encode(self, caption: str) -> Tensor:
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id

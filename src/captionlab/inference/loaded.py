@@ -98,7 +98,7 @@ class LoadedCaptioner:
         learn. A captioner of several languages writes the first of them where none is asked for.
         """
         model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
-        self._require_known(prompt.beginning)
+        self._require_known(prompt)
         if self.tokenizer.languages and not prompt.language:
             prompt = replace(prompt, language=self.tokenizer.languages[0])
         given = self.tokenizer.encode_prompt(prompt)
@@ -106,7 +106,8 @@ class LoadedCaptioner:
         prompts = [given] * len(images) if given else None
         return generate(model, memory, self.decoding, self.tokenizer, prompts)
 
-    def _require_known(self, beginning: str) -> None:
+    def _require_known(self, prompt: Prompt) -> None:
+        beginning = prompt.beginning
         writers = (self.captioner, *self.others)
         if beginning and not any(getattr(one.decoder, "learns", True) for one in writers):
             raise UserError(
@@ -114,6 +115,12 @@ class LoadedCaptioner:
                 "they are, from their first words: leave it out"
             )
         unknown = self.tokenizer.unk_id
+        asked = self.tokenizer.encode(prompt.question)
+        if prompt.question and all(token == unknown for token in asked):
+            raise UserError(
+                f"question {prompt.question!r}: the captioner knows none of its words; ask as the "
+                "questions that it was trained on do"
+            )
         words = [word for word in beginning.split() if unknown in self.tokenizer.encode(word)]
         if words:
             raise UserError(

@@ -101,8 +101,10 @@ class PromptEncoder(ABC):
             raise UserError(f"This tokenizer is damaged: its control tokens are {controls!r:.60}.")
         return self.with_controls(controls)
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Prompt, longest: int | None = None) -> list[int]:
         """Return the ids of a prompt: language, style, question, the caption's beginning.
+
+        ``longest``: what is longer of a question, in tokens, is cut; None cuts nothing.
 
         Raises:
             UserError: for a style or a language that was not learned, and for a question where none
@@ -113,7 +115,7 @@ class PromptEncoder(ABC):
             ids.append(self._control("style", STYLE, prompt.style))
         if prompt.question:
             self._require_questions(prompt)
-            ids += [*self.encode(prompt.question), self._control("question", ANSWER, "")]
+            ids += [*self.encode(prompt.question)[:longest], self._control("question", ANSWER, "")]
         return ids + self.encode(prompt.beginning)
 
     def _control(self, what: str, pattern: str, value: str) -> int:

@@ -158,8 +158,10 @@ class PretrainedTokenizer(SubwordTokenizer):
         """No ids: the model has none to spare, and reads prompts as text."""
         return ()
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
+    def encode_prompt(self, prompt: Prompt, longest: int | None = None) -> list[int]:
         """Return the ids of a prompt as text: ``in zh: ornate: question: ... answer: ...``.
+
+        ``longest``: what is longer of a question, in words, is cut; None cuts nothing.
 
         Raises:
             UserError: for a style or a language that was not learned, and for a question where none
@@ -174,7 +176,8 @@ class PretrainedTokenizer(SubwordTokenizer):
             parts.append(f"{prompt.style}:")
         if prompt.question:
             self._require_questions(prompt)
-            parts.append(f"question: {prompt.question} answer:")
+            words = prompt.question.split()[:longest]
+            parts.append(f"question: {' '.join(words)} answer:")
         return self.encode(" ".join([*parts, prompt.beginning]))
 
 

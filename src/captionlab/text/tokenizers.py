@@ -77,8 +77,8 @@ class Tokenizer(Protocol):
         """Return this tokenizer with these control tokens behind its words."""
         ...
 
-    def encode_prompt(self, prompt: Prompt) -> list[int]:
-        """Return the ids of what is given before a caption."""
+    def encode_prompt(self, prompt: Prompt, longest: int | None = None) -> list[int]:
+        """Return the ids of what is given before a caption; a question is cut at ``longest``."""
         ...
 
     def encode(self, text: str) -> list[int]:

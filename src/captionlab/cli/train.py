@@ -24,6 +24,7 @@ from captionlab.config.resolve import resolve, with_references
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
+from captionlab.data.prompt_tokens import require_known_prompts
 from captionlab.data.summary import origin
 from captionlab.evaluation.report import write_arrays, write_text
 from captionlab.inference.checkpoints import Checkpoint, portable
@@ -147,7 +148,7 @@ def prepare(
     elif received:
         data.tokenizer = tokenizer_from_dict(received["tokenizer"])
     check_data(data)
-    data.require_known_prompts()
+    require_known_prompts(data.training_records(), data.tokenizer, data.name)
     captioner = prepare_captioner(config, data, start)
     written = {**with_references(composed, config), "model": config["model"]}
     summary = data_summary(config, data)

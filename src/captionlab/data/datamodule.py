@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -18,40 +18,17 @@ from captionlab.data.features.store import Features
 from captionlab.data.images.prepare import Augment, Fit
 from captionlab.data.mixing import Extra
 from captionlab.data.order import EvaluationSampler, TrainingLoader, TrainingSampler
+from captionlab.data.prompt_tokens import fit_with_prompts
 from captionlab.data.records import CaptionRecord, CaptionSource
-from captionlab.data.scored_records import in_language, scored_id, scored_records, twice
+from captionlab.data.scored_records import ids_by_prompt, in_language, scored_records
 from captionlab.data.settings import require_images_unused, require_positive, require_size
+from captionlab.data.source_scores import SourceScores
 from captionlab.data.splits import SplitReader
-from captionlab.text.prompts import NO_PROMPT, Prompt, control_tokens
+from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import Tokenizer, for_language
 
 AUTO = "auto"
 CACHE_BYTES = 2**30  # prepared images of all splits up to this size stay in memory
-
-
-@runtime_checkable
-class Truthful(Protocol):
-    """A source that can tell whether a caption is true of one of its images."""
-
-    def truth(self, image_id: int | str, caption: str) -> bool:
-        """Return whether all that the caption says holds."""
-        ...
-
-
-@runtime_checkable
-class Scoring(Protocol):
-    """A source that scores captions by itself, beside truth (``metrics.own_scores``)."""
-
-    score_names: tuple[str, ...]
-
-    def caption_scores(
-        self, image_id: int | str, caption: str, prompt: Prompt
-    ) -> Mapping[str, float | None]:
-        """Return the scores by name of what was written of an image behind a prompt.
-
-        None where a score says nothing of this caption.
-        """
-        ...
 
 
 class CaptionDataModule(pl.LightningDataModule):
@@ -142,8 +119,7 @@ class CaptionDataModule(pl.LightningDataModule):
             prompts=prompts,
         )
         self._scored: dict[str, Sequence[CaptionRecord]] = {}
-        # of scored records: their images' ids, and what was asked
-        self._asked: dict[int | str, tuple[int | str, Prompt]] = {}
+        self._source_scores = SourceScores(source)
         self._datasets: dict[str, CaptionDataset] = {}
         self._stored: dict[str, Features] = {}  # by split, where ``features`` are none of all
         self._training: TrainingLoader | None = None
@@ -155,36 +131,12 @@ class CaptionDataModule(pl.LightningDataModule):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
-            self._tokenizer = self._fitted(self.training_records())
+            self._tokenizer = fit_with_prompts(self.fit_tokenizer, self.training_records())
         return self._tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-
-    def _fitted(self, records: Sequence[CaptionRecord]) -> Tokenizer:
-        """Return a tokenizer of what the captioner will read and write."""
-        prompts = {prompt: None for record in records for prompt in record.prompts}
-        captions = [caption for record in records for caption in record.captions]
-        texts = [*captions, *(prompt.question for prompt in prompts if prompt.question)]
-        tokenizer = self.fit_tokenizer(texts)
-        controls = control_tokens(prompts)
-        return tokenizer.with_controls(controls) if controls else tokenizer
-
-    def require_known_prompts(self) -> None:
-        """Refuse training prompts that the tokenizer, which a checkpoint brought, has no tokens for.
-
-        Raises:
-            UserError: if there is one.
-        """
-        prompts = {prompt for record in self.training_records() for prompt in record.prompts}
-        missing = sorted(set(control_tokens(prompts)) - set(self.tokenizer.controls))
-        if missing:
-            raise UserError(
-                f"the captioner to start from was trained without {', '.join(missing[:3])}, which the "
-                f"data of {self.name} give before their captions: start from one that was, or say "
-                "data.prompts=false"
-            )
 
     def fit_tokenizer(self, captions: Iterable[str]) -> Tokenizer:
         """Return a tokenizer of other captions, fitted as that of the training split is."""
@@ -193,21 +145,16 @@ class CaptionDataModule(pl.LightningDataModule):
     @property
     def truth(self) -> Callable[[int | str, str], bool] | None:
         """Decides whether a caption is true of an image, where the source can tell."""
-        return self._truth if isinstance(self.source, Truthful) else None
-
-    def _truth(self, image_id: int | str, caption: str) -> bool:
-        picture_id, _ = self._asked.get(image_id, (image_id, NO_PROMPT))
-        return cast(Truthful, self.source).truth(picture_id, caption)
+        return self._source_scores.truth
 
     @property
     def score_names(self) -> tuple[str, ...]:
         """The scores that ``caption_scores`` gives, none where the source brings none."""
-        return self.source.score_names if isinstance(self.source, Scoring) else ()
+        return self._source_scores.names
 
     def caption_scores(self, image_id: int | str, caption: str) -> Mapping[str, float | None]:
         """Return the source's own scores of a caption behind what was asked of its image."""
-        picture_id, prompt = self._asked.get(image_id, (image_id, NO_PROMPT))
-        return cast(Scoring, self.source).caption_scores(picture_id, caption, prompt)
+        return self._source_scores.scores(image_id, caption)
 
     def records(self, split: str) -> Sequence[CaptionRecord]:
         """Return a split's records whose images can be read, the policies applied once.
@@ -232,16 +179,12 @@ class CaptionDataModule(pl.LightningDataModule):
             if self._tokenizer is not None and self._tokenizer.languages:
                 records = in_language(records, self.source.language)
             self._scored[split] = scored_records(records)
-            self._asked |= {
-                record.image_id: (record.picture_id, record.prompts[0])
-                for record in self._scored[split]
-                if record.picture_id is not None
-            }
+            self._source_scores.remember_records(self._scored[split])
         return self._scored[split]
 
     def prompt(self, image_id: int | str) -> Prompt:
         """Return what is given before the caption of a scored record."""
-        return self._asked.get(image_id, (image_id, NO_PROMPT))[1]
+        return self._source_scores.prompt(image_id)
 
     def training_records(self) -> Sequence[CaptionRecord]:
         """Return the training split's records, and behind them those of the extra source, if any.
@@ -295,19 +238,8 @@ class CaptionDataModule(pl.LightningDataModule):
             UserError: if two prompts have one id.
         """
         dataset = self.dataset("train")
-        owners: dict[int | str, tuple[int | str, Prompt]] = {}
-        ids: dict[int | str, list[list[int]]] = {}
-        for index, record in enumerate(dataset.records):
-            prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
-            for prompt, caption in zip(prompts, dataset.encoded(index), strict=True):
-                own = scored_id(record.image_id, prompt)
-                ids.setdefault(own, []).append(caption[1:].tolist())
-                if not prompt:
-                    continue
-                if owners.setdefault(own, (record.image_id, prompt)) != (record.image_id, prompt):
-                    raise twice(own, owners[own][0], record.image_id)
-                self._asked[own] = (record.image_id, prompt)
-        return ids
+        captions = map(dataset.encoded, range(len(dataset)))
+        return ids_by_prompt(dataset.records, captions, self._source_scores.remember)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and check the splits before the first step, not at the first validation."""

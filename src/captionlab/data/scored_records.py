@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+
+from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
@@ -77,3 +79,28 @@ def _parts(record: CaptionRecord) -> list[CaptionRecord]:
         )
         for prompt, texts in captions.items()
     ]
+
+
+def ids_by_prompt(
+    records: Iterable[CaptionRecord],
+    captions: Iterable[Sequence[Tensor]],
+    remember: Callable[[int | str, int | str, Prompt], None],
+) -> dict[int | str, list[list[int]]]:
+    """Return the ids of each prompt's captions of each image, by ``scored_id``, without bos.
+
+    ``captions``: those of each record, encoded. ``remember`` is told each prompt's id, image and
+    prompt. Raises UserError if two prompts have one id.
+    """
+    owners: dict[int | str, tuple[int | str, Prompt]] = {}
+    ids: dict[int | str, list[list[int]]] = {}
+    for record, encoded in zip(records, captions, strict=True):
+        prompts = record.prompts or (NO_PROMPT,) * len(record.captions)
+        for prompt, caption in zip(prompts, encoded, strict=True):
+            own = scored_id(record.image_id, prompt)
+            ids.setdefault(own, []).append(caption[1:].tolist())
+            if not prompt:
+                continue
+            if owners.setdefault(own, (record.image_id, prompt)) != (record.image_id, prompt):
+                raise twice(own, owners[own][0], record.image_id)
+            remember(own, record.image_id, prompt)
+    return ids

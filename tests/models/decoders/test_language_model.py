@@ -203,7 +203,7 @@ def test_what_cannot_work_is_said(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match="model/attention=none"):
         decoder(architecture=GPT2, attention=AdditiveAttention(query_dim=16, memory_dim=WIDTH))
     short = decoder(architecture={**GPT2, "n_positions": 4})
-    with pytest.raises(UserError, match="a caption of 5 tokens is longer"):
+    with pytest.raises(UserError, match="a caption of 5 tokens, its prompt counted, is longer"):
         short(a_memory(), torch.ones(2, 1, 5, dtype=torch.long))
     with pytest.raises(UserError, match=r"data\.tokenizer\.name=.*no folder of that name"):
         PretrainedTokenizer.fit([], name=str(tmp_path / "none"))

@@ -235,7 +235,9 @@ def test_what_cannot_work_is_said():
             decoder(**{option: value})
     short = decoder(architecture={**GPT2, "n_positions": 6})
     short(a_memory(), torch.ones(2, 1, 4, dtype=torch.long))
-    with pytest.raises(UserError, match="5 tokens behind 2 of the image is longer"):
+    with pytest.raises(
+        UserError, match="5 tokens, its prompt counted, behind 2 of the image is longer"
+    ):
         short(a_memory(), torch.ones(2, 1, 5, dtype=torch.long))
     memory = a_memory()
     with pytest.raises(UserError, match="no real slot"):

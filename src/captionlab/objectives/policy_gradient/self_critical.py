@@ -6,10 +6,8 @@ Legend: B images, K samples an image, T tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ from captionlab.core.memory import Memory
 from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, averaged, mean_nll, rank_weight
+from captionlab.objectives.base import Batch, averaged, mean_nll, rank_weight
 from captionlab.objectives.policy_gradient.asked import Asked, asked_of
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.policy import (
@@ -27,13 +25,13 @@ from captionlab.objectives.policy_gradient.policy import (
     special_ids,
     without_dropout,
 )
-from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText, score_samples
-from captionlab.objectives.policy_gradient.start_check import StartCheck
+from captionlab.objectives.policy_gradient.rewarded import Rewarded
+from captionlab.objectives.policy_gradient.rewards import Reward, score_samples
 
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
 
 
-class SelfCritical(Objective):
+class SelfCritical(Rewarded):
     """Policy gradient on a sequence's reward (Rennie et al. 2017, equations 8 to 10).
 
     For each image, or each prompt of it, ``num_samples`` captions are drawn, all from one encoded memory, and
@@ -53,8 +51,6 @@ class SelfCritical(Objective):
     """
 
     name = "self_critical"
-    requires_pretrained = True
-    needs_training_text = True
     average: Tensor
 
     def __init__(
@@ -69,15 +65,12 @@ class SelfCritical(Objective):
         likelihood: float = 0.0,
         check_steps: int = 20,
     ) -> None:
-        super().__init__()
+        super().__init__(reward=reward, check_steps=check_steps)
         _require_baseline(baseline, num_samples)
         if not 0 <= decay < 1:
             raise UserError(f"objective.decay={decay} is not in [0, 1)")
         if not likelihood >= 0:
             raise UserError(f"objective.likelihood={likelihood} must not be negative")
-        if check_steps < 0:
-            raise UserError(f"objective.check_steps={check_steps} must be 0 (no check) or more")
-        self.reward = reward
         self.baseline = baseline
         self.likelihood = likelihood
         self.sampling = Sampling(
@@ -85,28 +78,7 @@ class SelfCritical(Objective):
         )
         self.greedy = Greedy(max_length=max_length)
         self.decay = decay
-        self.check = StartCheck(check_steps)
         self.register_buffer("average", torch.tensor(math.nan))
-
-    def on_fit_start(
-        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
-    ) -> None:
-        """Count the training references, and remember the starting model's validation scores.
-
-        Raises:
-            UserError: if a score of the reward cannot be had.
-        """
-        assert training_text is not None  # needs_training_text
-        self.reward.prepare(training_text)
-        self.on_stage_start(start_scores)
-
-    def on_stage_start(self, start_scores: Mapping[str, float]) -> None:
-        """Compare the next rewards with these validation scores."""
-        self.check.begin(self.reward, start_scores)
-
-    def run_artifacts(self) -> dict[str, np.ndarray]:
-        """Return the document frequencies that the rewards are weighed by."""
-        return self.reward.document_frequencies()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and diagnostics: rewards by name, ``baseline``, ``length``, ``ended``.

@@ -5,10 +5,8 @@ Legend: B images, K captions an image, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +15,7 @@ from captionlab.core.memory import Memory
 from captionlab.decoding.generated import Generated
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
-from captionlab.objectives.base import Batch, Objective, mean_nll, rank_weight
+from captionlab.objectives.base import Batch, mean_nll, rank_weight
 from captionlab.objectives.frozen import FrozenCaptioner, encoder_learns, frozen_copy
 from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import (
@@ -26,8 +24,8 @@ from captionlab.objectives.policy_gradient.policy import (
     special_ids,
     without_dropout,
 )
-from captionlab.objectives.policy_gradient.rewards import Reward, TrainingText, score_samples
-from captionlab.objectives.policy_gradient.start_check import StartCheck
+from captionlab.objectives.policy_gradient.rewarded import Rewarded
+from captionlab.objectives.policy_gradient.rewards import Reward, score_samples
 from captionlab.objectives.preference.pairs import (
     Preferences,
     all_pairs,
@@ -38,7 +36,7 @@ from captionlab.objectives.preference.pairs import (
 Pairs = Literal["best_worst", "all"]
 
 
-class Preference(Objective):
+class Preference(Rewarded):
     """DPO (Rafailov et al. 2023, equation 7) on captions that the model draws and a reward ranks.
 
     For each image ``num_samples`` captions are drawn from the captioner as it is now (online, as
@@ -57,8 +55,6 @@ class Preference(Objective):
     """
 
     name = "preference"
-    requires_pretrained = True
-    needs_training_text = True
     reads_images = True
 
     def __init__(
@@ -76,7 +72,7 @@ class Preference(Objective):
         likelihood: float = 0.0,
         check_steps: int = 20,
     ) -> None:
-        super().__init__()
+        super().__init__(reward=reward, check_steps=check_steps)
         if pairs not in get_args(Pairs):
             hint = did_you_mean(str(pairs), get_args(Pairs))
             raise UserError(f"objective.pairs={pairs!r}: there are no such pairs; {hint}")
@@ -92,9 +88,6 @@ class Preference(Objective):
         for key, value in {"reward_margin": reward_margin, "likelihood": likelihood}.items():
             if not value >= 0:
                 raise UserError(f"objective.{key}={value} must not be negative")
-        if check_steps < 0:
-            raise UserError(f"objective.check_steps={check_steps} must be 0 (no check) or more")
-        self.reward = reward
         self.pairs = pairs
         self.sampling = Sampling(
             num_samples=num_samples, temperature=temperature, max_length=max_length
@@ -104,29 +97,8 @@ class Preference(Objective):
         self.label_smoothing = label_smoothing
         self.length_normalized = length_normalized
         self.likelihood = likelihood
-        self.check = StartCheck(check_steps)
         self.reference: FrozenCaptioner | None = None  # from the first batch on
         self._reference_state: dict[str, Tensor] | None = None  # of a checkpoint, until it is built
-
-    def on_fit_start(
-        self, training_text: TrainingText | None, start_scores: Mapping[str, float]
-    ) -> None:
-        """Count the training references, and remember the starting model's validation scores.
-
-        Raises:
-            UserError: if a score of the reward cannot be had.
-        """
-        assert training_text is not None  # needs_training_text
-        self.reward.prepare(training_text)
-        self.on_stage_start(start_scores)
-
-    def on_stage_start(self, start_scores: Mapping[str, float]) -> None:
-        """Compare the next rewards with these validation scores."""
-        self.check.begin(self.reward, start_scores)
-
-    def run_artifacts(self) -> dict[str, np.ndarray]:
-        """Return the document frequencies that the rewards are weighed by."""
-        return self.reward.document_frequencies()
 
     def forward(self, captioner: Captioner, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and diagnostics, of which those below are in nats.

@@ -58,6 +58,12 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
     Raises:
         UserError: if a part refuses a value, or parts do not fit together.
     """
+    captioner = _build_captioner(model, sizes)
+    captioner.control_ids = sizes.control_ids
+    return captioner
+
+
+def _build_captioner(model: Config, sizes: Sizes) -> Captioner:
     encoder = build_part(model["encoder"], "model.encoder")
     connector = _build_connector(model, encoder)
     memory_dim, pooled_dim = _widths(encoder if connector is None else connector)
@@ -69,9 +75,7 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
         parts = {"connector": connector, "tags": tags}
         optional = {name: part for name, part in parts.items() if part is not None}
-        own = captioner(encoder=encoder, decoder=decoder, **optional)
-        own.control_ids = sizes.control_ids
-        return own
+        return captioner(encoder=encoder, decoder=decoder, **optional)
     # a builder function knows it of all that it builds; some classes by what they are built with
     readers = (locate(model["decoder"]["_target_"]), decoder)
     reads_pooled = all(getattr(reader, "reads_pooled", True) for reader in readers)
@@ -82,9 +86,7 @@ def build_captioner(model: Config, sizes: Sizes) -> Captioner:
         reads_slots=getattr(decoder, "reads_slots", True),
         reads_pooled=reads_pooled or tags is not None,
     )
-    built = Captioner(encoder, decoder, tags, connector)
-    built.control_ids = sizes.control_ids
-    return built
+    return Captioner(encoder, decoder, tags, connector)
 
 
 def _leave_untrained(model: Config, encoder: nn.Module) -> None:

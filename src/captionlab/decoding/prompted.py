@@ -109,6 +109,11 @@ def decode_prompted(
     return groups[0][1] if len(groups) == 1 else merged(groups, ids["pad_id"])
 
 
+def prompt_lists(prompts: Tensor, pad_id: int) -> list[list[int]]:
+    """Return the ids of prompts (B,P), without the padding behind them."""
+    return [[i for i in row if i != pad_id] for row in prompts.tolist()]
+
+
 def by_length(
     prompts: Sequence[Sequence[int]], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,6 +15,7 @@ from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
 from captionlab.decoding.ensemble import Ensemble, EnsembleMemory
 from captionlab.decoding.generated import Generated
+from captionlab.decoding.prompted import prompt_lists
 from captionlab.decoding.sampling import Sampling, noise_of
 from captionlab.evaluation.attention_trace import AttentionTrace, attention_traces
 from captionlab.metrics.bootstrap import Statistic
@@ -182,9 +183,7 @@ class Evaluator:
 
 def given_ids(batch: CaptionBatch, pad_id: int) -> Prompts:
     """Return the ids that are given before the captions of each image: one prompt for all of them."""
-    if batch.prompts is None:
-        return None
-    return [[i for i in row if i != pad_id] for row in batch.prompts[:, 0].tolist()]
+    return None if batch.prompts is None else prompt_lists(batch.prompts[:, 0], pad_id)
 
 
 def merge_across_ranks(per_image: Mapping[ImageId, T]) -> dict[ImageId, T]:

@@ -13,13 +13,13 @@ from captionlab.core.errors import UserError
 from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.prompted import Prompted
 from captionlab.decoding.sampling import Sampling
-from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
     sequence_log_probs,
     without_dropout,
 )
 from captionlab.objectives.policy_gradient.self_critical import SelfCritical
+from captionlab.objectives.prompted_images import prompted_images
 from tests_support import PRESETS, Counting, tiny_captioner, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0, "banned_ids": (3,)}
@@ -72,7 +72,7 @@ def asked_batch() -> SimpleNamespace:
 def test_each_prompt_of_an_image_is_sampled_for_once():
     captioner = tiny_preset("attn_lstm")
     memory = captioner.encode(asked_batch().images)
-    asked = asked_of(memory, asked_batch())
+    asked = prompted_images(memory, asked_batch())
     assert asked.image_ids == ["a", "b", "c", "d"]
     assert asked.prompts[:, 0].tolist() == [[7, 8], [9, 0], [9, 0], [0, 0]]
     assert torch.equal(asked.memory.slots, memory.slots[[0, 0, 1, 1]])
@@ -82,7 +82,7 @@ def test_each_prompt_of_an_image_is_sampled_for_once():
 def test_log_probabilities_behind_prompts_are_those_of_the_sampling_policy(name):
     captioner = tiny_preset(name).train()
     with torch.no_grad(), without_dropout(captioner.decoder):
-        asked = asked_of(captioner.encode(asked_batch().images), asked_batch())
+        asked = prompted_images(captioner.encode(asked_batch().images), asked_batch())
         model = DeterministicStepModel(captioner)
         drawn = asked.sample(
             Sampling(num_samples=3, max_length=6, seed=3), model, asked.memory, **IDS
@@ -124,7 +124,7 @@ def test_captions_become_what_their_own_question_rewards():
         optimizer.step()
     captioner.eval()
     with torch.no_grad():
-        asked = asked_of(captioner.encode(asked_batch().images), asked_batch())
+        asked = prompted_images(captioner.encode(asked_batch().images), asked_batch())
         captions = asked.sample(Greedy(max_length=4), captioner, asked.memory, **IDS).tokens[:, 0]
     assert (captions[0] == 5).sum() >= 3
     assert (captions[1] == 6).sum() >= 3

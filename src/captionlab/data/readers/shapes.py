@@ -58,13 +58,14 @@ class DrawnScenes(ABC):
     def __init__(
         self,
         *,
-        language: str,
-        seed: int,
-        train_size: int,
-        val_size: int,
-        test_size: int,
-        image_size: int,
+        language: str = "en",
+        seed: int = 0,
+        train_size: int = 20000,
+        val_size: int = 500,
+        test_size: int = 500,
+        image_size: int = 64,
     ) -> None:
+        self._require_language(language)
         whole("seed", seed, -(2**63), 2**63 - 1)
         for name, size in (
             ("train_size", train_size),
@@ -109,6 +110,11 @@ class DrawnScenes(ABC):
 
     _drawn: ClassVar[str]  # begins the seed of the texts
 
+    @staticmethod
+    @abstractmethod
+    def _require_language(language: str) -> None:
+        """Raise UserError for a language that the texts are not written in."""
+
     @abstractmethod
     def _texts(
         self, scene: Scene, rng: Random, image_id: str
@@ -145,13 +151,6 @@ class Shapes(DrawnScenes):
         image_size: int = 64,
         captions_per_image: int = 5,
     ) -> None:
-        if language not in LANGUAGES:
-            hint = did_you_mean(str(language), LANGUAGES)
-            raise UserError(
-                f"language={language!r}: the built-in data have no such language; {hint}"
-            )
-        whole("captions_per_image", captions_per_image, 1, _MOST_CAPTIONS)
-        self.captions_per_image = captions_per_image
         super().__init__(
             language=language,
             seed=seed,
@@ -160,6 +159,16 @@ class Shapes(DrawnScenes):
             test_size=test_size,
             image_size=image_size,
         )
+        whole("captions_per_image", captions_per_image, 1, _MOST_CAPTIONS)
+        self.captions_per_image = captions_per_image
+
+    @staticmethod
+    def _require_language(language: str) -> None:
+        if language not in LANGUAGES:
+            hint = did_you_mean(str(language), LANGUAGES)
+            raise UserError(
+                f"language={language!r}: the built-in data have no such language; {hint}"
+            )
 
     def truth(self, image_id: int | str, caption: str) -> bool:
         """Return whether all that a caption says of an image holds, in the data's language; see `is_true`."""
@@ -182,28 +191,12 @@ class ShapesQuestions(DrawnScenes):
 
     _drawn = "questions"
 
-    def __init__(
-        self,
-        *,
-        language: str = "en",
-        seed: int = 0,
-        train_size: int = 20000,
-        val_size: int = 500,
-        test_size: int = 500,
-        image_size: int = 64,
-    ) -> None:
+    @staticmethod
+    def _require_language(language: str) -> None:
         if language != "en":
             raise UserError(
                 f"language={language!r}: the built-in questions are in English alone (data.language=en)"
             )
-        super().__init__(
-            language=language,
-            seed=seed,
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            image_size=image_size,
-        )
 
     def _texts(
         self, scene: Scene, rng: Random, image_id: str

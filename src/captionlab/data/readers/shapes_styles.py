@@ -40,12 +40,6 @@ class ShapesStyles(DrawnScenes):
         image_size: int = 64,
         captions_per_style: int = 2,
     ) -> None:
-        if language != "en":
-            raise UserError(
-                f"language={language!r}: the styles are written in English alone; "
-                "say data.language=en, or data=shapes for German and Chinese"
-            )
-        whole("captions_per_style", captions_per_style, 1, _MOST_CAPTIONS)
         super().__init__(
             language=language,
             seed=seed,
@@ -54,7 +48,16 @@ class ShapesStyles(DrawnScenes):
             test_size=test_size,
             image_size=image_size,
         )
+        whole("captions_per_style", captions_per_style, 1, _MOST_CAPTIONS)
         self.captions_per_style = captions_per_style
+
+    @staticmethod
+    def _require_language(language: str) -> None:
+        if language != "en":
+            raise UserError(
+                f"language={language!r}: the styles are written in English alone; "
+                "say data.language=en, or data=shapes for German and Chinese"
+            )
 
     def truth(self, image_id: int | str, caption: str) -> bool:
         """Return whether all that a caption says of an image holds, whatever its style."""

@@ -22,8 +22,8 @@ from captionlab.models.likelihood import teacher_forced
 from captionlab.objectives.base import Batch, Objective, rank_weight
 from captionlab.objectives.frozen import FrozenCaptioner
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
-from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import SampledTokens, special_ids
+from captionlab.objectives.prompted_images import prompted_images
 
 Level = Literal["word", "sequence"]
 
@@ -145,7 +145,7 @@ class Distillation(Objective):
         self, captioner: Captioner, memory: Memory, batch: Batch, logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the student's cross-entropy on the teachers' captions."""
-        asked = asked_of(memory, batch)
+        asked = prompted_images(memory, batch)
         answers = teacher_forced(captioner, asked.memory, self.captions(batch))
         nll = F.cross_entropy(answers.logits.float(), answers.targets)
         nll = nll * rank_weight(len(answers.targets), nll)
@@ -167,7 +167,7 @@ class Distillation(Objective):
     def captions(self, batch: Batch) -> SampledTokens:
         """Return the caption that the teachers write together of each image, or each prompt of one."""
         members = tuple(teacher.captioner for teacher in self._teachers)
-        asked = [asked_of(teacher.encode(batch.images), batch) for teacher in self._teachers]
+        asked = [prompted_images(teacher.encode(batch.images), batch) for teacher in self._teachers]
         memory = EnsembleMemory(tuple(one.memory for one in asked))
         special = special_ids(members[0])
         written = asked[0].sample(self.beam, Ensemble(members), memory, **special)

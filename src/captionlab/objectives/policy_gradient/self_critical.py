@@ -17,7 +17,6 @@ from captionlab.decoding.greedy import Greedy
 from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Batch, averaged, mean_nll, rank_weight
-from captionlab.objectives.policy_gradient.asked import Asked, asked_of
 from captionlab.objectives.policy_gradient.baselines import leave_one_out
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
@@ -27,6 +26,7 @@ from captionlab.objectives.policy_gradient.policy import (
 )
 from captionlab.objectives.policy_gradient.rewarded import Rewarded
 from captionlab.objectives.policy_gradient.rewards import Reward, score_samples
+from captionlab.objectives.prompted_images import PromptedImages, prompted_images
 
 Baseline = Literal["greedy", "leave_one_out", "moving_average"]
 
@@ -90,7 +90,7 @@ class SelfCritical(Rewarded):
         memory = captioner.encode(batch.images)
         special = special_ids(captioner)
         with without_dropout(captioner.decoder):
-            asked = asked_of(memory, batch)
+            asked = prompted_images(memory, batch)
             detached = asked.memory.each(torch.Tensor.detach)
             model = DeterministicStepModel(captioner)
             samples = asked.sample(self.sampling, model, detached, **special)
@@ -117,7 +117,7 @@ class SelfCritical(Rewarded):
         return loss, diagnostics
 
     def _baseline(
-        self, captioner: Captioner, memory: Memory, asked: Asked, reward: Tensor
+        self, captioner: Captioner, memory: Memory, asked: PromptedImages, reward: Tensor
     ) -> Tensor:
         """Return what a reward (B,K) is compared with, (B,K) or (B,1)."""
         if self.baseline == "greedy":

@@ -17,7 +17,6 @@ from captionlab.decoding.sampling import Sampling
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.base import Batch, mean_nll, rank_weight
 from captionlab.objectives.frozen import FrozenCaptioner, encoder_learns, frozen_copy
-from captionlab.objectives.policy_gradient.asked import asked_of
 from captionlab.objectives.policy_gradient.policy import (
     DeterministicStepModel,
     sequence_log_probs,
@@ -32,6 +31,7 @@ from captionlab.objectives.preference.pairs import (
     best_against_worst,
     preference_loss,
 )
+from captionlab.objectives.prompted_images import prompted_images
 
 Pairs = Literal["best_worst", "all"]
 
@@ -115,7 +115,7 @@ class Preference(Rewarded):
             if not isinstance(images, Memory) and not encoder_learns(captioner):
                 images = captioner.encoder(images)  # one look for both
             memory = captioner.encode(images)
-            asked = asked_of(memory, batch)
+            asked = prompted_images(memory, batch)
             detached = asked.memory.each(torch.Tensor.detach)
             model = DeterministicStepModel(captioner)
             samples = asked.sample(self.sampling, model, detached, **special_ids(captioner))
@@ -126,7 +126,7 @@ class Preference(Rewarded):
             )
         self.check(scores)
         with torch.no_grad():
-            known = asked_of(reference.encode(images), batch).memory
+            known = prompted_images(reference.encode(images), batch).memory
             before, _ = sequence_log_probs(
                 reference.captioner, known, compared, prompts=asked.prompts
             )

@@ -7,6 +7,7 @@ far.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +48,7 @@ class BegunState(State):
     length: int = 0
 
 
-class BeginningDecoder(CausalDecoder):
+class BeginningDecoder(CausalDecoder, ABC):
     """The base of decoders that read an image, and where a text begins, once for all its captions.
 
     A subclass supplies ``read_beginning``; the first input, bos, is what that has read.
@@ -55,9 +56,9 @@ class BeginningDecoder(CausalDecoder):
 
     taken = 0  # positions of the language model that the image takes from the words
 
+    @abstractmethod
     def read_beginning(self, memory: Memory) -> Beginning:
         """Return the beginning of each image. Raises UserError for a memory that does not fit."""
-        raise NotImplementedError
 
     def read_words(self, tokens: Tensor, begun: Beginning, memory: Memory, words: Words) -> Any:
         """Return hidden (R, Q, H) of ids (R, Q) behind ``words``, and the cache's layers."""

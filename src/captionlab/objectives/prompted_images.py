@@ -13,11 +13,11 @@ from torch import Tensor
 
 from captionlab.core.memory import Memory
 from captionlab.decoding.generated import Generated, MemoryT, StepModel
-from captionlab.decoding.prompted import decode_prompted
+from captionlab.decoding.prompted import decode_prompted, prompt_lists
 from captionlab.objectives.base import Batch
 
 
-class Asked(NamedTuple):
+class PromptedImages(NamedTuple):
     """The R things that captions are sampled for, with a memory (R, ...) and an id each.
 
     ``prompts`` (R,1,P): the ids that are given before each caption, then padding; None where nothing
@@ -39,14 +39,14 @@ class Asked(NamedTuple):
         """Return the captions of a decoding method, each behind its prompt."""
         given: list[list[int]] = [[]] * len(self.image_ids)
         if self.prompts is not None:
-            given = [[i for i in row if i != pad_id] for row in self.prompts[:, 0].tolist()]
+            given = prompt_lists(self.prompts[:, 0], pad_id)
         return decode_prompted(decoding, model, memory, given, pad_id=pad_id, **ids)
 
 
-def asked_of(memory: Memory, batch: Batch) -> Asked:
+def prompted_images(memory: Memory, batch: Batch) -> PromptedImages:
     """Return what captions are sampled for: each different prompt of the batch's captions."""
     if batch.prompts is None:
-        return Asked(memory, batch.image_ids, None)
+        return PromptedImages(memory, batch.image_ids, None)
     assert batch.scored_ids is not None
     places = {
         (b, scored_id): (b, k)
@@ -57,4 +57,4 @@ def asked_of(memory: Memory, batch: Batch) -> Asked:
     rows = torch.tensor([b for b, _ in ordered], device=batch.prompts.device)
     columns = torch.tensor([k for _, k in ordered], device=batch.prompts.device)
     ids = [batch.scored_ids[b][k] for b, k in ordered]
-    return Asked(memory.take(rows), ids, batch.prompts[rows, columns].unsqueeze(1))
+    return PromptedImages(memory.take(rows), ids, batch.prompts[rows, columns].unsqueeze(1))

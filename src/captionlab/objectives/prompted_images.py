@@ -48,12 +48,12 @@ def prompted_images(memory: Memory, batch: Batch) -> PromptedImages:
     if batch.prompts is None:
         return PromptedImages(memory, batch.image_ids, None)
     assert batch.scored_ids is not None
-    places = {
-        (b, scored_id): (b, k)
-        for b, ids in reversed(list(enumerate(batch.scored_ids)))
-        for k, scored_id in reversed(list(enumerate(ids)))
-    }
-    ordered = sorted(places.values())
+    # of each image and id the first caption that has it, in the order of the batch
+    first: dict[tuple[int, int | str], tuple[int, int]] = {}
+    for b, own in enumerate(batch.scored_ids):
+        for k, scored_id in enumerate(own):
+            first.setdefault((b, scored_id), (b, k))
+    ordered = list(first.values())
     rows = torch.tensor([b for b, _ in ordered], device=batch.prompts.device)
     columns = torch.tensor([k for _, k in ordered], device=batch.prompts.device)
     ids = [batch.scored_ids[b][k] for b, k in ordered]

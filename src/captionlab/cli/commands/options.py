@@ -1,0 +1,42 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+# what argparse adds commands to, a class of its own without a public name
+Commands = Any
+
+
+def add_ensemble(command: argparse.ArgumentParser) -> None:
+    """Add ``--with``: more checkpoints that write together with the first."""
+    command.add_argument(
+        "--with",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="CKPT",
+        help="more checkpoints of the same vocabulary, which write together with it (an ensemble)",
+    )
+
+
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """Add ``--trust``: classes, or packages, that a file may name."""
+    command.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="classes of your own, or their package, that a file may name: my_package",
+    )
+
+
+def add_config_dir(command: argparse.ArgumentParser) -> None:
+    """Add ``--config-dir``: YAML files of the user's own."""
+    command.add_argument(
+        "--config-dir",
+        action="append",
+        metavar="FOLDER",
+        help="YAML files of your own, in groups as in captionlab's conf; may be given again",
+    )

@@ -1,0 +1,80 @@
+"""``captionlab predict``: captions of photographs."""
+
+from __future__ import annotations
+
+import argparse
+
+from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
+from captionlab.cli.endpoint_options import (
+    add_endpoint,
+    endpoint_command,
+    read_endpoint,
+    require_endpoint_unused,
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    predict = commands.add_parser(
+        "predict",
+        help="caption photos",
+        description="Caption photos and folders of photos; one line each, or JSON lines with --out.",
+    )
+    predict.set_defaults(run=_run)
+    predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
+    predict.add_argument(
+        "--out",
+        metavar="FILE.jsonl",
+        help="write {image, caption, score} lines here, with captions where several are asked for",
+    )
+    predict.add_argument("--batch-size", type=int, default=32, metavar="N")
+    predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    predict.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
+    )
+    asked = predict.add_argument_group(
+        "what is asked of each photo", "Each as far as the captioner was trained on it."
+    )
+    asked.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
+    asked.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
+    asked.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+    asked.add_argument(
+        "--begin", default="", metavar="WORDS", help='"a photo of": go on from there'
+    )
+    add_config_dir(predict)
+    add_ensemble(predict)
+    add_endpoint(predict, limit=False)
+    add_trust(predict)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from captionlab.text.prompts import Prompt
+
+    prompt = Prompt(options.ask, options.style, options.language, options.begin)
+    if options.endpoint is not None:
+        with endpoint_command():
+            from captionlab.cli.predict_endpoint import predict_endpoint
+
+            paths = [*filter(None, [options.checkpoint]), *options.paths]
+            return predict_endpoint(
+                read_endpoint(options), paths, prompt, template=options.prompt, out=options.out
+            )
+    require_endpoint_unused(options)
+    from captionlab.cli.predict import predict
+
+    return predict(
+        options.checkpoint,
+        options.paths,
+        out=options.out,
+        batch_size=options.batch_size,
+        device=options.device,
+        overrides=options.set,
+        others=options.others,
+        trust=options.trust,
+        prompt=prompt,
+    )

@@ -36,20 +36,23 @@ class Sizes:
     """What a model must know of the text it writes.
 
     ``words`` are the texts of all token ids, the frequent first, empty for special tokens: tags and
-    word vectors need them. ``control_ids`` stand in prompts alone.
+    word vectors need them. ``control_ids`` stand in prompts alone, ``similar_id`` before captions of
+    similar images.
     """
 
     vocabulary_size: int
     pad_id: int
     words: tuple[str, ...] = ()
     control_ids: tuple[int, ...] = ()
+    similar_id: int | None = None
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Sizes:
         """Return the sizes of a tokenizer."""
         number = len(tokenizer)
         words = tuple(tokenizer.decode([i]) for i in range(number))
-        return cls(number, tokenizer.pad_id, words, tokenizer.control_ids)
+        ids = tokenizer.control_ids, tokenizer.similar_id
+        return cls(number, tokenizer.pad_id, words, *ids)
 
 
 def build_captioner(model: Config, sizes: Sizes) -> Captioner:
@@ -69,11 +72,12 @@ def _build_captioner(model: Config, sizes: Sizes) -> Captioner:
     memory_dim, pooled_dim = _widths(encoder if connector is None else connector)
     decoder = _build_decoder(model, sizes, memory_dim, pooled_dim)
     tags = _build_tags(model, sizes, memory_dim, pooled_dim)
+    retrieval = _build_retrieval(model, sizes, encoder)
     if not getattr(decoder, "learns", True):
         _leave_untrained(model, encoder)
     if "_target_" in model:  # a class of the user's own
         captioner = Factory[Captioner](_own_options(model, "model"), "model")
-        parts = {"connector": connector, "tags": tags}
+        parts = {"connector": connector, "tags": tags, "retrieval": retrieval}
         optional = {name: part for name, part in parts.items() if part is not None}
         return captioner(encoder=encoder, decoder=decoder, **optional)
     # a builder function knows it of all that it builds; some classes by what they are built with
@@ -86,12 +90,12 @@ def _build_captioner(model: Config, sizes: Sizes) -> Captioner:
         reads_slots=getattr(decoder, "reads_slots", True),
         reads_pooled=reads_pooled or tags is not None,
     )
-    return Captioner(encoder, decoder, tags, connector)
+    return Captioner(encoder, decoder, tags, connector, retrieval)
 
 
 def _leave_untrained(model: Config, encoder: nn.Module) -> None:
     """Freeze the encoder of a decoder that learns nothing; refuse parts that would stay random."""
-    for part in ("connector", "tags"):
+    for part in ("connector", "tags", "retrieval"):
         if model.get(part):
             raise UserError(
                 f"model/{part} begins with random weights, and model/decoder=nearest trains none: "
@@ -121,6 +125,18 @@ def _build_connector(model: Config, encoder: nn.Module) -> nn.Module | None:
     memory_dim, pooled_dim = _widths(encoder)
     widths = _pooled_width(connector.target, "model.connector", memory_dim, pooled_dim)
     return connector(memory_dim=memory_dim, **widths)
+
+
+def _build_retrieval(model: Config, sizes: Sizes, encoder: nn.Module) -> nn.Module | None:
+    """Return what gives captions of similar images; their images are compared as the encoder sees them."""
+    if not model.get("retrieval"):
+        return None
+    retrieval = Factory[nn.Module](model["retrieval"], "model.retrieval")
+    return retrieval(
+        pooled_dim=_widths(encoder)[1],
+        vocabulary_size=sizes.vocabulary_size,
+        separator_id=0 if sizes.similar_id is None else sizes.similar_id,
+    )
 
 
 def _build_decoder(model: Config, sizes: Sizes, memory_dim: int, pooled_dim: int) -> nn.Module:
@@ -225,9 +241,10 @@ def keep_architectures(model: MutableConfig, captioner: Captioner) -> None:
         architecture = getattr(getattr(captioner, part), "architecture", None)
         if architecture is not None:
             model[part] = {**model[part], "architecture": architecture}
-    index = getattr(captioner.decoder, "index", None)
-    if index is not None:
-        model["decoder"] = {**model["decoder"], "index": list(index.sizes)}
+    for part in ("decoder", "retrieval"):
+        index = getattr(getattr(captioner, part), "index", None)
+        if index is not None:
+            model[part] = {**model[part], "index": list(index.sizes)}
 
 
 def build_data(data: Config, **runtime: object) -> CaptionDataModule:

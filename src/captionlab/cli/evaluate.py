@@ -48,6 +48,7 @@ from captionlab.training.build import (
 )
 from captionlab.training.module import CaptioningModule
 from captionlab.training.rank_zero_first import exit_together
+from captionlab.training.retrieval import retrieve
 
 GROUPS = ("data", "decoding", "trainer")
 OPTIONS = ("meteor", "samples")
@@ -108,6 +109,7 @@ def evaluate(
         note_unasked(data, split, checkpoint)
     with exit_together(trainer), stored_for(config, data, module, stored) as read:
         read([split], ())
+        retrieve(module.captioner, data, [split], trainer.strategy.root_device)
         trainer.test(module, datamodule=data, verbose=False)
     module.evaluator.close()
     if not trainer.is_global_zero:

@@ -31,6 +31,7 @@ from captionlab.evaluation.report import (
 )
 from captionlab.training.callbacks.stopping import REQUEUE, Interrupt
 from captionlab.training.module import CaptioningModule
+from captionlab.training.retrieval import retrieve
 
 log = logging.getLogger("captionlab")
 
@@ -103,6 +104,7 @@ def test(
             log.info("scores     none: %s has neither a split 'test' nor 'val'", data.name)
         return
     read_splits(splits, whole_splits(trainer, data))
+    retrieve(module.captioner, data, splits, trainer.strategy.root_device)
     for split in reversed(splits):  # test comes last: its gallery stays
         data.evaluation_split = split
         trainer.test(module, datamodule=data, verbose=False)

@@ -50,6 +50,7 @@ from captionlab.training.module import CaptioningModule
 from captionlab.training.monitors import keep_last_as_best, require_monitors
 from captionlab.training.rank_zero_first import RankZeroFirst, exit_together
 from captionlab.training.resume import data_summary, require_same_data, starting_point
+from captionlab.training.retrieval import fill_training_index, index_training_captions, retrieve
 
 log = logging.getLogger("captionlab")
 
@@ -98,6 +99,8 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
         auto_features(config, data, encoder, device) as read,
     ):
         read(data.fit_splits, whole_splits(trainer, data))
+        fill_training_index(module.captioner, data, device)
+        retrieve(module.captioner, data, data.fit_splits, device)
         if learns(module.captioner):
             fit(trainer, module, data, config, overrides)
         else:
@@ -143,6 +146,7 @@ def prepare(
     """
     data: CaptionDataModule = build_data(config["data"])
     data.trainer = trainer
+    data.retrieves = bool(config["model"].get("retrieval"))
     if start is not None:
         data.tokenizer = start.tokenizer
     elif received:
@@ -184,6 +188,7 @@ def prepare_captioner(
     else:
         config["model"] = without_downloads(config["model"], start.config["model"])
         captioner = build_with_weights(config["model"], sizes, start)
+    index_training_captions(captioner, data)
     keep_architectures(config["model"], captioner)
     check_features(config, data, captioner.encoder)
     return captioner
@@ -209,8 +214,9 @@ def prepare_objective(
         )
     if data.tokenizer.controls and not objective.reads_prompts:
         raise UserError(
-            f"objective={objective.name} learns from captions without questions, styles or languages "
-            "before them: say data.prompts=false, or objective=self_critical"
+            f"objective={objective.name} learns from captions without anything before them, such as "
+            "questions, styles, languages or captions of similar images: say data.prompts=false and "
+            "model/retrieval=none, or objective=self_critical"
         )
     text = training_text(data, counted) if objective.needs_training_text else None
     objective.on_fit_start(text, {} if start is None else start.scores)

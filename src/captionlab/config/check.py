@@ -22,6 +22,7 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
     "model.attention": {"query_dim", "memory_dim"},
     "model.connector": {"memory_dim", "pooled_dim"},
     "model.decoder": {"vocabulary_size", "pad_id", "memory_dim", "pooled_dim", "attention"},
+    "model.retrieval": {"pooled_dim", "vocabulary_size", "separator_id"},
     "model.tags": {"words", "memory_dim", "pooled_dim"},
     "data.tokenizer": {"captions"},
     "objective.discriminator": {"vocabulary_size", "memory_dim"},
@@ -31,7 +32,7 @@ RUNTIME_ARGUMENTS: dict[str, set[str]] = {
 LABELS: dict[str, set[str]] = {
     "model": {
         *("name", "paper", "published"),
-        *("encoder", "connector", "decoder", "attention", "tags"),
+        *("encoder", "connector", "decoder", "attention", "tags", "retrieval"),
     },
     "model.decoder": {"embeddings", "word_dim"},
     "data": {"root", "language"},

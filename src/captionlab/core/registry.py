@@ -146,6 +146,12 @@ PLACES: Mapping[str, Place] = {
         lambda cls: _is_module(cls, ("forward",), ("memory_dim",)),
         optional=True,
     ),
+    "model.retrieval": Place(
+        "retrieval",
+        _in("models.retrieval", "CaptionRetrieval"),
+        lambda cls: _is_module(cls, ("prompts",), ("pooled_dim", "vocabulary_size")),
+        optional=True,
+    ),
     "model.tags": Place(
         "tag head",
         _in("models", "TagHead"),

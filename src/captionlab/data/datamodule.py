@@ -107,6 +107,7 @@ class CaptionDataModule(pl.LightningDataModule):
             self.features = open_features(features)
             require_images_unused(features, augment, extra, blank_images)
         self.evaluation_split = "test"
+        self.retrieves = False  # whether captions of similar images will stand before each caption
         self._fit_tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
         self._splits = SplitReader(
@@ -131,7 +132,9 @@ class CaptionDataModule(pl.LightningDataModule):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, fitted on the training split at first use unless one was given."""
         if self._tokenizer is None:
-            self._tokenizer = fit_with_prompts(self.fit_tokenizer, self.training_records())
+            self._tokenizer = fit_with_prompts(
+                self.fit_tokenizer, self.training_records(), retrieves=self.retrieves
+            )
         return self._tokenizer
 
     @tokenizer.setter

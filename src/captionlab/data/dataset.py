@@ -143,6 +143,7 @@ class CaptionDataset(Dataset[CaptionExample]):
         # packed: as tensors the captions of 100,000 images take 400 MB, in each loading process
         self._captions: list[bytes | None] = [None] * len(records)
         self._prompts: list[bytes | None] = [None] * len(records)
+        self._retrieved: Sequence[Sequence[int]] = ()
         self._pictures: dict[int, Tensor] = {}  # those that people are shown, epoch after epoch
 
     def __len__(self) -> int:
@@ -176,16 +177,30 @@ class CaptionDataset(Dataset[CaptionExample]):
             [captions[i] for i in drawn],
             record.image_id,
             references,
-            prompts=[prompts[i] for i in drawn] if prompts else [],
+            prompts=self._behind_retrieved(index, prompts, drawn),
             scored_ids=[scored_id(record.stored_id, record.prompts[i]) for i in drawn]
-            if prompts
+            if record.prompts
             else [],
             picture_id=record.picture_id,
         )
 
+    def _behind_retrieved(
+        self, index: int, prompts: Sequence[Tensor], drawn: Sequence[int]
+    ) -> list[Tensor]:
+        """Return what is given before each drawn caption; no list where nothing is."""
+        chosen = [prompts[i] for i in drawn] if prompts else []
+        if not self._retrieved:
+            return chosen
+        first = torch.tensor(self._retrieved[index], dtype=torch.long)
+        return [torch.cat([first, own]) for own in chosen] if chosen else [first] * len(drawn)
+
     def read_from(self, features: Features) -> None:
         """Give stored memory in place of images from now on, and forget the images."""
         self.features, self._images = features, None
+
+    def give_before(self, retrieved: Sequence[Sequence[int]]) -> None:
+        """Give these token ids, of each item, before what else is given before its captions."""
+        self._retrieved = retrieved
 
     def _drawn(self, captions: int) -> Sequence[int]:
         """Return the places of as many of an image's captions as are wanted, drawn anew."""

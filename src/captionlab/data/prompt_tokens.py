@@ -6,22 +6,26 @@ from collections.abc import Callable, Iterable, Sequence
 
 from captionlab.core.errors import UserError
 from captionlab.data.records import CaptionRecord
-from captionlab.text.prompts import control_tokens
+from captionlab.text.prompts import SIMILAR, control_tokens
 from captionlab.text.tokenizers import Tokenizer
 
 
 def fit_with_prompts(
-    fit: Callable[[Iterable[str]], Tokenizer], records: Sequence[CaptionRecord]
+    fit: Callable[[Iterable[str]], Tokenizer],
+    records: Sequence[CaptionRecord],
+    *,
+    retrieves: bool = False,
 ) -> Tokenizer:
     """Return a tokenizer of what a captioner of these records will read and write.
 
     ``fit`` makes one of captions; questions are fitted as captions are, and the control tokens of
-    the records' prompts stand behind the words.
+    the records' prompts stand behind the words. ``retrieves``: captions of similar images stand
+    before each caption as well.
     """
     prompts = {prompt: None for record in records for prompt in record.prompts}
     captions = [caption for record in records for caption in record.captions]
     tokenizer = fit([*captions, *(prompt.question for prompt in prompts if prompt.question)])
-    controls = control_tokens(prompts)
+    controls = (*control_tokens(prompts), *([SIMILAR] if retrieves else ()))
     return tokenizer.with_controls(controls) if controls else tokenizer
 
 

@@ -48,7 +48,7 @@ def require_bounded(model: Mapping[str, object], path: Path) -> None:
     """Raise UserError for a number that no model has: some are allocated by no weight's name."""
     for key, value in _numbers(model, "model"):
         largest = LARGEST_IMAGE if key.endswith("image_size") else LARGEST_NUMBER
-        if key.startswith("model.decoder.index["):
+        if key.startswith(("model.decoder.index[", "model.retrieval.index[")):
             largest = LARGEST_INDEX
         if not abs(value) <= largest:
             raise UserError(f"{path}: {key}={value} is more than a model can have ({largest}).")

@@ -102,8 +102,13 @@ class LoadedCaptioner:
         if self.tokenizer.languages and not prompt.language:
             prompt = replace(prompt, language=self.tokenizer.languages[0])
         given = self.tokenizer.encode_prompt(prompt)
-        memory = model.encode(images.to(self.device))
-        prompts = [given] * len(images) if given else None
+        images = images.to(self.device)
+        if self.captioner.retrieval is None:
+            prompts = [given] * len(images) if given else None
+            return generate(model, model.encode(images), self.decoding, self.tokenizer, prompts)
+        seen = self.captioner.look(images)
+        prompts = [[*ids, *given] for ids in self.captioner.retrieved(seen) or ()]
+        memory = self.captioner.connect(seen)
         return generate(model, memory, self.decoding, self.tokenizer, prompts)
 
     def _require_known(self, prompt: Prompt) -> None:
@@ -171,6 +176,12 @@ def load_captioner(
 
 def require_alike(first: Checkpoint, other: Checkpoint) -> None:
     """Raise UserError unless two checkpoints can write together."""
+    for one in (first, other):
+        if one.config["model"].get("retrieval"):
+            raise UserError(
+                f"{one.path} writes behind captions of similar images, which are its own: it cannot "
+                "write together with others"
+            )
     differing = unlike(
         other,
         first.tokenizer,

@@ -98,6 +98,9 @@ def without_downloads(model: Config, stored: Config | None = None) -> dict[str, 
             part["architecture"] = before.get("architecture")
             require_offline(f"model.{name}", part)
         bare[name] = part
+    index = ((stored or {}).get("retrieval") or {}).get("index")
+    if bare.get("retrieval") and index is not None:  # that of the file's weights
+        bare["retrieval"] = {**bare["retrieval"], "index": index}
     return bare
 
 

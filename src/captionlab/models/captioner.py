@@ -59,6 +59,7 @@ class Captioner(nn.Module):
     decoder: Any  # a module that is a Decoder
     tags: Any  # a TagHead that learns beside the decoder, or None
     connector: Any  # a module from the encoder's memory to the decoder's, or None: they are one
+    retrieval: Any  # a CaptionRetrieval, which gives prompts before each caption, or None
     control_ids: tuple[int, ...] = ()  # tokens of prompts, which no caption holds
 
     def __init__(
@@ -67,12 +68,14 @@ class Captioner(nn.Module):
         decoder: nn.Module,
         tags: nn.Module | None = None,
         connector: nn.Module | None = None,
+        retrieval: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.tags = tags
         self.connector = connector
+        self.retrieval = retrieval
 
     @property
     def _decoder(self) -> Decoder:
@@ -89,8 +92,22 @@ class Captioner(nn.Module):
         A memory, read from a feature store, is what the encoder would return: it passes, at the
         precision of the decoder's weights, to the connector.
         """
-        memory = self._stored(images) if isinstance(images, Memory) else self.encoder(images)
+        return self.connect(self.look(images))
+
+    def look(self, images: Tensor | Memory) -> Memory:
+        """Return what the encoder alone sees of images, as ``encode`` takes them."""
+        return self._stored(images) if isinstance(images, Memory) else self.encoder(images)
+
+    def connect(self, memory: Memory) -> Memory:
+        """Return the memory that the decoder reads, of what ``look`` gave."""
         return memory if self.connector is None else self.connector(memory)
+
+    def retrieved(self, memory: Memory) -> list[list[int]] | None:
+        """Return the token ids that stand before the caption of each image, None for no retrieval.
+
+        ``memory`` is what ``look`` gave, of images that are not in the index.
+        """
+        return None if self.retrieval is None else self.retrieval.prompts(memory.pooled)
 
     def _stored(self, memory: Memory) -> Memory:
         weight = next(self.decoder.parameters(), None)

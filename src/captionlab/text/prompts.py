@@ -13,6 +13,7 @@ from captionlab.core.errors import UserError, did_you_mean
 ANSWER = "<answer>"  # stands between a question and its answer
 STYLE = "<style:{}>"
 LANGUAGE = "<language:{}>"
+SIMILAR = "<similar>"  # stands before each caption of a similar image
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ class PromptEncoder(ABC):
     def styles(self) -> list[str]:
         """The styles that a prompt can ask for."""
         return self._learned(STYLE)
+
+    @property
+    def similar_id(self) -> int | None:
+        """The id that stands before captions of similar images, None where none are given."""
+        known = SIMILAR in self.controls
+        return self.num_words + self.controls.index(SIMILAR) if known else None
 
     @property
     def answers(self) -> bool:

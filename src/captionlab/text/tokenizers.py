@@ -60,6 +60,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def similar_id(self) -> int | None:
+        """The id that stands before captions of similar images, None where none are given."""
+        ...
+
+    @property
     def answers(self) -> bool:
         """Whether a prompt can ask a question."""
         ...

@@ -55,13 +55,16 @@ def index_captions(captioner: Captioner, data: CaptionDataModule) -> None:
             "data.augment varies the training images, and this model looks at each one once: say "
             "data/augment=none"
         )
+    captioner.decoder.index.set_captions(caption_ids(data))
+
+
+def caption_ids(data: CaptionDataModule) -> list[list[list[int]]]:
+    """Return the token ids of each training image's captions, without bos and eos."""
     dataset = data.dataset("train")
-    captioner.decoder.index.set_captions(
-        [
-            [caption[1:-1].tolist() for caption in dataset.encoded(number)]
-            for number in range(len(dataset))
-        ]
-    )
+    return [
+        [caption[1:-1].tolist() for caption in dataset.encoded(number)]
+        for number in range(len(dataset))
+    ]
 
 
 def fill_index(

@@ -26,6 +26,7 @@ ORIGINS = {
     (objective, "teacher")
     for objective in ("objective", "objective.first", "objective.then")
 }
+ORIGINS.add(("model.retrieval", "index"))  # made anew from the same training images
 
 
 def starting_point(config: Config) -> Checkpoint | None:

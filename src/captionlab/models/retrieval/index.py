@@ -127,20 +127,19 @@ class CaptionIndex(nn.Module):
     def nearest_captions(
         self, pooled: Tensor, count: int, leave_out: Tensor | None = None
     ) -> list[list[Tensor]]:
-        """Return ``count`` captions of each image (B,P), token ids (T,): what a prompt can tell of it.
+        """Return the captions of the ``count`` nearest images of each image (B,P), token ids (T,).
 
-        They are the first captions of the nearest images, then the second ones, and so on, as far
-        as there are any (Ramos et al. 2023, "SmallCap", section 3.2, but of images like this one).
-        ``leave_out`` as in ``nearest``. Raises UserError as it does.
+        The first captions of the nearest images, then the second ones, and so on. ``leave_out`` as in
+        ``nearest``. Raises UserError as it does.
         """
         found = self.nearest(pooled, count, leave_out)
-        return [[self.caption(n) for n in self._dealt(images, count)] for images in found.images]
+        return [[self.caption(n) for n in self._dealt(images)] for images in found.images]
 
-    def _dealt(self, images: Tensor, count: int) -> list[int]:
+    def _dealt(self, images: Tensor) -> list[int]:
         """Return the numbers of captions of images (k,), the first of each before any second one."""
         numbers, place = spans(self.first_caption, images)
         turn = numbers - self.first_caption[images].long()[place]
-        return numbers[turn.argsort(stable=True)][:count].tolist()
+        return numbers[turn.argsort(stable=True)].tolist()
 
     def caption(self, number: int) -> Tensor:
         """Return the token ids (T,) of a caption, without bos and eos."""
@@ -154,8 +153,8 @@ class CaptionIndex(nn.Module):
         images, captions, tokens = self.sizes
         if not images or not captions:
             raise UserError(
-                "this captioner has looked at no training images yet: python train.py model=nearest "
-                "makes one that has"
+                "this captioner has looked at no training images yet: python train.py makes one that "
+                "has"
             )
         sound = _cover(self.first_caption, captions) and _cover(self.first_token, tokens)
         if tokens:

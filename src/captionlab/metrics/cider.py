@@ -17,7 +17,7 @@ class CiderD:
     Document frequencies come from the references given. ``sigma`` is the width, in words, of the
     Gaussian penalty on a difference in length. UserError where the references are of one image:
     every gram then occurs in every image, weighs nothing, and any caption would score 0.
-    Source: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation", section 7.
+    Source: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation", as CIDEr-D.
     """
 
     def __init__(self, references: PreparedReferences, *, sigma: float = 6.0) -> None:

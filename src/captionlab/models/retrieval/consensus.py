@@ -68,7 +68,7 @@ class Consensus:
         return similar.fill_diagonal_(0.0)
 
     def _cider(self, candidates: Tensor) -> Tensor:
-        """Return CIDEr-D (n,n), 0..10 (Vedantam et al. 2015, section 7)."""
+        """Return CIDEr-D (n,n), 0..10 (Vedantam et al. 2015)."""
         lengths = (self._lengths[candidates] - 1).clamp_min(0).float()
         penalty = (-((lengths[:, None] - lengths) ** 2) / (2 * SIGMA**2)).exp()
         total = torch.zeros_like(penalty)

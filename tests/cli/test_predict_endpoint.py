@@ -254,7 +254,7 @@ def test_a_run_that_is_stopped_goes_on_and_asks_nothing_again(tmp_path: Path, en
         assert reached.wait(timeout=HANG)
         process.send_signal(ending)
         shown, errors = process.communicate(timeout=30)  # the server has not answered yet
-        assert process.returncode == (130 if ending == signal.SIGINT else -ending)
+        assert process.returncode == (1 if ending == signal.SIGINT else -ending)
         assert shown.splitlines() == [f"{pictures[i]}\ta picture of red {i}" for i in range(3)]
         assert "Traceback" not in errors
         if ending == signal.SIGINT:

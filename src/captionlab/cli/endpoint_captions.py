@@ -11,7 +11,6 @@ from rich.progress import Progress
 from captionlab.applications.endpoint.cache import AnswerCache
 from captionlab.applications.endpoint.captions import Outcome, Request, Tally, caption_pictures
 from captionlab.applications.endpoint.settings import Endpoint
-from captionlab.cli.endpoint_options import INTERRUPTED
 from captionlab.core.caches import cache_folder
 from captionlab.core.errors import UserError
 
@@ -26,7 +25,7 @@ def caption_all(
 ) -> tuple[Tally, list[str]]:
     """Send requests; return how many were sent and known, and why some have no caption.
 
-    Ctrl-C ends the program with status 130, after a line that says what is kept.
+    Ctrl-C ends the program with status 1, after a line that says what is kept.
 
     Args:
         endpoint: who is asked. names: of what is asked about. what: these are called.
@@ -56,7 +55,7 @@ def caption_all(
                 f"{cache.folder}, and the same command goes on from there",
                 "interrupted",
             )
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(1) from None
         finally:
             if cache.ignored:
                 first, number = cache.ignored[0], len(set(cache.ignored))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from captionlab.core.errors import UserError
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from captionlab.applications.endpoint.secret import Secret
     from captionlab.applications.endpoint.settings import Endpoint
 
-INTERRUPTED = 130  # as a shell reports a program that Ctrl-C has ended
 # by their names among the parsed options; without --endpoint each would have no effect
 ENDPOINT_OPTIONS = {
     "model": "--model",
@@ -105,20 +103,10 @@ def require_endpoint_unused(options: argparse.Namespace) -> None:
             raise UserError(f"{option} is of a server: say --endpoint URL too, or leave it out")
 
 
-@contextmanager
-def endpoint_command() -> Iterator[None]:
-    """Let Ctrl-C end a command with status 130 wherever it is.
-
-    Raises:
-        UserError: at once, if the package that sends requests is not installed.
-    """
+def require_httpx() -> None:
+    """Raise UserError if the package that sends requests is not installed."""
     if importlib.util.find_spec("httpx") is None:
         raise UserError("--endpoint needs httpx: pip install 'captionlab[endpoint]'")
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
 
 
 def read_endpoint(options: argparse.Namespace) -> Endpoint:

@@ -7,9 +7,9 @@ import argparse
 from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
 from captionlab.cli.endpoint_options import (
     add_endpoint,
-    endpoint_command,
     read_endpoint,
     require_endpoint_unused,
+    require_httpx,
 )
 
 
@@ -39,17 +39,17 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.endpoint is not None:
-        with endpoint_command():
-            from captionlab.cli.evaluate_endpoint import evaluate_endpoint
+        require_httpx()
+        from captionlab.cli.evaluate_endpoint import evaluate_endpoint
 
-            overrides = [*filter(None, [options.checkpoint]), *options.overrides]
-            evaluate_endpoint(
-                read_endpoint(options),
-                overrides,
-                prompt=options.prompt,
-                out=options.out,
-                limit=options.limit,
-            )
+        overrides = [*filter(None, [options.checkpoint]), *options.overrides]
+        evaluate_endpoint(
+            read_endpoint(options),
+            overrides,
+            prompt=options.prompt,
+            out=options.out,
+            limit=options.limit,
+        )
         return 0
     require_endpoint_unused(options)
     from captionlab.cli.evaluate import evaluate

@@ -7,9 +7,9 @@ import argparse
 from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
 from captionlab.cli.endpoint_options import (
     add_endpoint,
-    endpoint_command,
     read_endpoint,
     require_endpoint_unused,
+    require_httpx,
 )
 
 
@@ -57,13 +57,13 @@ def _run(options: argparse.Namespace) -> int:
 
     prompt = Prompt(options.ask, options.style, options.language, options.begin)
     if options.endpoint is not None:
-        with endpoint_command():
-            from captionlab.cli.predict_endpoint import predict_endpoint
+        require_httpx()
+        from captionlab.cli.predict_endpoint import predict_endpoint
 
-            paths = [*filter(None, [options.checkpoint]), *options.paths]
-            return predict_endpoint(
-                read_endpoint(options), paths, prompt, template=options.prompt, out=options.out
-            )
+        paths = [*filter(None, [options.checkpoint]), *options.paths]
+        return predict_endpoint(
+            read_endpoint(options), paths, prompt, template=options.prompt, out=options.out
+        )
     require_endpoint_unused(options)
     from captionlab.cli.predict import predict
 

@@ -55,10 +55,11 @@ const take = (files) => files.length && attempt(async (signal) => {
 async function describe(signal, question = "") {
   wait(question ? "Looking for an answer …" : "Looking at your picture …");
   await loadModel();
-  const { attention = false, languages = [] } = model.captionlab;
+  const { attention = false, languages = [], decoding } = model.captionlab;
+  const count = Math.min(NUM_CAPTIONS, decoding?.max_captions ?? NUM_CAPTIONS);
   const asked = question ? { language: wording().language, question } : wording();
   const captions = await caption(
-    picture.blob, { ...asked, num_captions: NUM_CAPTIONS, attention }, signal,
+    picture.blob, { ...asked, num_captions: count, attention }, signal,
   );
   const language = asked.language || (languages[0] ?? "");
   if (question) $("question").value = "";
@@ -80,7 +81,7 @@ async function showPicture(opened) {
 
 function showEntry(next) {
   entry = next;
-  showResult(entry, model.captionlab.fit, (index) => {
+  showResult(entry, model.captionlab, (index) => {
     entry.chosen = index;
     showEntry(entry);
     $("captions").children[index].firstChild.focus();

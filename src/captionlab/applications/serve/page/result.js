@@ -7,8 +7,8 @@ import { meanConfidence, percent, showWords } from "./words.js";
 
 const SURE_ENOUGH = 0.3; // of being right; below it the page says that it is not sure
 
-/** Show an entry's chosen caption; `fit` is how the model sees pictures, `onChoose(index)` follows a click. */
-export function showResult(entry, fit, onChoose) {
+/** Show an entry's chosen caption; `onChoose(index)` follows a click on another one. */
+export function showResult(entry, abilities, onChoose) {
   const { captions, chosen, question, language, picture } = entry;
   const best = captions[chosen];
   const unsure = best.probability !== null && best.probability < SURE_ENOUGH;
@@ -24,7 +24,7 @@ export function showResult(entry, fit, onChoose) {
   $("answer").classList.toggle("guess", unsure);
   $("picture").setAttribute("aria-label", `Your picture: ${best.text}`);
   const point = (word) => {
-    paint($("attention"), word?.attention ?? null, picture, fit);
+    paint($("attention"), word?.attention ?? null, picture, abilities);
     $("readout").textContent = readout(best, word);
   };
   showWords($("words"), best, point);

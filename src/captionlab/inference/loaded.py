@@ -97,14 +97,27 @@ class LoadedCaptioner:
         for a question, a style, a language or a word of the beginning that the captioner did not
         learn. A captioner of several languages writes the first of them where none is asked for.
         """
-        model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
-        self._require_known(prompt)
-        if self.tokenizer.languages and not prompt.language:
-            prompt = replace(prompt, language=self.tokenizer.languages[0])
-        given = self.tokenizer.encode_prompt(prompt)
+        given = self.prompt_ids(prompt)
+        model = self.model
         memory = model.encode(images.to(self.device))
         prompts = [given] * len(images) if given else None
         return generate(model, memory, self.decoding, self.tokenizer, prompts)
+
+    @property
+    def model(self) -> Any:
+        """What decoding steps through: the captioner, or it and the others as one."""
+        return Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Return the token ids that stand for a prompt before each caption.
+
+        Raises:
+            UserError: as ``generate``.
+        """
+        self._require_known(prompt)
+        if self.tokenizer.languages and not prompt.language:
+            prompt = replace(prompt, language=self.tokenizer.languages[0])
+        return self.tokenizer.encode_prompt(prompt)
 
     def _require_known(self, prompt: Prompt) -> None:
         beginning = prompt.beginning

@@ -41,7 +41,7 @@ def test_style_language_and_beginning_are_asked_for(page, server):
     page.select_option("#language", "zh")
     page.select_option("#style", "ornate")
     page.fill("#begin", "a photo")
-    page.click("#rewrite")
+    page.click("#wording-form button")
     page.wait_for_selector("#words[lang=zh]")
     fields = server.captioned[1].fields
     assert (fields["language"], fields["style"], fields["begin"]) == ("zh", "ornate", "a photo")

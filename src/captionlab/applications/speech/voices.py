@@ -21,7 +21,9 @@ _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]|(?<=\[)(?=\[)")
 class Voice(Protocol):
     """A voice: ``speak`` returns a text (as ``speakable`` makes it) as the bytes of a WAV file."""
 
-    languages: Collection[str]  # "en", "pt-br" ..., in lower case
+    @property
+    def languages(self) -> Collection[str]:
+        """What it speaks: "en", "pt-br" ..., in lower case."""
 
     def speak(self, text: str, language: str) -> bytes:
         """Return the text, spoken in one of the voice's languages, as the bytes of a WAV file."""

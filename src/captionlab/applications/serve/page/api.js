@@ -67,9 +67,9 @@ function plain({ caption: text, probability, words }) {
   return {
     text,
     probability: share(probability),
-    words: (Array.isArray(words) ? words : []).map(({ word, confidence, attention }) => ({
+    words: (Array.isArray(words) ? words : []).map(({ word, confidence, attention, given }) => ({
       word: String(word),
-      confidence: share(confidence),
+      confidence: given ? null : share(confidence), // nobody was unsure of what was given
       attention: attention?.[0]?.length ? attention : null,
     })),
   };

@@ -13,6 +13,7 @@ const NUM_CAPTIONS = 4;
 const SLOW = 6000; // milliseconds until the page says that it takes long
 
 let model = null; // what /v1/models tells
+let offersWording = false; // whether language, style or beginning can be chosen
 let picture = null; // the one that is shown
 let entry = null; // the result that is shown
 let job = null; // what is under way
@@ -21,7 +22,7 @@ let again = () => {}; // what "Try again" does
 /** Do something that may fail. What is newer ends what is older without a word. */
 async function attempt(work) {
   job?.abort();
-  const started = job = new AbortController();
+  const started = job = Object.assign(new AbortController(), { work });
   stop();
   hideFailure();
   try {
@@ -38,7 +39,7 @@ async function loadModel() {
   if (model) return;
   model = await askModel();
   $("model").textContent = model.id;
-  $("wording-form").hidden = !offer(model.captionlab);
+  offersWording = offer(model.captionlab);
 }
 
 const take = (files) => files.length && attempt(async (signal) => {
@@ -53,6 +54,7 @@ const take = (files) => files.length && attempt(async (signal) => {
 });
 
 async function describe(signal, question = "") {
+  signal.throwIfAborted();
   wait(question ? "Looking for an answer …" : "Looking at your picture …");
   await loadModel();
   const { attention = false, languages = [], decoding } = model.captionlab;
@@ -76,7 +78,8 @@ async function showPicture(opened) {
   $("invitation").hidden = true;
   const sent = opened.blob.size < opened.bytes ? `, sent as ${size(opened.blob.size)}` : "";
   $("facts").textContent = `${opened.width} × ${opened.height}, ${size(opened.bytes)}${sent}`;
-  await draw($("picture"), opened);
+  const bitmap = await createImageBitmap(opened.blob);
+  if (picture === opened) draw($("picture"), bitmap);
 }
 
 function showEntry(next) {
@@ -107,7 +110,7 @@ function show(state) {
   $("result").ariaBusy = String(state === "waiting");
   $("frame").classList.toggle("looking", state === "waiting");
   $("question-form").hidden = !(picture && model?.captionlab.questions);
-  $("rewrite").hidden = !picture;
+  $("wording-form").hidden = !(picture && offersWording);
   $("choose").textContent = picture ? "Choose another picture" : "Choose a picture";
 }
 
@@ -147,6 +150,7 @@ const sentence = () => altText(entry.captions[entry.chosen].text);
 
 async function readAloud() {
   if ($("read").classList.contains("reading")) return stop();
+  hideFailure();
   $("read").classList.add("reading");
   $("read").textContent = "Stop reading";
   await read(sentence(), entry.language || "en").catch((error) => fail(error, readAloud));
@@ -162,10 +166,10 @@ async function copyCaption() {
 }
 
 function cancel() {
-  const work = picture && ((signal) => describe(signal));
-  job?.abort();
+  const { work } = job;
+  job.abort();
   $("result").focus();
-  fail(new Failure("Canceled", "No caption was written."), work && (() => attempt(work)));
+  fail(new Failure("Canceled", "No caption was written."), () => attempt(work));
 }
 
 function forget() {
@@ -208,7 +212,7 @@ on($("question-form"), "submit", () => {
   const question = $("question").value.trim();
   if (question) attempt((signal) => describe(signal, question));
 });
-on($("wording-form"), "submit", () => picture && attempt((signal) => describe(signal)));
+on($("wording-form"), "submit", () => attempt((signal) => describe(signal)));
 on($("token-form"), "submit", () => {
   useToken($("token").value);
   $("token").value = "";

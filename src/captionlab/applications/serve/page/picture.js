@@ -4,6 +4,7 @@ import { Failure } from "./api.js";
 
 const LONGEST = 1600; // pixels of the long side that is sent: a model looks at a few hundred
 const AS_IT_IS = 3_000_000; // bytes up to which a picture of that size is sent unchanged
+const COMMON = /^image\/(jpeg|png|webp|gif)$/; // what every server reads
 const THUMBNAIL = 240;
 
 /**
@@ -11,26 +12,28 @@ const THUMBNAIL = 240;
  * `blob` is what is sent and shown again later; `width` and `height` are those of the file.
  */
 export async function open(file, maxBytes = Infinity) {
-  // a copy: the file may be changed or gone when it is sent again
-  const copy = new Blob([await file.arrayBuffer()], { type: file.type });
-  const bitmap = await createImageBitmap(copy).catch(() => {
+  let copy; // the file may be changed or gone when it is sent again
+  let bitmap;
+  try {
+    copy = new Blob([await file.arrayBuffer()], { type: file.type });
+    bitmap = await createImageBitmap(copy);
+  } catch {
     throw new Failure(
       "This is not a picture that your browser can open",
       `${file.name || "What you gave"} could not be decoded. JPEG, PNG, WebP and GIF work everywhere.`,
       { again: false },
     );
-  });
+  }
   const { width, height } = bitmap;
   const thumbnail = scaled(bitmap, THUMBNAIL);
   const isSmall = Math.max(width, height) <= LONGEST && copy.size <= Math.min(AS_IT_IS, maxBytes);
-  const blob = isSmall ? copy : await compressed(scaled(bitmap, LONGEST), maxBytes);
+  const blob = isSmall && COMMON.test(copy.type) ? copy : await compressed(scaled(bitmap, LONGEST), maxBytes);
   bitmap.close();
   return { blob, thumbnail, width, height, bytes: copy.size };
 }
 
-/** Draw a picture on a canvas that is on the page. */
-export async function draw(canvas, { blob }) {
-  const bitmap = await createImageBitmap(blob);
+/** Draw a bitmap on a canvas, which takes its size; the bitmap is used up. */
+export function draw(canvas, bitmap) {
   [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   bitmap.close();

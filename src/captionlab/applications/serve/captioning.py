@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from captionlab.applications.serve.batcher import Batcher
-from captionlab.applications.serve.images import decode_image
+from captionlab.applications.serve.images import decode_image, readable_formats
 from captionlab.applications.serve.methods import METHODS, Method
+from captionlab.applications.serve.schemas import Wishes
 from captionlab.applications.serve.settings import ServeSettings
 from captionlab.core.errors import UserError
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.words import WordedCaption, worded_captions
+from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
 log = logging.getLogger(__name__)
@@ -39,16 +41,27 @@ CaptionBatcher = Batcher[Method, Asked, list[WordedCaption]]
 class Captioning:
     """A loaded captioner as a server uses it, from one thread."""
 
-    def __init__(self, loaded: LoadedCaptioner, settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        loaded: LoadedCaptioner,
+        settings: ServeSettings,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.loaded = loaded
         self.settings = settings
+        self.calibration = calibration
         self.has_attention = False
+        self.slots = 0
 
     def warm_up(self) -> None:
         """Write captions of empty pictures: torch is slow the first time, and attention shows itself."""
+        readable_formats()
         size = self.image_size
         blank = torch.full((WARM_UP, 3, size, size), 127, dtype=torch.uint8)
         captions = worded_captions(self.loaded, blank, [NO_PROMPT] * WARM_UP)
+        with torch.inference_mode():
+            memory = self.loaded.captioner.encode(blank.to(self.loaded.device))
+        self.slots = int(memory.slots.shape[1])
         words = [word for image in captions for caption in image for word in caption.words]
         self.has_attention = any(word.attention is not None for word in words)
 
@@ -81,6 +94,11 @@ class Captioning:
         """Raise UserError for a prompt that the captioner did not learn."""
         self.loaded.prompt_ids(prompt)
 
+    def prompt_length(self, wishes: Wishes) -> int:
+        """Return how many tokens are given: those of the prompt, and the places of the picture."""
+        prompt = Prompt(wishes.question, wishes.style, wishes.language, wishes.begin)
+        return len(self.loaded.prompt_ids(prompt)) + self.slots
+
     def caption(
         self, method: Method, batch: Sequence[Asked]
     ) -> Sequence[list[WordedCaption] | Exception]:
@@ -105,6 +123,12 @@ class Captioning:
             torch.stack(noise) if noise else None,
         )
 
+    def probability(self, caption: WordedCaption) -> float | None:
+        """Return the calibrated chance that a caption is right, None without a calibration."""
+        if self.calibration is None:
+            return None
+        return self.calibration.probability(caption.log_prob, caption.length)
+
     def describe(self) -> dict[str, Any]:
         """Return what can be asked of the captioner, and what of the server."""
         tokenizer, settings = self.loaded.tokenizer, self.settings
@@ -116,7 +140,7 @@ class Captioning:
             "attention": self.has_attention,
             "image_size": self.image_size,
             "fit": self.fit,
-            "calibrated": False,
+            "calibrated": self.calibration is not None,
             "speech": False,
             "max_bytes": settings.max_bytes,
             "max_images": settings.max_images,

@@ -73,10 +73,10 @@ class FakeServer:
         body = {"error": {"message": message, "type": "error", "param": None}}
         self.answers.append(lambda _: (status, body, headers))
 
-    def hold(self) -> Callable[[], None]:
-        """Let the next request wait; return what lets it go on."""
+    def hold(self, answer: Answer | None = None) -> Callable[[], None]:
+        """Let the next request wait for its answer; return what lets it go on."""
         gate = threading.Event()
-        self.answers.append(lambda asked: gate.wait(20) and self.usual(asked))
+        self.answers.append(lambda asked: gate.wait(20) and (answer or self.usual(asked)))
         return gate.set
 
     @property

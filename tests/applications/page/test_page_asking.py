@@ -114,3 +114,17 @@ def test_a_voice_that_fails_is_explained(page, server):
     page.click("#read")
     page.wait_for_selector("text=no breath")
     assert page.inner_text("#read") == "Read aloud"
+
+
+def test_reading_that_was_stopped_in_time_stays_silent(page, server):
+    server.abilities["speech"] = True
+    reload(page)
+    captioned(page)
+    played = "void (AudioContext.prototype.createBufferSource = () => document.body.remove())"
+    page.evaluate(played)
+    release = server.hold((200, wav(bytes(32_000), 16_000), {}))
+    page.click("#read")
+    page.click("text=Stop reading")
+    release()
+    page.wait_for_selector("text=Read aloud")
+    assert page.is_visible("main")

@@ -122,3 +122,16 @@ def test_a_token_is_asked_for_and_used(page, server):
     page.wait_for_selector(".word")
     assert server.captioned[-1].headers["Authorization"] == "Bearer secret"
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_an_earlier_result_is_opened_while_a_newer_one_is_awaited(page, server):
+    page.set_input_files("#file", picture(100, 100))
+    page.wait_for_selector(".word")
+    release = server.hold()
+    page.set_input_files("#file", picture(50, 50))
+    page.click("#entries button")
+    page.wait_for_selector("#facts:has-text('100 × 100')")
+    page.wait_for_selector(".word")
+    release()
+    assert page.is_hidden("#waiting")
+    assert page.is_hidden("#failure")

@@ -139,3 +139,11 @@ def test_odd_answers_do_no_harm(page, server):
     captioned(page).focus(".word")
     assert page.inner_text("#chance") == "Likely to be right: 100 %"
     assert page.inner_text("#readout") == "“dog”. The picture is lit where the model looked."
+
+
+def test_nobody_was_unsure_of_a_word_that_was_given(page, server):
+    server.captions = [caption("a dog", None, 0.5)]
+    server.captions[0]["words"][0]["given"] = True
+    captioned(page)
+    assert page.text_content(".word >> nth=0") == "a"
+    assert page.inner_text("#chance") == "Sure of its words: 25 % on average"

@@ -29,6 +29,7 @@ export function showResult(entry, abilities, onChoose) {
   };
   showWords($("words"), best, point);
   point(null);
+  $("others-title").textContent = question ? "Other answers" : "Other ways to say it";
   showOthers(captions, chosen, onChoose);
   const lead = unsure ? `${doubt} My best guess:` : question ? "Answer:" : "Caption:";
   $("live").textContent = `${lead} ${best.text}. ${chance(best, unsure)}`;

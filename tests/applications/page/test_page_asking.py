@@ -106,6 +106,18 @@ def test_a_voice_of_the_server_reads_aloud_and_stops(page, server):
     page.wait_for_selector("text=Read aloud")
 
 
+def test_doubt_is_read_aloud(page, server):
+    server.abilities["speech"] = True
+    reload(page)
+    server.captions = [caption("a cat", 0.1)]
+    captioned(page)
+    page.click("#read")
+    page.wait_for_selector(
+        "#failure:not([hidden])"
+    )  # no sound came, but what was asked for is known
+    assert server.asked[-1].fields["text"] == "I am not sure. My best guess: A cat."
+
+
 def test_a_voice_that_fails_is_explained(page, server):
     server.abilities["speech"] = True
     reload(page)

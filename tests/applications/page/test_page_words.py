@@ -147,3 +147,13 @@ def test_nobody_was_unsure_of_a_word_that_was_given(page, server):
     captioned(page)
     assert page.text_content(".word >> nth=0") == "a"
     assert page.inner_text("#chance") == "Sure of its words: 25 % on average"
+
+
+def test_only_chances_stand_beside_other_captions(page, server):
+    captioned(page)
+    notes = "[...document.querySelectorAll('#captions .small')].map(note => note.textContent)"
+    assert page.evaluate(notes) == ["80 % likely", "40 % likely"]
+    server.captions = [caption("a dog", None), caption("a brown dog", None)]
+    page.set_input_files("#file", picture(50, 50))
+    page.wait_for_selector("#spoken:text-is('a dog')", state="attached")
+    assert page.evaluate(notes) == ["", ""]

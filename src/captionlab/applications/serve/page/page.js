@@ -5,7 +5,7 @@ import { paint } from "./attention.js";
 import { $, element } from "./dom.js";
 import * as history from "./history.js";
 import { draw, filesOf, open, size } from "./picture.js";
-import { showResult } from "./result.js";
+import { isUnsure, showResult } from "./result.js";
 import { altText, canRead, copy, read, stop, whenVoicesChange } from "./speech.js";
 import { offer, wording } from "./wording.js";
 
@@ -111,7 +111,7 @@ function show(state) {
   $("frame").classList.toggle("looking", state === "waiting");
   $("question-form").hidden = !(picture && model?.captionlab.questions);
   $("wording-form").hidden = !(picture && offersWording);
-  $("choose").textContent = picture ? "Choose another picture" : "Choose a picture";
+  $("choose").textContent = picture ? "Choose another" : "Choose a picture";
 }
 
 function wait(text) {
@@ -146,20 +146,23 @@ function offerReading() {
   if (entry) $("read").hidden = !canRead(entry.language || "en", model.captionlab.speech);
 }
 
-const sentence = () => altText(entry.captions[entry.chosen].text);
+const chosen = () => entry.captions[entry.chosen];
 
 async function readAloud() {
   if ($("read").classList.contains("reading")) return stop();
   hideFailure();
   $("read").classList.add("reading");
   $("read").textContent = "Stop reading";
-  await read(sentence(), entry.language || "en").catch((error) => fail(error, readAloud));
+  const language = entry.language || "en";
+  // who only listens hears the doubt as well; it is in English
+  const doubt = language === "en" && isUnsure(chosen()) ? "I am not sure. My best guess: " : "";
+  await read(doubt + altText(chosen().text), language).catch((error) => fail(error, readAloud));
   $("read").classList.remove("reading");
   $("read").textContent = "Read aloud";
 }
 
 async function copyCaption() {
-  await copy(sentence()).then(
+  await copy(altText(chosen().text)).then(
     () => { $("copied").textContent = "Copied"; },
     () => { $("copied").textContent = "Your browser did not allow it"; },
   );

@@ -143,7 +143,10 @@ def _ask(parts: SplitResult, address: str, end: float, most_bytes: int, param: s
             return response.getheader("Location", "")
         if response.status != 200:
             raise ApiError(400, f"{param}: {parts.hostname} answers {response.status}", param=param)
-        return _body(response, most_bytes, param)
+        body = _body(response, most_bytes, param)
+        if time.monotonic() >= end:  # what is cut off by the alarm looks like an end
+            raise TimeoutError
+        return body
     finally:
         alarm.cancel()
         connection.close()
@@ -171,6 +174,8 @@ class _Connection(http.client.HTTPConnection):
         self._address = address
         self._secure = parts.scheme == "https"
         self._end = end
+        # http.client forgets its own while an answer without a length is read
+        self._open: socket.socket | None = None
 
     def connect(self) -> None:
         """Connect to the checked address."""
@@ -181,9 +186,10 @@ class _Connection(http.client.HTTPConnection):
         if self._secure:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+        self._open = self.sock
 
     def abort(self) -> None:
         """End whatever waits for the other side."""
-        with suppress(OSError):
-            if self.sock is not None:
-                self.sock.shutdown(socket.SHUT_RDWR)
+        if self._open is not None:
+            with suppress(OSError):
+                self._open.shutdown(socket.SHUT_RDWR)

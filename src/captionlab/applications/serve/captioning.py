@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from captionlab.applications.serve.batcher import Batcher
+from captionlab.applications.serve.http import ApiError
 from captionlab.applications.serve.images import decode_image, readable_formats
 from captionlab.applications.serve.methods import METHODS, Method
 from captionlab.applications.serve.schemas import Wishes
 from captionlab.applications.serve.settings import ServeSettings
 from captionlab.core.errors import UserError
+from captionlab.decoding import Beam
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.words import WordedCaption, worded_captions
 from captionlab.metrics.calibration import Calibration
@@ -23,6 +26,8 @@ from captionlab.text.prompts import NO_PROMPT, Prompt
 
 log = logging.getLogger(__name__)
 
+FIELDS = {"beginning": "begin"}
+LONGEST_CAPTION = 512  # tokens
 WARM_UP = 2  # images; a batch takes another way through torch than one
 
 
@@ -71,6 +76,11 @@ class Captioning:
         return int(self.loaded.captioner.encoder.image_size)
 
     @property
+    def max_length(self) -> int:
+        """Tokens of a caption at most, its end counted, unless a request says otherwise."""
+        return int(getattr(self.loaded.decoding, "max_length", LONGEST_CAPTION))
+
+    @property
     def fit(self) -> str:
         """How a picture is brought to that square."""
         return str(self.loaded.config["data"].get("fit", "stretch"))
@@ -90,9 +100,20 @@ class Captioning:
         pixels = decode_image(data, size=size, max_pixels=self.settings.max_pixels, param=param)
         return self.loaded.prepare(pixels)
 
-    def require(self, prompt: Prompt) -> None:
-        """Raise UserError for a prompt that the captioner did not learn."""
-        self.loaded.prompt_ids(prompt)
+    def require(self, method: Method, prompt: Prompt) -> None:
+        """Raise ApiError for a prompt, or a forced word, that the captioner did not learn."""
+        tokenizer, decoding = self.loaded.tokenizer, method.decoding
+        try:
+            self.loaded.prompt_ids(prompt)
+            if isinstance(decoding, Beam):
+                decoding.forced_ids(tokenizer.encode, (tokenizer.unk_id, *tokenizer.control_ids))
+        except UserError as error:
+            sentence = str(error)
+            # the library's sentences begin with the field, or the decoding's setting
+            name = re.split(r"[ =]", sentence.removeprefix("decoding."))[0]
+            param = FIELDS.get(name, name)
+            known = param in Wishes.model_fields
+            raise ApiError(400, sentence, param=param if known else None) from None
 
     def prompt_length(self, wishes: Wishes) -> int:
         """Return how many tokens are given: those of the prompt, and the places of the picture."""

@@ -31,7 +31,6 @@ from captionlab.applications.serve.validation import validated
 from captionlab.inference.words import WordedCaption
 
 chat_router = APIRouter(tags=["chat"])
-LONGEST_CAPTION = 512  # tokens
 ENDS_SENTENCE = tuple(".?!:;。？！：")
 SEEDS = 2**63
 
@@ -49,7 +48,7 @@ async def chat(request: Request) -> Response:
         picture, text = conversation(asked.messages)
         extras = asked.captionlab or ChatExtras.model_validate({})
         text_as = extras.text or meaning(text, service.captioning)
-        wishes = wishes_of(asked, extras, text, text_as)
+        wishes = wishes_of(asked, extras, text, text_as, service.captioning.max_length)
         captioned = await service.caption(request, [picture], wishes)
         answer = _answer(service, wishes, captioned.images[0], text_as)
     if not asked.stream:
@@ -108,13 +107,16 @@ def meaning(text: str, captioning: Captioning) -> TextAs:
     return "beginning" if known else "ignore"
 
 
-def wishes_of(asked: ChatRequest, extras: ChatExtras, text: str, text_as: TextAs) -> Wishes:
-    """Return what a chat asks of a captioner."""
+def wishes_of(
+    asked: ChatRequest, extras: ChatExtras, text: str, text_as: TextAs, longest: int
+) -> Wishes:
+    """Return what a chat asks of a captioner that writes ``longest`` tokens at most."""
     random = bool(asked.temperature)
+    # the most that a client takes: what a captioner writes at most stays as it is
     length = asked.max_completion_tokens or asked.max_tokens
     fields: dict[str, Any] = {
         "num_captions": asked.n or 1,
-        "max_length": None if length is None else min(length, LONGEST_CAPTION),
+        "max_length": None if length is None else min(length, longest),
         "style": extras.style,
         "language": extras.language,
         "question": text if text_as == "question" else "",

@@ -124,11 +124,10 @@ class Service:
 
         Raises:
             ApiError: where a picture or a wish is wrong, or the queue is full.
-            UserError: for what the captioner did not learn.
         """
         method = method_of(wishes, self.captioning.loaded.decoding, self.settings)
         prompt = Prompt(wishes.question, wishes.style, wishes.language, wishes.begin)
-        self.captioning.require(prompt)
+        self.captioning.require(method, prompt)
         self._require_count(len(pictures))
         work = self._caption(method, prompt, pictures, wishes.seed)
         try:

@@ -57,6 +57,9 @@ def test_nothing_is_cut_off_or_scrolls_sideways(open_page, server, width, zoom):
       .filter(one => one.offsetParent && !one.closest('.unseen'))
       .filter(one => one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML)"""
     assert page.evaluate(cut) == []
+    # nor is anything squeezed to a column of letters
+    width = "captions => Math.min(...captions.map(caption => caption.offsetWidth))"
+    assert page.eval_on_selector_all("#captions span:first-child", width) > 100
 
 
 def test_targets_are_large_enough_for_a_thumb(open_page, server):

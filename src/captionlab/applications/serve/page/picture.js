@@ -1,6 +1,7 @@
 // A file becomes a picture: decoded here, scaled down before it is sent, drawn on canvases.
 
 import { Failure } from "./api.js";
+import { element } from "./dom.js";
 
 const LONGEST = 1600; // pixels of the long side that is sent: a model looks at a few hundred
 const AS_IT_IS = 3_000_000; // bytes up to which a picture of that size is sent unchanged
@@ -27,7 +28,7 @@ export async function open(file, maxBytes = Infinity) {
   const { width, height } = bitmap;
   const thumbnail = scaled(bitmap, THUMBNAIL);
   const isSmall = Math.max(width, height) <= LONGEST && copy.size <= Math.min(AS_IT_IS, maxBytes);
-  const blob = isSmall && COMMON.test(copy.type) ? copy : await compressed(scaled(bitmap, LONGEST), maxBytes);
+  const blob = isSmall && COMMON.test(copy.type) ? copy : await compressed(bitmap, maxBytes);
   bitmap.close();
   return { blob, thumbnail, width, height, bytes: copy.size };
 }
@@ -51,38 +52,28 @@ export function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function scaled(source, longest) {
-  const scale = Math.min(1, longest / Math.max(source.width, source.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(source.width * scale));
-  canvas.height = Math.max(1, Math.round(source.height * scale));
+/** Return a bitmap on a canvas of its own, smaller where its long side is longer, on a color. */
+function scaled(bitmap, longest, paper = "transparent") {
+  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.round(side * scale) || 1);
+  const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  context.fillStyle = paper;
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
   return canvas;
 }
 
-/** Return a canvas as JPEG of at most so many bytes: first at lower quality, then smaller. */
-async function compressed(canvas, maxBytes) {
-  const opaque = onWhite(canvas);
-  for (const [scale, quality] of [[1, 0.92], [1, 0.8], [0.6, 0.8], [0.3, 0.8]]) {
-    const smaller = scale < 1 ? scaled(opaque, LONGEST * scale) : opaque;
-    const blob = await new Promise((done) => smaller.toBlob(done, "image/jpeg", quality));
+/** Return a bitmap as JPEG of at most so many bytes: first at lower quality, then smaller. */
+async function compressed(bitmap, maxBytes) {
+  for (const [share, quality] of [[1, 0.92], [1, 0.8], [0.6, 0.8], [0.3, 0.8]]) {
+    // JPEG knows no transparency, and would show it black
+    const canvas = scaled(bitmap, LONGEST * share, "#fff");
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
     if (blob && blob.size <= maxBytes) return blob;
   }
   throw new Failure(
     "The picture is too large for this server", `It takes ${size(maxBytes)} at most.`, { again: false },
   );
-}
-
-// JPEG knows no transparency and would show it black
-function onWhite(canvas) {
-  const opaque = document.createElement("canvas");
-  opaque.width = canvas.width;
-  opaque.height = canvas.height;
-  const context = opaque.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, opaque.width, opaque.height);
-  context.drawImage(canvas, 0, 0);
-  return opaque;
 }

@@ -22,6 +22,8 @@ from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
+from captionlab.inference.export.folder import is_export
+from captionlab.inference.export.manifest import ExportedCheckpoint, read_export
 from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
 from captionlab.text.prompts import NO_PROMPT, Prompt
@@ -97,19 +99,45 @@ class LoadedCaptioner:
         for a question, a style, a language or a word of the beginning that the captioner did not
         learn. A captioner of several languages writes the first of them where none is asked for.
         """
-        model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+        memory, prompts = self.encode(images, [prompt] * len(images))
+        return generate(self.model, memory, self.decoding, self.tokenizer, prompts)
+
+    def encode(
+        self, images: Tensor, prompts: Sequence[Prompt]
+    ) -> tuple[Any, list[list[int]] | None]:
+        """Return what ``model`` reads of prepared images, and the ids that stand before each caption.
+
+        The ids are those of the images' prompts, one each, behind captions of similar images where the
+        captioner looks these up; None for none at all.
+
+        Raises:
+            UserError: as ``generate``.
+        """
+        asked = {prompt: self.prompt_ids(prompt) for prompt in dict.fromkeys(prompts)}
+        given = [asked[prompt] for prompt in prompts]
+        images = images.to(self.device)
+        if self.captioner.retrieval is None:
+            return self.model.encode(images), given if any(given) else None
+        seen = self.captioner.look(images)
+        retrieved = self.captioner.retrieval.prompts(seen.pooled)
+        before = [[*similar, *own] for similar, own in zip(retrieved, given, strict=True)]
+        return self.captioner.connect(seen), before
+
+    @property
+    def model(self) -> Any:
+        """What decoding steps through: the captioner, or it and the others as one."""
+        return Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Return the token ids that stand for a prompt before each caption.
+
+        Raises:
+            UserError: as ``generate``.
+        """
         self._require_known(prompt)
         if self.tokenizer.languages and not prompt.language:
             prompt = replace(prompt, language=self.tokenizer.languages[0])
-        given = self.tokenizer.encode_prompt(prompt)
-        images = images.to(self.device)
-        if self.captioner.retrieval is None:
-            prompts = [given] * len(images) if given else None
-            return generate(model, model.encode(images), self.decoding, self.tokenizer, prompts)
-        seen = self.captioner.look(images)
-        prompts = [[*ids, *given] for ids in self.captioner.retrieved(seen) or ()]
-        memory = self.captioner.connect(seen)
-        return generate(model, memory, self.decoding, self.tokenizer, prompts)
+        return self.tokenizer.encode_prompt(prompt)
 
     def _require_known(self, prompt: Prompt) -> None:
         beginning = prompt.beginning
@@ -140,11 +168,12 @@ def load_captioner(
     decoding: Sequence[str] = (),
     trust: Sequence[str] = (),
 ) -> LoadedCaptioner:
-    """Return the trained captioner of a checkpoint, ready for photos.
+    """Return the trained captioner of a checkpoint or an exported folder, ready for photos.
 
     Args:
-        path: a file that captionlab's training wrote, or several, which then write together: the
-            first one's decoding and image preparation are taken.
+        path: a file that captionlab's training wrote, a folder that ``captionlab export`` wrote, or
+            several of them, which then write together: the first one's decoding and image
+            preparation are taken.
         device: "cpu", "cuda", "cuda:1" ...
         decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
         trust: classes, or packages of your own, that the checkpoint may name beside captionlab's.
@@ -154,8 +183,8 @@ def load_captioner(
             vocabularies or image sizes differ.
     """
     first, *more = [path] if isinstance(path, str | os.PathLike) else path
-    checkpoint = read_checkpoint(first)
-    others = [read_checkpoint(other) for other in more]
+    checkpoint = _read(first)
+    others = [_read(other) for other in more]
     for other in others:
         require_alike(checkpoint, other)
     config = (
@@ -165,13 +194,35 @@ def load_captioner(
     )
     require_decoding(config["decoding"], checkpoint, trust)
     return LoadedCaptioner(
-        captioner_of(checkpoint, trust),
+        _network_of(checkpoint, trust),
         checkpoint.tokenizer,
         build_part(config["decoding"], "decoding"),
         config,
         device,
-        [captioner_of(other, trust) for other in others],
+        [_network_of(other, trust) for other in others],
     )
+
+
+def _read(path: str | os.PathLike[str]) -> Checkpoint:
+    return read_export(path) if is_export(path) else read_checkpoint(path)
+
+
+def _network_of(checkpoint: Checkpoint, trust: Sequence[str]) -> Any:
+    """Return the network of a checkpoint or an export: a captioner, or what stands for one.
+
+    Raises:
+        UserError: as ``captioner_of``, and for an export of programs, which are not run here.
+    """
+    if not isinstance(checkpoint, ExportedCheckpoint) or checkpoint.format == "safetensors":
+        return captioner_of(checkpoint, trust)
+    if checkpoint.format == "torch":
+        raise UserError(
+            f"{checkpoint.path} holds programs of torch.export, and captionlab runs no program out of "
+            f"a file: if you trust who made it, python {checkpoint.path}/caption_torch.py PHOTO"
+        )
+    from captionlab.inference.export.onnx import OnnxCaptioner
+
+    return OnnxCaptioner(checkpoint.path, checkpoint.manifest)
 
 
 def require_alike(first: Checkpoint, other: Checkpoint) -> None:

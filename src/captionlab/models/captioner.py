@@ -102,13 +102,6 @@ class Captioner(nn.Module):
         """Return the memory that the decoder reads, of what ``look`` gave."""
         return memory if self.connector is None else self.connector(memory)
 
-    def retrieved(self, memory: Memory) -> list[list[int]] | None:
-        """Return the token ids that stand before the caption of each image, None for no retrieval.
-
-        ``memory`` is what ``look`` gave, of images that are not in the index.
-        """
-        return None if self.retrieval is None else self.retrieval.prompts(memory.pooled)
-
     def _stored(self, memory: Memory) -> Memory:
         weight = next(self.decoder.parameters(), None)
         if weight is None:  # of a decoder that only looks captions up

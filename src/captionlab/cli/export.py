@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from captionlab.cli.predict import find_images
+from captionlab.core.errors import UserError
 from captionlab.core.files import require_folder_place
-from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
+from captionlab.inference.export.card import Measured
 from captionlab.inference.export.folder import require_free
 from captionlab.inference.export.write import ExportSettings, require_possible, write_export
+from captionlab.metrics.bootstrap import intervals
+from captionlab.metrics.statistics_file import STATISTICS, StatisticsFile
+from captionlab.runs.run import RESULTS
+from captionlab.runs.run_files import read_results
 
 MOST_CALIBRATION_IMAGES = 256
 
@@ -45,7 +53,37 @@ def export(
     images = [] if calibration is None else find_images([calibration])[:MOST_CALIBRATION_IMAGES]
     settings = ExportSettings(format, precision, merge, images, license)
     require_possible(settings)
-    write_export(read_checkpoint(checkpoint), folder, settings, overwrite=overwrite, trust=trust)
+    stored = read_checkpoint(checkpoint)
+    settings = replace(settings, measured=measured(stored))
+    write_export(stored, folder, settings, overwrite=overwrite, trust=trust)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 1e6:>9.2f} MB  {Path(out, path.name)}")
     return 0
+
+
+def measured(checkpoint: Checkpoint) -> Measured:
+    """Return the test scores of a run's best checkpoint, with intervals; none of any other.
+
+    A damaged file of scores costs the card its scores, and is named on stderr.
+    """
+    run = checkpoint.path.parent.parent
+    if checkpoint.path.parent.name != "checkpoints" or not checkpoint.path.name.startswith("best"):
+        return Measured()
+    try:
+        results = read_results(run / RESULTS)
+        scores = {n: float(v) for n, v in results.items() if isinstance(v, int | float)}
+        data = results.get("data")
+        return Measured(scores, _intervals(run, scores), data if isinstance(data, dict) else {})
+    except UserError as error:
+        print(f"note: the card has no test scores ({error})", file=sys.stderr)
+        return Measured()
+
+
+def _intervals(run: Path, scores: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of the test scores whose statistics a run has left."""
+    if not (run / STATISTICS).is_file():
+        return {}
+    statistics = StatisticsFile(run / STATISTICS)
+    named = [name.removeprefix("test/") for name in scores if name.startswith("test/")]
+    certain = intervals({name: statistics[name] for name in named if name in statistics})
+    return {f"test/{name}": interval for name, interval in certain.items()}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import torch
 
@@ -13,9 +14,11 @@ from captionlab import __version__
 from captionlab.config.instantiate import build_part
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
+from captionlab.core.files import read_json
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint
-from captionlab.inference.export.folder import new_export, write_manifest
+from captionlab.inference.export.card import CardFacts, Measured, render_card
+from captionlab.inference.export.folder import CARD, new_export, write_manifest
 from captionlab.inference.export.manifest import WEIGHTS
 from captionlab.inference.export.merge import merge_adapters
 from captionlab.inference.export.safetensors_format import write_weights
@@ -25,6 +28,9 @@ from captionlab.inference.weights import captioner_of
 # of a configuration, what describes a captioner; the rest is of its training and of its machine
 GROUPS = ("model", "decoding", "data")
 SETTINGS = ("seed", "meteor", "samples")
+# what captionlab calibrate leaves beside a checkpoint
+CALIBRATION, CALIBRATION_KEY = "calibration.json", "captionlab_calibration"
+LARGEST_CALIBRATION = 2**16  # bytes; one has a few hundred
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -33,7 +39,8 @@ class ExportSettings:
     """How a captioner is exported.
 
     ``merge`` adds adapters to the weights beside them; graphs and programs have none in any case.
-    ``calibration_images`` show int8 the range of activations. ``license`` is what the card states.
+    ``calibration_images`` show int8 the range of activations. ``license`` is what the card states,
+    ``measured`` the scores that it shows.
     """
 
     format: str
@@ -41,6 +48,7 @@ class ExportSettings:
     merge: bool = True
     calibration_images: Sequence[Path] = ()
     license: str | None = None
+    measured: Measured = field(default_factory=Measured)
 
 
 def write_export(
@@ -65,8 +73,13 @@ def write_export(
             model = merge_adapters(loaded.captioner, model)
         config = public_config({**checkpoint.config, "model": model})
         loaded.config = config
+        described = _described(loaded, config, settings)
+        calibrated = copy_calibration(checkpoint.path, temporary)
+        facts = _facts(checkpoint, loaded, described, settings)
+        card = render_card(replace(facts, calibrated=calibrated))
         entries = _write_network(loaded, temporary, settings)
-        write_manifest(temporary, {**_described(loaded, config, settings), **entries})
+        (temporary / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+        write_manifest(temporary, {**described, **entries})
 
 
 def require_possible(settings: ExportSettings) -> None:
@@ -125,6 +138,52 @@ def _described(
         },
         "versions": versions(),
     }
+
+
+def _facts(
+    checkpoint: Checkpoint,
+    loaded: LoadedCaptioner,
+    described: Mapping[str, Any],
+    settings: ExportSettings,
+) -> CardFacts:
+    return CardFacts(
+        config={**checkpoint.config, **described["config"]},
+        format=settings.format,
+        precision=settings.precision,
+        trained_on=checkpoint.data,
+        validation=checkpoint.scores,
+        epochs=checkpoint.epochs,
+        parameters=sum(p.numel() for p in loaded.captioner.parameters()),
+        vocabulary=len(loaded.tokenizer),
+        languages=loaded.tokenizer.languages,
+        image=described["image"],
+        versions=described["versions"],
+        measured=settings.measured,
+        license=settings.license,
+    )
+
+
+def copy_calibration(path: Path, folder: Path) -> bool:
+    """Copy the calibration beside a checkpoint, or in an export, into a folder; return whether there is one.
+
+    Raises:
+        UserError: if it is none.
+    """
+    place = (path if path.is_dir() else path.parent) / CALIBRATION
+    if not place.is_file():
+        return False
+    if place.stat().st_size > LARGEST_CALIBRATION:
+        raise UserError(
+            f"{place} is no calibration: it has more than {LARGEST_CALIBRATION:,} bytes"
+        )
+    try:
+        content = read_json(place)
+    except ValueError as error:
+        raise UserError(f"{place} is no calibration: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or CALIBRATION_KEY not in content:
+        raise UserError(f"{place} is no calibration: it has no entry {CALIBRATION_KEY!r}")
+    (folder / CALIBRATION).write_bytes(place.read_bytes())
+    return True
 
 
 def versions() -> dict[str, str]:

@@ -36,6 +36,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNREAD = (".md", ".py", ".txt")
 
 
+def is_read(name: str) -> bool:
+    """Return whether a file of an export is one that captionlab reads."""
+    return not name.endswith(_UNREAD)
+
+
 @dataclass(frozen=True)
 class ExportedCheckpoint(Checkpoint):
     """What an exported folder holds of a checkpoint; ``path`` is the folder.
@@ -63,9 +68,9 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
     """
     folder = Path(folder)
     root = folder if root is None else root
-    manifest = _manifest(folder, root)
+    manifest = read_manifest(folder, root)
     for name in manifest["files"]:
-        if not name.endswith(_UNREAD):
+        if is_read(name):
             _require_unchanged(folder / name, root, manifest["files"][name])
     entry = _entry(manifest, folder)
     # decoding's overrides reach what refers to a value
@@ -114,8 +119,12 @@ def _weights(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return read_weights(folder / WEIGHTS, manifest.get("tied", {}))
 
 
-def _manifest(folder: Path, root: Path) -> dict[str, Any]:
-    """Return the list of a folder: plain values, and the entries that everything after it reads."""
+def read_manifest(folder: Path, root: Path) -> dict[str, Any]:
+    """Return the list of a folder: plain values, and the entries that everything after it reads.
+
+    Raises:
+        UserError: if it is no such list, or names files that it must not.
+    """
     path = folder / MANIFEST
     size = _require_inside(path, root)
     if size > LARGEST_MANIFEST:

@@ -11,7 +11,7 @@ from captionlab.cli.predict import find_images
 from captionlab.core.errors import UserError
 from captionlab.core.files import require_file_place, require_folder_place
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
-from captionlab.inference.export.card import Measured
+from captionlab.inference.export.card_facts import Measured
 from captionlab.inference.export.folder import require_free
 from captionlab.inference.export.plain_checkpoint import write_checkpoint
 from captionlab.inference.export.write import ExportSettings, require_possible, write_export

@@ -17,7 +17,8 @@ from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint
-from captionlab.inference.export.card import CardFacts, Measured, render_card
+from captionlab.inference.export.card import render_card
+from captionlab.inference.export.card_facts import CardFacts, Measured
 from captionlab.inference.export.folder import CARD, new_export, write_manifest
 from captionlab.inference.export.manifest import WEIGHTS
 from captionlab.inference.export.merge import merge_adapters

@@ -41,6 +41,11 @@ def test_an_export_captions_as_its_checkpoint(name: str, tmp_path: Path):
         assert torch.equal(tensor, after.captioner.state_dict()[key])
 
 
+def test_who_may_read_the_list_may_read_the_weights(tmp_path: Path):
+    folder = exported("lstm", tmp_path / "out")
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
 def test_halves_are_half_as_large_and_load_as_floats(tmp_path: Path):
     whole = exported("lstm", tmp_path / "whole") / "weights.safetensors"
     half = exported("lstm", tmp_path / "half", precision="float16") / "weights.safetensors"

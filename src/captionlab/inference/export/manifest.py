@@ -73,6 +73,7 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
         if is_read(name):
             _require_unchanged(folder / name, root, manifest["files"][name])
     entry = _entry(manifest, folder)
+    epochs = manifest.get("epochs")
     # decoding's overrides reach what refers to a value
     composed = restore(entry["config"], known_references())
     return ExportedCheckpoint(
@@ -81,10 +82,10 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
         tokenizer=tokenizer_from_dict(entry["tokenizer"]),
         overrides=[],
         weights=_weights(folder, manifest),
-        epochs=0,
-        scores={},
+        epochs=epochs if type(epochs) is int else 0,
+        scores={n: v for n, v in entry["scores"].items() if isinstance(v, int | float)},
         composed=composed,
-        data={},
+        data=entry["data"],
         resumable=False,
         manifest=manifest,
     )
@@ -108,6 +109,7 @@ def read_exported_weights(folder: str | os.PathLike[str]) -> ExportedCheckpoint:
 def _entry(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the portable part of a checkpoint that a list holds, with what is read of it."""
     entry = {name: manifest.get(name) for name in ("config", "tokenizer")}
+    entry |= {name: manifest.get(name, {}) for name in ("scores", "data")}
     return portable_entry({**entry, "format": FORMAT, "overrides": []}, folder / MANIFEST)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,7 @@ def write_export(
             model = merge_adapters(loaded.captioner, model)
         config = public_config({**checkpoint.config, "model": model})
         loaded.config = config
-        described = _described(loaded, config, settings)
+        described = {**_described(loaded, config, settings), **_history(checkpoint)}
         calibrated = copy_calibration(checkpoint.path, temporary)
         facts = _facts(checkpoint, loaded, described, settings)
         card = render_card(replace(facts, calibrated=calibrated))
@@ -138,6 +139,15 @@ def _described(
             "fit": config["data"].get("fit", "stretch"),
         },
         "versions": versions(),
+    }
+
+
+def _history(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what a checkpoint tells of its training, but for folders of this machine."""
+    return {
+        "epochs": checkpoint.epochs,
+        "scores": {name: v for name, v in checkpoint.scores.items() if math.isfinite(v)},
+        "data": {key: v for key, v in checkpoint.data.items() if key != "origin"},
     }
 
 

@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"hf:/{1,2}(?P<repository>[^@]*)(?:@(?P<revision>.*))?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
 # what an earlier export of another format may have left there
-_EARLIER = ["*.onnx", "*.onnx.data", "*.safetensors", "caption.py", "calibration.json", MANIFEST]
+_EARLIER = ["*.onnx", "*.safetensors", "weights.bin", "caption.py", "calibration.json", MANIFEST]
 # what a new repository holds by itself
 _UNTOUCHED = {".gitattributes", CARD}
 

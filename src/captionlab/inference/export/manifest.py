@@ -23,11 +23,18 @@ from captionlab.core.tensor_files import plain
 from captionlab.inference.bounds import LARGEST_IMAGE
 from captionlab.inference.checkpoints import FORMAT, Checkpoint, portable_entry
 from captionlab.inference.export.folder import EXPORT_KEY, FORMAT_VERSION, MANIFEST, digest
+from captionlab.inference.export.onnx.graphs import BEGIN, ENCODER, STEP
+from captionlab.inference.export.onnx.storage import WEIGHTS_FILE, graph_file
 from captionlab.text.tokenizers import tokenizer_from_dict
 
 FORMATS = ("onnx", "safetensors", "torch")
 PRECISIONS = ("float32", "float16", "int8")
 WEIGHTS = "weights.safetensors"
+# what is opened of each format, which has to be listed and unchanged
+NETWORKS = {
+    "safetensors": (WEIGHTS,),
+    "onnx": (*map(graph_file, (ENCODER, BEGIN, STEP)), WEIGHTS_FILE),
+}
 LARGEST_MANIFEST = 64 * 2**20  # bytes; a vocabulary of 250,000 pieces has 10 MB
 MOST_FILES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -172,8 +179,9 @@ def _problems(manifest: Mapping[str, Any]) -> Iterator[str]:
         return
     for name, entry in files.items():
         yield from _problems_of_file(name, entry)
-    if manifest.get("format") == "safetensors" and WEIGHTS not in files:
-        yield f"its files have no {WEIGHTS}"
+    for name in NETWORKS.get(str(manifest.get("format")), ()):
+        if name not in files:
+            yield f"its files have no {name}"
 
 
 def _problems_of_file(name: str, entry: object) -> Iterator[str]:

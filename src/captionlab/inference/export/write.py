@@ -86,6 +86,8 @@ def write_export(
 
 def require_possible(settings: ExportSettings) -> None:
     """Raise UserError for a precision that the format does not have."""
+    if settings.precision == "float16" and settings.format == "torch":
+        raise UserError("--fp16 is for --format onnx and safetensors: programs compute as they are")
     if settings.precision == "int8" and settings.format != "onnx":
         raise UserError(
             f"--int8 is for --format onnx; --format {settings.format} has no such kernels"
@@ -114,6 +116,10 @@ def _write_network(
     if settings.format == "safetensors":
         weights = loaded.captioner.state_dict()
         return {"tied": write_weights(weights, folder / WEIGHTS, DTYPES[settings.precision])}
+    if settings.format == "torch":
+        from captionlab.inference.export.torch_format import write_programs
+
+        return {"torch": write_programs(loaded, folder)}
     from captionlab.inference.export.onnx import write_onnx
 
     return {

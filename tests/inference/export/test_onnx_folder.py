@@ -16,6 +16,7 @@ from captionlab.inference.export.write import ExportSettings, write_export
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.slow  # torch's exporter takes its time
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 CKPT = FIXTURES / "show_tell.ckpt"
 PICTURES = sorted((FIXTURES / "pictures").iterdir())

@@ -20,7 +20,7 @@ from tests_support import tiny_preset
 
 WORDS = ("a", "cat", "dog", "on", "red", "sits", "the")
 # what tells of one layer tells of six
-FEW_LAYERS = {name: ("model.decoder.layers=2",) for name in ("transformer", "m2")}
+FEW_LAYERS = dict.fromkeys(("transformer", "m2"), ("model.decoder.layers=2",))
 
 
 def small_preset(name: str, *overrides: str, vocabulary: int = 11) -> Captioner:

@@ -46,7 +46,7 @@ PAST, PRESENT = "past.", "present."
 ENCODER, BEGIN, STEP = "encoder", "begin", "step"
 TOKENS_SHAPE: Shape = (BATCH, BEAMS)
 # what torch's exporter says of itself at every export
-_CHATTER = ("torch.onnx", "torch.export", "torch._guards", "onnxscript", "onnx_ir")
+_CHATTER = ("torch.onnx", "torch.__trace", "torch.export", "torch._guards", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True)

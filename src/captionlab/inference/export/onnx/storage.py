@@ -32,6 +32,7 @@ def graph_file(name: str) -> str:
 def save_graphs(models: Mapping[str, Any], folder: Path) -> None:
     """Write models into a folder, ``NAME.onnx`` each, with their weights in one file."""
     places: dict[bytes, int] = {}
+    models = {name: _copy(model) for name, model in models.items()}
     with (folder / WEIGHTS_FILE).open("wb") as file:
         for model in models.values():
             for tensor in model.graph.initializer:
@@ -46,6 +47,12 @@ def save_graphs(models: Mapping[str, Any], folder: Path) -> None:
                 _move_out(tensor, places[key], len(data))
     for name, model in models.items():
         (folder / graph_file(name)).write_bytes(model.SerializeToString())
+
+
+def _copy(model: Any) -> Any:
+    copied = onnx_library().ModelProto()
+    copied.CopyFrom(model)
+    return copied
 
 
 def _bytes(tensor: Any) -> bytes:

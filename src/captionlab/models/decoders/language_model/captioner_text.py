@@ -183,7 +183,7 @@ class CaptionerText(BeginningDecoder):
         own = shared_cache(begun.prefix, rows_of(words))
         ids = self.own_ids(tokens)
         each = tokens.shape[0] // memory.pooled.shape[0]
-        mask = memory.mask.repeat_interleave(each, 0)
+        mask = memory.mask.unsqueeze(1).expand(-1, each, -1).flatten(0, 1)
         if not self.family.attends:
             before = 1 + (words[0][0].shape[-2] if words else 0)
             return self._behind_image(ids, None, mask, own, before), own.layers

@@ -98,7 +98,8 @@ def _repeated_class() -> type:
         values = property(lambda self: self._repeated(1), lambda self, value: None)
 
         def _repeated(self, which: int) -> Tensor:
-            return self.of_images[which].repeat_interleave(self.rows, 0)
+            shared = self.of_images[which].unsqueeze(1)
+            return shared.expand(-1, self.rows, -1, -1, -1).flatten(0, 1)
 
         def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
             return int(self.of_images[0].shape[-2])

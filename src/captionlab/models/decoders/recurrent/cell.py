@@ -64,7 +64,8 @@ class SingleStep:
     def image_index(self) -> Tensor:
         """The image of each row (B W,)."""
         images, width = self._shape
-        return torch.arange(images, device=self._device).repeat_interleave(width)
+        # not repeat_interleave, which torch 2.15 exports to ONNX as something else
+        return torch.arange(images, device=self._device).unsqueeze(1).expand(-1, width).flatten()
 
 
 class RecurrentCell(nn.Module, ABC, Generic[Inputs]):

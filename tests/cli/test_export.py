@@ -35,6 +35,7 @@ CASES = {
         ["--int8", "--calibration", "none"],
         "no file or folder none",
     ),
+    "an empty license": (["--license", " "], "--license is empty"),
     "a license of a checkpoint": (["--format", "checkpoint", "--license", "mit"], "leave --int8"),
 }
 

@@ -50,6 +50,8 @@ def export(
     Raises:
         UserError: if anything of it cannot work; nothing is written then.
     """
+    if license is not None and not license.strip():
+        raise UserError("--license is empty: state one, or leave it out")
     if format == CHECKPOINT:
         if precision != "float32" or calibration is not None or license is not None or not merge:
             raise UserError(

@@ -86,7 +86,8 @@ def test_no_license_is_invented():
 def test_a_license_of_ones_own_is_another_one_to_the_hub():
     text = card(license="Ask Ada (2026)")
     assert front(text)["license"] == "other"
-    assert front(text)["license_name"] == "ask-ada-2026-"
+    assert front(text)["license_name"] == "ask-ada-2026"
+    assert front(card(license="问我"))["license_name"] == "own"
     assert "Ask Ada (2026)." in text
 
 

@@ -62,7 +62,8 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
 def _hub_license(text: str) -> dict[str, str]:
     if text.lower() in KNOWN_LICENSES:
         return {"license": text.lower()}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.+-]+", "-", text.lower())[:80]}
+    name = re.sub(r"[^a-z0-9.+-]+", "-", text.lower()).strip("-")[:80]
+    return {"license": "other", "license_name": name or "own"}
 
 
 def _model_index(facts: CardFacts) -> list[dict[str, Any]]:

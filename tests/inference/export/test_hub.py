@@ -60,12 +60,15 @@ class FakeHub:
         **_: Any,
     ) -> str:
         name = f"models--{repo_id.replace('/', '--')}"
-        snapshot = self.cache / name / "snapshots" / "abc"
+        snapshot, ref = self.cache / name / "snapshots" / "abc", self.cache / name / "refs"
+        named = revision or "main"
         if local_files_only:
-            if not snapshot.is_dir():
+            if named != "abc" and not (ref / named).exists():
                 raise FileNotFoundError("not in the cache")
             return str(snapshot)
-        assert revision == "abc", "the commit that was looked at"
+        if named != "abc":
+            ref.mkdir(parents=True, exist_ok=True)
+            (ref / named).write_text("abc")
         (self.cache / name / "blobs").mkdir(parents=True, exist_ok=True)
         snapshot.mkdir(parents=True, exist_ok=True)
         for file, path in self.files(repo_id).items():
@@ -283,6 +286,36 @@ def test_without_a_network_one_sentence_says_so(export: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="does not answer; nothing was sent"):
         push(export, "ada/captions")
     assert asked == []
+
+
+def test_the_real_librarys_cache_is_used_without_a_network(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sha = "0123456789abcdef0123456789abcdef01234567"
+    root = tmp_path / "cache" / "models--ada--captions"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(sha)
+    shutil.copytree(export, root / "snapshots" / sha)
+    monkeypatch.setattr(library.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    photo = image()
+    assert load_captioner("hf://ada/captions")(photo) == load_captioner(export)(photo)
+    with pytest.raises(UserError, match="not fetched to this machine before"):
+        load_captioner("hf://ada/captions@v2")
+
+
+def test_a_hub_that_is_down_leaves_the_cache(
+    fake: FakeHub, export: Path, monkeypatch: pytest.MonkeyPatch
+):
+    push(export, "ada/captions")
+    load_captioner("hf://ada/captions")
+
+    def down(*_: Any, **__: Any) -> None:
+        raise ConnectionError("503")
+
+    monkeypatch.setattr(FakeHub, "model_info", down)
+    assert load_captioner("hf://ada/captions").captioner is not None
+    with pytest.raises(UserError, match="not fetched to this machine before"):
+        load_captioner("hf://ada/others")
 
 
 def test_nobody_is_logged_in(fake: FakeHub, export: Path, monkeypatch: pytest.MonkeyPatch):

@@ -78,25 +78,55 @@ def download(address: str | os.PathLike[str]) -> tuple[Path, Path]:
     """
     repository, revision = parse_address(address)
     hub = library()
-    with offline_where_unreachable() as reachable, _explained(str(address), reachable):
-        sizes: Mapping[str, int] | None = None
-        if reachable:
-            info = hub.HfApi().model_info(
+    with offline_where_unreachable() as reachable:
+        info = _info(hub, repository, revision, str(address)) if reachable else None
+        with _explained(str(address), info is not None):
+            return _fetch(hub, str(address), repository, revision, info)
+
+
+def _fetch(
+    hub: ModuleType, address: str, repository: str, revision: str | None, info: Any
+) -> tuple[Path, Path]:
+    """Return folder and cache of an export; ``info`` is the hub's answer about it, None for none."""
+    sizes = None if info is None else _sizes(info)
+    if sizes is not None:
+        _require_sizes(address, [MANIFEST], sizes, LARGEST_MANIFEST)
+    options = {"etag_timeout": SECONDS, "local_files_only": info is None}
+    # by the name of the revision, which the cache then knows without a network
+    folder = Path(
+        hub.snapshot_download(repository, revision=revision, allow_patterns=[MANIFEST], **options)
+    )
+    if info is not None and folder.name != info.sha:
+        raise UserError(f"{address} was changed while it was fetched: try again")
+    root = cache_of(folder)
+    manifest = read_manifest(folder, root)
+    _require_shared(manifest, address)
+    names = [MANIFEST, *filter(is_read, manifest["files"])]
+    if sizes is not None:
+        _require_sizes(address, names, sizes, LARGEST_DOWNLOAD)
+    # names of an export have none of the signs that patterns are made of
+    hub.snapshot_download(repository, revision=folder.name, allow_patterns=names, **options)
+    return folder, root
+
+
+def _info(hub: ModuleType, repository: str, revision: str | None, address: str) -> Any:
+    """Return what the hub tells of a repository, None where it does not answer.
+
+    Raises:
+        UserError: if it answers that there is none.
+    """
+    from huggingface_hub import errors
+
+    refusals = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
+    try:
+        with _explained(address, True, only=refusals):
+            return hub.HfApi().model_info(
                 repository, revision=revision, files_metadata=True, timeout=SECONDS
             )
-            revision, sizes = info.sha, _sizes(info)
-            _require_sizes(str(address), [MANIFEST], sizes, LARGEST_MANIFEST)
-        options = {"revision": revision, "etag_timeout": SECONDS, "local_files_only": not reachable}
-        folder = Path(hub.snapshot_download(repository, allow_patterns=[MANIFEST], **options))
-        root = cache_of(folder)
-        manifest = read_manifest(folder, root)
-        _require_shared(manifest, str(address))
-        names = [MANIFEST, *filter(is_read, manifest["files"])]
-        if sizes is not None:
-            _require_sizes(str(address), names, sizes, LARGEST_DOWNLOAD)
-        # names of an export have none of the signs that patterns are made of
-        hub.snapshot_download(repository, allow_patterns=names, **options)
-    return folder, root
+    except UserError:
+        raise
+    except Exception:  # of requests, of a proxy, of a hub that is down: the cache may have it
+        return None
 
 
 def push(folder: Path, repository: str, *, private: bool = False) -> str:
@@ -203,8 +233,10 @@ def _require_own(api: Any, repository: str, *, private: bool) -> None:
 
 
 @contextmanager
-def _explained(where: str, reachable: bool) -> Iterator[None]:
-    """Say in one sentence what the library's many errors are about."""
+def _explained(
+    where: str, reachable: bool, only: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Say in one sentence what the library's many errors are about; others than ``only`` pass."""
     from huggingface_hub import errors
 
     try:
@@ -222,7 +254,7 @@ def _explained(where: str, reachable: bool) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UserError(f"{where}: the repository has no such branch, tag or commit") from error
-    except Exception as error:  # of requests, of files, of the hub's answers
+    except only as error:  # of requests, of files, of the hub's answers
         if reachable:
             raise UserError(f"{where}: {first_line(error):.300}") from error
         raise UserError(

@@ -141,7 +141,7 @@ def test_int8_has_a_quarter_of_the_size_and_asks_for_photographs(tiny, folder, t
 
 def test_a_captioner_that_looks_captions_up_says_that_it_cannot(tmp_path):
     captioner = tiny_captioner("model=nearest", "model/encoder=small_cnn")
-    with pytest.raises(UserError, match="looks its captions up .* --format safetensors"):
+    with pytest.raises(UserError, match=r"looks its captions up .* --format safetensors"):
         export(loaded_of(captioner.eval()), tmp_path)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from captionlab.inference.export.card import CardFacts, Measured, render_card
+from captionlab.inference.export.card import render_card
+from captionlab.inference.export.card_facts import CardFacts, Measured
 
 CONFIG = {
     "model": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint
-from captionlab.inference.export.card import CardFacts, Measured, render_card
+from captionlab.inference.export.card import render_card
+from captionlab.inference.export.card_facts import CardFacts, Measured
 from captionlab.inference.export.folder import CARD, new_export, write_manifest
 from captionlab.inference.export.manifest import WEIGHTS
 from captionlab.inference.export.merge import merge_adapters
@@ -73,7 +75,7 @@ def write_export(
             model = merge_adapters(loaded.captioner, model)
         config = public_config({**checkpoint.config, "model": model})
         loaded.config = config
-        described = _described(loaded, config, settings)
+        described = {**_described(loaded, config, settings), **_history(checkpoint)}
         calibrated = copy_calibration(checkpoint.path, temporary)
         facts = _facts(checkpoint, loaded, described, settings)
         card = render_card(replace(facts, calibrated=calibrated))
@@ -84,6 +86,8 @@ def write_export(
 
 def require_possible(settings: ExportSettings) -> None:
     """Raise UserError for a precision that the format does not have."""
+    if settings.precision == "float16" and settings.format == "torch":
+        raise UserError("--fp16 is for --format onnx and safetensors: programs compute as they are")
     if settings.precision == "int8" and settings.format != "onnx":
         raise UserError(
             f"--int8 is for --format onnx; --format {settings.format} has no such kernels"
@@ -112,6 +116,10 @@ def _write_network(
     if settings.format == "safetensors":
         weights = loaded.captioner.state_dict()
         return {"tied": write_weights(weights, folder / WEIGHTS, DTYPES[settings.precision])}
+    if settings.format == "torch":
+        from captionlab.inference.export.torch_format import write_programs
+
+        return {"torch": write_programs(loaded, folder)}
     from captionlab.inference.export.onnx import write_onnx
 
     return {
@@ -137,6 +145,15 @@ def _described(
             "fit": config["data"].get("fit", "stretch"),
         },
         "versions": versions(),
+    }
+
+
+def _history(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what a checkpoint tells of its training, but for folders of this machine."""
+    return {
+        "epochs": checkpoint.epochs,
+        "scores": {name: v for name, v in checkpoint.scores.items() if math.isfinite(v)},
+        "data": {key: v for key, v in checkpoint.data.items() if key != "origin"},
     }
 
 

@@ -96,7 +96,7 @@ def measure(checkpoint: str, work: Path, number: int, root: str | None) -> None:
             usual = cider if name == "float32" else usual
             print(_row(work / name, name, weights, speed, captions, expected, cider, usual))
     deviations = [
-        _deviation(loaded.captioner, captioners["float32"], b) for b in images.split(BATCH)
+        deviation(loaded.captioner, captioners["float32"], b) for b in images.split(BATCH)
     ]
     print(f"\nlargest difference of float32's logits from torch's: {max(deviations):.1e}")
 
@@ -125,7 +125,7 @@ def _row(
 
 
 @torch.inference_mode()
-def _deviation(captioner: Any, other: Any, images: Tensor, steps: int = 8) -> float:
+def deviation(captioner: Any, other: Any, images: Tensor, steps: int = 8) -> float:
     """Return the largest difference of two captioners' logits along one's greedy captions."""
     ours, theirs = captioner.encode(images), other.encode(images)
     own, state = captioner.init_state(ours, 1), other.init_state(theirs, 1)

@@ -22,8 +22,7 @@ from captionlab.inference.export.onnx import write
 from captionlab.inference.export.onnx.runner import runner_settings, subword_texts
 from captionlab.text.prompts import Prompt
 from captionlab.text.tokenizers import CharacterTokenizer, SubwordTokenizer, WordTokenizer
-from captionlab.text.vocabulary import Vocabulary
-from onnx_support import WORDS, export, loaded_of, save_photos, small_preset
+from onnx_support import export, loaded_of, save_photos, small_preset
 
 SCRIPT = Path(write.__file__).with_name("caption.py")
 # captionlab and what the script must do without cannot be imported
@@ -55,22 +54,12 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def prompted(tmp_path_factory: pytest.TempPathFactory):
-    controls = ("<language:de>", "<language:en>", "<style:terse>", "<answer>")
-    tokenizer = WordTokenizer(Vocabulary(WORDS)).with_controls(controls)
-    loaded = loaded_of(small_preset("show_tell", vocabulary=15), tokenizer, fit="pad")
-    folder = tmp_path_factory.mktemp("prompted")
-    export(loaded, folder)
-    return loaded, folder, save_photos(folder)
-
-
 def test_the_script_is_short():
     assert len(SCRIPT.read_text().splitlines()) < 150
 
 
-def test_beams_and_prompts_give_the_captions_of_torch(prompted):
-    loaded, folder, photos = prompted
+def test_beams_and_prompts_give_the_captions_of_torch(small):
+    loaded, folder, photos = small
     assert captions(folder, *photos) == loaded.batch(photos)
     prompt = Prompt("the red dog?", "terse", "en", "a cat")
     options = ("--question", "the red dog?", "--style", "terse", "--language", "en")
@@ -78,8 +67,8 @@ def test_beams_and_prompts_give_the_captions_of_torch(prompted):
     assert asked == loaded.batch(photos[:1], prompt)
 
 
-def test_one_beam_is_greedy(prompted):
-    loaded, folder, photos = prompted
+def test_one_beam_is_greedy(small):
+    loaded, folder, photos = small
     greedy = loaded_of(loaded.captioner, loaded.tokenizer, Greedy(max_length=7), fit="pad")
     assert captions(folder, *photos, "--beam", 1) == greedy.batch(photos)
 
@@ -93,15 +82,15 @@ def test_one_beam_is_greedy(prompted):
         (("--begin", "日本"), "cannot read '日本'"),
     ],
 )
-def test_what_it_cannot_do_is_one_sentence(prompted, script, options, message):
-    _, folder, photos = prompted
+def test_what_it_cannot_do_is_one_sentence(small, script, options, message):
+    _, folder, photos = small
     asked = {options[0].removeprefix("--"): options[1]}
     with pytest.raises(ValueError, match=message):
         script.Captioner(folder)(photos[0], **asked)
 
 
-def test_a_file_that_is_no_photograph_ends_with_status_2(prompted):
-    _, folder, _ = prompted
+def test_a_file_that_is_no_photograph_ends_with_status_2(small):
+    _, folder, _ = small
     done = run(folder, folder / "captionlab.json")
     assert done.returncode == 2
     assert "captionlab.json" in done.stderr

@@ -10,19 +10,12 @@ import onnx
 import pytest
 
 from captionlab.core.errors import UserError
-from onnx_support import export, loaded_of, opened, small_preset
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("export")
-    export(loaded_of(small_preset("show_tell")), place)
-    return place
+from onnx_support import opened
 
 
 @pytest.fixture
-def folder(exported: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exported, tmp_path / "folder")
+def folder(small, tmp_path: Path) -> Path:
+    shutil.copytree(small.folder, tmp_path / "folder")
     return tmp_path / "folder"
 
 
@@ -92,7 +85,7 @@ def test_a_vocabulary_of_another_captioner_is_refused(folder):
     manifest = json.loads((folder / "captionlab.json").read_text())
     manifest["tokenizer"]["words"].append("more")
     (folder / "captionlab.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"score .*11\] words, and its vocabulary has 12"):
+    with pytest.raises(UserError, match=r"score .*15\] words, and its vocabulary has 16"):
         opened(folder)
 
 

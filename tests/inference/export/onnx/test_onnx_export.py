@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from captionlab.core.errors import UserError
 from captionlab.decoding import Beam, Greedy, Sampling
 from captionlab.decoding.captions import generate
+from captionlab.inference.export.onnx import OnnxCaptioner
+from captionlab.inference.export.onnx.precision import lowered
+from captionlab.inference.export.onnx.storage import save_graphs
 from captionlab.models.captioner import Captioner
 from captionlab.text.prompts import Prompt
-from onnx_support import export, loaded_of, opened, random_images, save_photos, small_preset
+from captionlab.text.tokenizers import Tokenizer
+from onnx_support import export, loaded_of, opened, random_images, small_preset
 from tests_support import PRESETS, tiny_captioner
 
 METHODS = (Greedy(max_length=7), Beam(beam_size=3, max_length=7, num_captions=3))
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Captioner:
-    return small_preset("tiny")
-
-
-@pytest.fixture(scope="module")
-def folder(tiny: Captioner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("export")
-    export(loaded_of(tiny), place)
-    return place
-
-
-def require_same(captioner: Captioner, folder: Path, images: torch.Tensor) -> None:
+def require_same(
+    captioner: Captioner, folder: Path, images: torch.Tensor, tokenizer: Tokenizer | None = None
+) -> None:
     """Hold an export to its captioner: logits and weights step by step, captions and scores."""
-    exported, tokenizer = opened(folder), loaded_of(captioner).tokenizer
+    exported = opened(folder)
+    tokenizer = loaded_of(captioner).tokenizer if tokenizer is None else tokenizer
     with torch.inference_mode():
         memory, theirs = captioner.encode(images), exported.encode(images)
         ours, state = captioner.init_state(memory, 2), exported.init_state(theirs, 2)
@@ -53,8 +50,10 @@ def require_same(captioner: Captioner, folder: Path, images: torch.Tensor) -> No
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_an_export_is_its_captioner_for_any_number_of_images(tiny, folder, images):
-    require_same(tiny, folder, random_images(images))
+def test_an_export_is_its_captioner_for_any_number_of_images(small, images):
+    require_same(
+        small.loaded.captioner, small.folder, random_images(images), small.loaded.tokenizer
+    )
 
 
 @pytest.mark.slow
@@ -96,58 +95,73 @@ def test_a_latent_captioner_samples_what_it_samples_in_torch(tmp_path):
             assert generate(exported, exported.encode(images), method, tokenizer)[0] == captions
 
 
-def test_a_beginning_is_read_word_by_word(tiny, folder):
+def test_a_beginning_is_read_word_by_word(small):
     images, prompt = random_images(2), Prompt(beginning="the red dog")
-    captions = loaded_of(tiny).caption(images, prompt)
-    assert loaded_of(opened(folder)).caption(images, prompt) == captions
+    captions = small.loaded.caption(images, prompt)
+    other = loaded_of(opened(small.folder), small.loaded.tokenizer)
+    assert other.caption(images, prompt) == captions
     assert captions[0].startswith("the red dog")
 
 
-def test_graphs_tell_nothing_of_the_machine_that_wrote_them(folder):
-    for path in folder.glob("*.onnx"):
+def test_graphs_tell_nothing_of_the_machine_that_wrote_them(small):
+    for path in small.folder.glob("*.onnx"):
         assert b"captionlab/" not in path.read_bytes()
         assert b".py" not in path.read_bytes()
 
 
-def test_weights_that_graphs_share_are_stored_once(tiny, folder):
-    stored = sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".py")
-    weights = sum(t.numel() * t.element_size() for t in tiny.state_dict().values())
-    assert (folder / "weights.bin").stat().st_size <= weights + 64 * 100
-    assert stored < weights + 100_000  # of graphs
+def test_weights_that_graphs_share_are_stored_once(small):
+    state = small.loaded.captioner.state_dict().values()
+    weights = sum(t.numel() * t.element_size() for t in state)
+    assert (small.folder / "weights.bin").stat().st_size <= weights + 64 * 100
 
 
-def test_float16_stores_halves_and_keeps_the_captions_close(tiny, folder, tmp_path):
-    export(loaded_of(tiny), tmp_path, precision="float16")
-    size = (tmp_path / "weights.bin").stat().st_size
-    assert size < 0.55 * (folder / "weights.bin").stat().st_size
-    images = random_images(3)
-    memory = tiny.encode(images)
-    found = opened(tmp_path).encode(images)
-    torch.testing.assert_close(found.slots, memory.slots, atol=2e-2, rtol=2e-2)
+def lower(folder: Path, place: Path, precision: str, images: list[torch.Tensor]) -> OnnxCaptioner:
+    """Return the captioner of an export whose weights were given another precision."""
+    shutil.copytree(folder, place)
+    models = {
+        name: onnx.load(str(folder / f"{name}.onnx")) for name in ("encoder", "begin", "step")
+    }
+    save_graphs(lowered(models, precision, images), place)
+    return opened(place)
 
 
-def test_int8_has_a_quarter_of_the_size_and_asks_for_photographs(tiny, folder, tmp_path):
+@pytest.mark.parametrize(("precision", "share"), [("float16", 0.55), ("int8", 0.5)])
+def test_smaller_weights_make_nearly_the_same_memory(small, tmp_path, precision, share):
+    images = random_images(8)
+    exported = lower(small.folder, tmp_path / "lower", precision, list(images))
+    size = (tmp_path / "lower" / "weights.bin").stat().st_size
+    assert size < share * (small.folder / "weights.bin").stat().st_size
+    expected = small.loaded.captioner.encode(images).slots
+    assert (exported.encode(images).slots - expected).abs().mean() < 0.1 * expected.abs().mean()
+    captions = loaded_of(exported, small.loaded.tokenizer).caption(images)
+    assert len(captions) == 8
+
+
+def test_int8_asks_for_photographs_where_there_are_convolutions(small, tmp_path):
     with pytest.raises(UserError, match="--calibration FOLDER"):
-        export(loaded_of(tiny), tmp_path, precision="int8")
-    photos = save_photos(tmp_path, 4)
-    place = tmp_path / "int8"
-    export(loaded_of(tiny), place, precision="int8", calibration_images=photos)
-    size = (place / "weights.bin").stat().st_size
-    assert size < 0.5 * (folder / "weights.bin").stat().st_size
-    memory = opened(place).encode(random_images(3))
-    close = (memory.slots - tiny.encode(random_images(3)).slots).abs().mean()
-    assert close < 0.1 * memory.slots.abs().mean()
+        lower(small.folder, tmp_path / "lower", "int8", [])
 
 
 def test_a_captioner_that_looks_captions_up_says_that_it_cannot(tmp_path):
     captioner = tiny_captioner("model=nearest", "model/encoder=small_cnn")
-    with pytest.raises(UserError, match="looks its captions up .* --format safetensors"):
+    with pytest.raises(UserError, match=r"looks its captions up .* --format safetensors"):
         export(loaded_of(captioner.eval()), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_torch_cannot_follow_is_named(tmp_path):
     captioner = small_preset("tiny")
     step = captioner.decoder.step
     captioner.decoder.step = lambda tokens, state: step(tokens[: int(tokens.sum())], state)
     with pytest.raises(UserError, match="RecurrentDecoder cannot be exported to ONNX"):
         export(loaded_of(captioner), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_caption_beyond_the_positions_is_refused_as_in_torch(tmp_path):
+    captioner = small_preset("transformer", "model.decoder.max_length=9")
+    export(loaded_of(captioner), tmp_path)
+    long = Greedy(max_length=12, min_length=12)
+    for loaded in (loaded_of(captioner, decoding=long), loaded_of(opened(tmp_path), decoding=long)):
+        with pytest.raises(UserError, match="a caption of 10 tokens"):
+            loaded.caption(random_images(1))

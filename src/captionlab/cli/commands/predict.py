@@ -21,7 +21,11 @@ def add(commands: Commands) -> None:
         description="Caption photos and folders of photos; one line each, or JSON lines with --out.",
     )
     predict.set_defaults(run=_run)
-    predict.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    predict.add_argument(
+        "checkpoint",
+        metavar="CKPT",
+        help="runs/.../checkpoints/best.ckpt, an exported folder, or hf://owner/name",
+    )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     predict.add_argument(
         "--out",

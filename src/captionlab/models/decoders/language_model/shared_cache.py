@@ -74,7 +74,8 @@ def _layer_class() -> type:
             return tuple(map(_joined, self.prefix, words))
 
         def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
-            return int(self.prefix[0].shape[-2]) + int(super().get_seq_length(*args, **kwargs))
+            words: int = super().get_seq_length(*args, **kwargs)
+            return self.prefix[0].shape[-2] + words
 
     return SharedPrefixLayer
 
@@ -97,7 +98,8 @@ def _repeated_class() -> type:
         values = property(lambda self: self._repeated(1), lambda self, value: None)
 
         def _repeated(self, which: int) -> Tensor:
-            return self.of_images[which].repeat_interleave(self.rows, 0)
+            shared = self.of_images[which].unsqueeze(1)
+            return shared.expand(-1, self.rows, -1, -1, -1).flatten(0, 1)
 
         def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
             return int(self.of_images[0].shape[-2])
@@ -107,6 +109,6 @@ def _repeated_class() -> type:
 
 def _joined(shared: Tensor, own: Tensor) -> Tensor:
     """Return (R, h, P + t, d) of an image's (B, h, P, d) and its rows' (R, h, t, d)."""
-    rows = own.unflatten(0, (len(shared), -1))
+    rows = own.unflatten(0, (shared.shape[0], -1))
     repeated = shared.unsqueeze(1).expand(-1, rows.shape[1], -1, -1, -1)  # a view
     return torch.cat([repeated, rows], -2).flatten(0, 1)

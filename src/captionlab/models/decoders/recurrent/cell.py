@@ -57,13 +57,15 @@ class SingleStep:
     @property
     def step_counts(self) -> list[int]:
         """The number of rows."""
-        return [self._shape.numel()]
+        images, width = self._shape
+        return [images * width]
 
     @property
     def image_index(self) -> Tensor:
         """The image of each row (B W,)."""
         images, width = self._shape
-        return torch.arange(images, device=self._device).repeat_interleave(width)
+        # not repeat_interleave, which torch 2.15 exports to ONNX as something else
+        return torch.arange(images, device=self._device).unsqueeze(1).expand(-1, width).flatten()
 
 
 class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
@@ -140,7 +142,7 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
     def zeros(self, memory: Memory, width: int, parts: int) -> RecurrentState:
         """Return so many parts of a state, zeros (B, W, H)."""
         pooled = memory.pooled
-        return tuple(pooled.new_zeros(len(memory), width, self.hidden) for _ in range(parts))
+        return tuple(pooled.new_zeros(pooled.shape[0], width, self.hidden) for _ in range(parts))
 
 
 def first_images(keys: Keys, images: int) -> Keys:

@@ -34,6 +34,7 @@ CHECKPOINT_OPTIONS = {
     "set": ("--set", []),
     "batch_size": ("--batch-size", 32),
     "device": ("--device", "auto"),
+    "abstain": ("--abstain", None),
 }
 
 

@@ -62,33 +62,15 @@ def calibrate(
     Raises:
         UserError: as ``captionlab evaluate``, and if the data have no such score or no val.
     """
-    quiet_lightning()
     chosen = None if correct is None else Criterion.parse(correct)
+    split, rest = take(overrides, "split", "test")
     stored = read_checkpoint(checkpoint)
     path = require_file_place(out, "--out ") if out else calibration_path(checkpoint)
     if path.exists() and path.samefile(checkpoint):
         raise UserError(f"--out {out} is the checkpoint itself: name another file")
-    split, rest = take(overrides, "split", "test")
     config = _configure(stored, rest, split, trust)
-    data = open_data(config["data"], stored, split)
-    if FITTED_ON not in data.source.splits:
-        raise UserError(
-            f"{data.name} has no split val, which a calibration is fitted on: "
-            f"{did_you_mean(FITTED_ON, data.source.splits)}"
-        )
-    place = choose_device(device)
-    captioner = captioner_of(stored, trust).to(place)
-    own = {**config, "model": stored.config["model"]}
-    check_features(own, data, captioner.encoder)
-    decoding: Decoding = build_part(config["decoding"], "decoding")
-    with auto_features(own, data, captioner.encoder, place) as read:
-        read([FITTED_ON, split], ())
-        note_unasked(data, split, checkpoint)
-        criterion = chosen or default_criterion(data)
-        judged = {
-            name: judge_split(captioner, data, name, decoding, criterion, place)
-            for name in (FITTED_ON, split)
-        }
+    splits = (FITTED_ON, split)
+    data, criterion, judged = judge(stored, config, splits, chosen, device=device, trust=trust)
     fitted = Calibration.fit(
         judged[FITTED_ON].log_probs, judged[FITTED_ON].lengths, judged[FITTED_ON].right
     )
@@ -114,6 +96,41 @@ def calibrate(
     calibration.write(path)
     _print(calibration, split, path)
     return calibration
+
+
+def judge(
+    stored: Checkpoint,
+    config: Config,
+    splits: Sequence[str],
+    criterion: Criterion | None = None,
+    *,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+) -> tuple[CaptionDataModule, Criterion, dict[str, JudgedCaptions]]:
+    """Return the data of a configuration, what is right there, and the judged captions of splits.
+
+    ``criterion``: None chooses one. Raises UserError as ``calibrate``.
+    """
+    quiet_lightning()
+    data = open_data(config["data"], stored, splits[-1])
+    if FITTED_ON not in data.source.splits:
+        raise UserError(
+            f"{data.name} has no split val, which a calibration is fitted on: "
+            f"{did_you_mean(FITTED_ON, data.source.splits)}"
+        )
+    place = choose_device(device)
+    captioner = captioner_of(stored, trust).to(place)
+    own = {**config, "model": stored.config["model"]}
+    check_features(own, data, captioner.encoder)
+    decoding: Decoding = build_part(config["decoding"], "decoding")
+    with auto_features(own, data, captioner.encoder, place) as read:
+        read(list(splits), ())
+        note_unasked(data, splits[-1], str(stored.path))
+        chosen = criterion or default_criterion(data)
+        judged = {
+            split: judge_split(captioner, data, split, decoding, chosen, place) for split in splits
+        }
+    return data, chosen, judged
 
 
 def default_criterion(data: CaptionDataModule) -> Criterion:

@@ -156,7 +156,7 @@ def test_a_caption_with_unknown_words_is_refused():
         Explainer(loaded(tiny_preset("tiny")))(picture(), caption="red unicorn")
 
 
-@pytest.mark.parametrize("masks", [1, 10**9])
-def test_masks_are_bounded(masks: int):
-    with pytest.raises(UserError, match="--masks"):
-        Settings(masks=masks)
+@pytest.mark.parametrize("amount", [{"masks": 1}, {"masks": 10**9}, {"steps": 0}, {"steps": 10**9}])
+def test_work_is_bounded(amount: dict[str, int]):
+    with pytest.raises(UserError, match=f"--{next(iter(amount))}"):
+        Settings(**amount)

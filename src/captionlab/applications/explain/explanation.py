@@ -28,7 +28,7 @@ from captionlab.text.prompts import NO_PROMPT, Prompt
 
 Method = Literal["attention", "occlusion", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
-MOST_MASKS = 100_000
+MOST_MASKS, MOST_STEPS = 100_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Settings:
     """How much work it is: ``masks`` of occlusion, ``steps`` of gradients, ``batch`` at a time."""
 
     masks: int = 500
-    steps: int = 32
+    steps: int = 50
     batch: int = 32
     seed: int = 0
     curves: bool = True
@@ -44,6 +44,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 2 <= self.masks <= MOST_MASKS:
             raise UserError(f"--masks {self.masks} must be from 2 to {MOST_MASKS:,}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise UserError(f"--steps {self.steps} must be from 1 to {MOST_STEPS:,}")
 
 
 @dataclass(frozen=True)

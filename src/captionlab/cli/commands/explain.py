@@ -34,6 +34,9 @@ def add(commands: Commands) -> None:
         help="attention, occlusion, integrated_gradients (needs captionlab[explain]), or all",
     )
     explain.add_argument("--masks", type=int, default=500, metavar="N", help="of occlusion (500)")
+    explain.add_argument(
+        "--steps", type=int, default=50, metavar="N", help="of integrated gradients (50)"
+    )
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     explain.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="decoding=beam and the like"
@@ -57,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         word=options.word,
         caption=options.caption,
         method=options.method,
-        settings=Settings(masks=options.masks),
+        settings=Settings(masks=options.masks, steps=options.steps),
         device=options.device,
         overrides=options.set,
         trust=options.trust,

@@ -89,7 +89,8 @@ def calibrate(
         fitted.bias,
         fitted.length_weight,
         right=str(criterion),
-        checkpoint_sha256=file_sha256(checkpoint),
+        # a folder's calibration is whatever lies in it
+        checkpoint_sha256=file_sha256(checkpoint) if Path(checkpoint).is_file() else "",
         ece=report["ece"],
         facts=facts,
     )

@@ -97,11 +97,11 @@ def _section(explained: Explained, number: int) -> str:
         f'<h2 id="name-{number}">{name}</h2>'
         f'<div class="whole">{_image(_enlarged(array), f"{explained.name}, as the model sees it")}'
         f'<div><p class="caption" dir="auto">{caption}</p>{fact_list(facts)}</div></div>'
-        f"{''.join(_word(word, array) for word in explanation.words)}</section>"
+        f"{''.join(_word(word, array, explained.name) for word in explanation.words)}</section>"
     )
 
 
-def _word(word: WordExplanation, array: np.ndarray) -> str:
+def _word(word: WordExplanation, array: np.ndarray, name: str) -> str:
     """Return the HTML of one word: a picture of each method, the numbers, the curves."""
     text = html.escape(word.text)
     figures = "".join(
@@ -118,7 +118,7 @@ def _word(word: WordExplanation, array: np.ndarray) -> str:
         f'<article><h3><span dir="auto">{text}</span> <small>word {word.place}: '
         f"{word.probability:.1%} likely, {word.without:.1%} with a gray picture</small></h3>"
         f'<div class="pictures"><div class="maps">{figures}</div><div class="curves">{curves}</div></div>'
-        f"{_table(word)}</article>"
+        f"{_table(word, name)}</article>"
     )
 
 
@@ -131,7 +131,8 @@ def describe(word: str, saliency: Saliency) -> str:
     )
 
 
-def _table(word: WordExplanation) -> str:
+def _table(word: WordExplanation, name: str) -> str:
+    region = html.escape(f"Numbers of {word.text}, word {word.place} of {name}")
     rows = ""
     for one in word.saliencies:
         x, y = one.peak
@@ -144,8 +145,8 @@ def _table(word: WordExplanation) -> str:
             f"<td>{areas[1]}</td><td>{html.escape(one.remark)}</td></tr>"
         )
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of '
-        f'{html.escape(word.text)}"><table><caption>Numbers of “{html.escape(word.text)}”</caption>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{region}">'
+        f"<table><caption>Numbers of “{html.escape(word.text)}”</caption>"
         '<thead><tr><th scope="col">method</th><th scope="col">most important point</th>'
         '<th scope="col">deletion, low is good</th><th scope="col">insertion, high is good</th>'
         f'<th scope="col">how</th></tr></thead><tbody>{rows}</tbody></table></div>'

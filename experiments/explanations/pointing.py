@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from captionlab import load_captioner
-from captionlab.applications.explain.explanation import METHODS, Explainer, Settings
+from captionlab.applications.explain.explanation import Explainer
 from captionlab.applications.explain.pointing import NamedObject, hits, named_objects
+from captionlab.applications.explain.saliency import METHODS, Settings
 from captionlab.data.readers.shapes import Shapes
 from captionlab.metrics.bootstrap import Statistic, intervals
 

@@ -10,13 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from captionlab.applications.explain.explanation import (
-    Explainer,
-    Explanation,
-    Settings,
-    chosen_methods,
-)
+from captionlab.applications.explain.explanation import Explainer, Explanation
 from captionlab.applications.explain.page import TITLES, Explained, Page
+from captionlab.applications.explain.saliency import Settings, chosen_methods
 from captionlab.cli.predict import choose_device, find_images
 from captionlab.core.files import require_file_place
 from captionlab.data.images.files import BrokenImage, load_image

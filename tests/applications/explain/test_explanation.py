@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from captionlab.applications.explain.explanation import Explainer, Settings
+from captionlab.applications.explain.explanation import Explainer
 from captionlab.applications.explain.gradients import integrated_gradients
 from captionlab.applications.explain.likelihood import CaptionLikelihood, gradients_of_pictures
+from captionlab.applications.explain.saliency import Settings
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding import Greedy

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from captionlab.applications.explain.curves import Curve, Curves
-from captionlab.applications.explain.explanation import Explanation, Saliency, WordExplanation
+from captionlab.applications.explain.explanation import Explanation, WordExplanation
 from captionlab.applications.explain.page import Explained, Page, describe, overlay
+from captionlab.applications.explain.saliency import Saliency
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 CURVES = Curves(Curve((1.0, 0.25, 0.0)), Curve((0.0, 0.5, 1.0)))

@@ -5,67 +5,24 @@ T tokens of the caption, W words, S pixels a side.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.applications.explain.curves import Curves, deletion_insertion
-from captionlab.applications.explain.gradients import integrated_gradients, smoothed
-from captionlab.applications.explain.likelihood import CaptionLikelihood, gradients_of_pictures
-from captionlab.applications.explain.occlusion import occlusion_maps
+from captionlab.applications.explain.curves import deletion_insertion
+from captionlab.applications.explain.likelihood import CaptionLikelihood
+from captionlab.applications.explain.methods import MAPS, word_score, word_scores
+from captionlab.applications.explain.occlusion import GRAY
+from captionlab.applications.explain.saliency import METHODS, Method, Saliency, Settings
 from captionlab.applications.explain.words import Word, chosen_words, words_of
-from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.errors import UserError
 from captionlab.inference.loaded import LoadedCaptioner
-from captionlab.models.captioner import Captioner
 from captionlab.models.encoders.stored import StoredEncoder
 from captionlab.text.prompts import NO_PROMPT, Prompt
-
-Method = Literal["attention", "occlusion", "integrated_gradients"]
-METHODS: tuple[Method, ...] = get_args(Method)
-MOST_MASKS, MOST_STEPS = 100_000, 1_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much work it is: ``masks`` of occlusion, ``steps`` of gradients, ``batch`` at a time."""
-
-    masks: int = 500
-    steps: int = 50
-    batch: int = 32
-    seed: int = 0
-    curves: bool = True
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.masks <= MOST_MASKS:
-            raise UserError(f"--masks {self.masks} must be from 2 to {MOST_MASKS:,}")
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise UserError(f"--steps {self.steps} must be from 1 to {MOST_STEPS:,}")
-
-
-@dataclass(frozen=True)
-class Saliency:
-    """What a method says a word rests on: a map (S,S), more is more important, below 0 speaks against it.
-
-    ``remark``: what else is known of it. ``curves``: None where they were not asked for.
-    """
-
-    method: str
-    map: Tensor
-    remark: str = ""
-    curves: Curves | None = None
-
-    @property
-    def peak(self) -> tuple[float, float]:
-        """The most important point: x and y as shares of the picture."""
-        rows, columns = self.map.shape
-        place = int(self.map.flatten().argmax())
-        return (place % columns + 0.5) / columns, (place // columns + 0.5) / rows
 
 
 @dataclass(frozen=True)
@@ -91,20 +48,6 @@ class Explanation:
     words: tuple[WordExplanation, ...]
     missing: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-def chosen_methods(name: str) -> tuple[Method, ...]:
-    """Return the methods of a name, ``all`` for every one.
-
-    Raises:
-        UserError: if it is none.
-    """
-    if name == "all":
-        return METHODS
-    for method in METHODS:
-        if name == method:
-            return (method,)
-    raise UserError(f"--method {name}: {did_you_mean(name, (*METHODS, 'all'))}")
 
 
 class Explainer:
@@ -172,7 +115,7 @@ class Explainer:
         maps, missing, seconds = self._maps(likelihood, picture, chosen)
         started = time.monotonic()
         with torch.inference_mode():
-            ends = torch.stack([picture, torch.full_like(picture, 127)])
+            ends = torch.stack([picture, torch.full_like(picture, GRAY)])
             whole, gray = word_scores(likelihood, chosen)(ends).exp().tolist()
             explained = tuple(
                 WordExplanation(
@@ -218,18 +161,13 @@ class Explainer:
         self, likelihood: CaptionLikelihood, picture: Tensor, chosen: Sequence[Word]
     ) -> tuple[dict[str, list[Saliency]], dict[str, str], dict[str, float]]:
         """Return each method's map of each word, why one has none, and how long each took."""
-        explain: dict[Method, Callable[..., list[Saliency]]] = {
-            "attention": self._attention,
-            "occlusion": self._occlusion,
-            "integrated_gradients": self._integrated_gradients,
-        }
         maps: dict[str, list[Saliency]] = {}
         missing: dict[str, str] = {}
         seconds: dict[str, float] = {}
         for method in self.methods:
             started = time.monotonic()
             try:
-                maps[method] = explain[method](likelihood, picture, chosen)
+                maps[method] = MAPS[method](likelihood, picture, chosen, self.settings)
             except UserError as error:
                 if len(self.methods) == 1:
                     raise
@@ -237,69 +175,12 @@ class Explainer:
             seconds[method] = time.monotonic() - started
         return maps, missing, seconds
 
-    @torch.inference_mode()
-    def _attention(
-        self, likelihood: CaptionLikelihood, picture: Tensor, chosen: Sequence[Word]
-    ) -> list[Saliency]:
-        weights = likelihood.steps(picture[None]).weights
-        if weights is None:
-            raise UserError("this model tells no attention to parts of a picture")
-        slots = weights.shape[-1]
-        side = math.isqrt(slots)
-        if side < 2 or side**2 != slots:
-            raise UserError(
-                f"where the encoder's {slots} memory slots are is not known: they form no square grid"
-            )
-        grids = weights[0].float().cpu().unflatten(-1, (side, side))
-        words = torch.stack([grids[word.first : word.end].mean(0) for word in chosen])
-        size = picture.shape[-1]
-        large = F.interpolate(words[:, None], size=(size, size), mode="bilinear")[:, 0]
-        remark = f"{side} x {side} places"
-        return [Saliency("attention", one, remark) for one in large]
-
-    def _occlusion(
-        self, likelihood: CaptionLikelihood, picture: Tensor, chosen: Sequence[Word]
-    ) -> list[Saliency]:
-        settings = self.settings
-        maps = occlusion_maps(
-            word_scores(likelihood, chosen),
-            picture,
-            masks=settings.masks,
-            seed=settings.seed,
-            batch=settings.batch,
-        )
-        return [Saliency("occlusion", one, f"{settings.masks:,} masks") for one in maps]
-
-    def _integrated_gradients(
-        self, likelihood: CaptionLikelihood, picture: Tensor, chosen: Sequence[Word]
-    ) -> list[Saliency]:
-        if not isinstance(likelihood.model, Captioner):
-            raise UserError(
-                "integrated gradients need the weights of a checkpoint, and an exported model has only "
-                "its answers: say --method occlusion"
-            )
-        found = []
-        with gradients_of_pictures(likelihood.model):
-            for word in chosen:
-                one = integrated_gradients(
-                    _first_score(likelihood, word),
-                    picture,
-                    steps=self.settings.steps,
-                    batch=max(1, self.settings.batch // 4),
-                )
-                remark = (
-                    f"pixels sum up to {one.total + one.error:.2f} of {one.total:.2f} nats, "
-                    f"{self.settings.steps} steps"
-                )
-                found.append(Saliency("integrated_gradients", smoothed(one.map), remark))
-        return found
-
     def _with_curves(
         self, likelihood: CaptionLikelihood, picture: Tensor, word: Word, saliency: Saliency
     ) -> Saliency:
         if not self.settings.curves:
             return saliency
-        score = _first_score(likelihood, word)
+        score = word_score(likelihood, word)
         curves = deletion_insertion(
             lambda pictures: score(pictures).exp(),
             picture,
@@ -307,19 +188,3 @@ class Explainer:
             batch=self.settings.batch,
         )
         return replace(saliency, curves=curves)
-
-
-def word_scores(likelihood: CaptionLikelihood, words: Sequence[Word]) -> Callable[[Tensor], Tensor]:
-    """Return a function from pictures (B,3,S,S) to the log-probabilities (B,W) of words, in nats."""
-    last = max(word.end for word in words)
-
-    def score(pictures: Tensor) -> Tensor:
-        log_probs = likelihood(pictures, last)
-        return torch.stack([log_probs[:, w.first : w.end].sum(1) for w in words], 1)
-
-    return score
-
-
-def _first_score(likelihood: CaptionLikelihood, word: Word) -> Callable[[Tensor], Tensor]:
-    score = word_scores(likelihood, [word])
-    return lambda pictures: score(pictures)[:, 0]

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from captionlab.applications.explain.curves import Curve
-from captionlab.applications.explain.explanation import Explanation, Saliency, WordExplanation
+from captionlab.applications.explain.explanation import Explanation, WordExplanation
+from captionlab.applications.explain.saliency import Saliency
 from captionlab.core.files import replacing
 from captionlab.evaluation.gallery import data_uri, fact_list
 

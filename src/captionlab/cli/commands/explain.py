@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from captionlab.applications.explain.explanation import Settings
+    from captionlab.applications.explain.saliency import Settings
     from captionlab.cli.explain import explain
     from captionlab.text.prompts import Prompt
 

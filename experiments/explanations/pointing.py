@@ -38,7 +38,7 @@ def main() -> None:
     for argument in options.captioners:
         name, _, path = argument.partition("=")
         results[name] = play(path, items(options.pictures), Settings(masks=options.masks, steps=32))
-        file.write_text(json.dumps(results, indent=1) + "\n")
+        file.write_text(json.dumps(results, separators=(",", ":")) + "\n")
     print(table(results))
 
 

@@ -65,6 +65,11 @@ def calibrate(
     chosen = None if correct is None else Criterion.parse(correct)
     split, rest = take(overrides, "split", "test")
     stored = read_checkpoint(checkpoint)
+    if Path(checkpoint).is_dir() and not out:
+        raise UserError(
+            f"{checkpoint} is an exported folder, which lists its files and may not change: calibrate its "
+            "checkpoint and export that again, or say --out FILE.json"
+        )
     path = require_file_place(out, "--out ") if out else calibration_path(checkpoint)
     if path.exists() and path.samefile(checkpoint):
         raise UserError(f"--out {out} is the checkpoint itself: name another file")

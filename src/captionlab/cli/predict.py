@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,11 +21,39 @@ from captionlab.core.files import replacing, require_file_place
 from captionlab.data.images.files import BrokenImage
 from captionlab.data.images.formats import PICTURE_ENDINGS, is_picture, is_undecoded
 from captionlab.data.readers.files import nearest
+from captionlab.decoding.captions import all_captions
+from captionlab.inference.calibrated import require_calibration
 from captionlab.inference.loaded import LoadedCaptioner, load_captioner
+from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
 ASKED = ("question", "style", "language")
 ASK_FOR = {"questions": "--ask QUESTION", "styles": "--style NAME"}
+NOT_SURE = "I am not sure"
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """Holds captions back whose calibrated chance of being right is below ``least``."""
+
+    calibration: Calibration
+    least: float
+
+
+@dataclass(frozen=True)
+class WrittenCaption:
+    """A caption, what it was ranked by, and its chance of being right, None where nobody asked."""
+
+    text: str
+    score: float
+    probability: float | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """Return it as JSON lines have it."""
+        entry: dict[str, Any] = {"caption": self.text, "score": round(self.score, 4)}
+        if self.probability is not None:
+            entry["probability"] = round(self.probability, 4)
+        return entry
 
 
 def predict(
@@ -38,17 +67,20 @@ def predict(
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
     prompt: Prompt = NO_PROMPT,
+    abstain: float | None = None,
 ) -> int:
     """Caption images; return 0, or 1 if some file could not be read (each is named).
 
     ``others`` are checkpoints that write together with the first one; ``trust`` are classes, or
     packages, that they may name beside captionlab's own; ``prompt`` is what is asked of each image.
+    Captions whose chance of being right is below ``abstain`` are not given.
 
     Raises:
         UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
     """
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} must be at least 1.")
+    abstention = None if abstain is None else _abstention(checkpoint, abstain, others)
     images = find_images(paths)
     target = None if out is None else require_file_place(out, "--out ")
     captioner = load_captioner(
@@ -56,14 +88,16 @@ def predict(
     )
     for what in captioner.tokenizer.unasked([prompt]):
         print(f"note: this captioner was trained with {what}: {ASK_FOR[what]}", file=sys.stderr)
+    if abstention is not None:
+        _note_other_settings(abstention.calibration, captioner, prompt)
     if target is None:
-        return _caption(captioner, images, prompt, batch_size, None)
+        return _caption(captioner, images, prompt, batch_size, None, abstention)
     with (
         replacing(target) as temporary,
         # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        return _caption(captioner, images, prompt, batch_size, file)
+        return _caption(captioner, images, prompt, batch_size, file, abstention)
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
@@ -113,6 +147,7 @@ def _caption(
     prompt: Prompt,
     batch_size: int,
     file: TextIO | None,
+    abstention: Abstention | None,
 ) -> int:
     broken: list[BrokenImage] = []
     console = Console(stderr=True)
@@ -124,9 +159,10 @@ def _caption(
             paths = images[start : start + batch_size]
             readable = list(_read(captioner, paths, broken))
             if readable:
-                captions_each = captioner.captions(torch.stack([i for _, i in readable]), prompt)
+                prepared = torch.stack([i for _, i in readable])
+                captions_each = _captions(captioner, prepared, prompt, abstention)
                 for (path, _), captions in zip(readable, captions_each, strict=True):
-                    _write(file, path, prompt, captions)
+                    _write(file, path, prompt, captions, abstention)
             bar.update(task, advance=len(paths))
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
@@ -145,16 +181,68 @@ def _read(
             broken.append(error)
 
 
+def _captions(
+    captioner: LoadedCaptioner, images: Tensor, prompt: Prompt, abstention: Abstention | None
+) -> list[list[WrittenCaption]]:
+    _, generated = captioner.generate(images, prompt)
+    tokenizer = captioner.tokenizer
+    captions = all_captions(generated, tokenizer, tokenizer.encode(prompt.beginning))
+    if abstention is None:
+        return [[WrittenCaption(*one) for one in several] for several in captions]
+    # captions that an image has not come last
+    chances = abstention.calibration.probabilities(
+        generated.log_probs.flatten().tolist(), generated.lengths.flatten().tolist()
+    ).reshape(generated.lengths.shape)
+    return [
+        [WrittenCaption(*one, chance) for one, chance in zip(several, row, strict=False)]
+        for several, row in zip(captions, chances.tolist(), strict=True)
+    ]
+
+
 def _write(
-    file: TextIO | None, path: Path, prompt: Prompt, captions: list[tuple[str, float]]
+    file: TextIO | None,
+    path: Path,
+    prompt: Prompt,
+    captions: list[WrittenCaption],
+    abstention: Abstention | None,
 ) -> None:
+    sure = captions
+    if abstention is not None:
+        sure = [one for one in captions if (one.probability or 0.0) >= abstention.least]
+    given = sure or [replace(captions[0], text=NOT_SURE)]
     if file is None:
-        for caption, _ in captions:
-            print(f"{path}\t{caption}", flush=True)
+        for one in given:
+            print(f"{path}\t{one.text}", flush=True)
         return
-    scored = [{"caption": caption, "score": round(score, 4)} for caption, score in captions]
     asked = {key: value for key in ASKED if (value := getattr(prompt, key))}
-    line: dict[str, Any] = {"image": str(path), **asked, **scored[0]}
-    if len(scored) > 1:
-        line["captions"] = scored
+    line: dict[str, Any] = {"image": str(path), **asked, **given[0].entry()}
+    if abstention is not None:
+        line["abstained"] = not sure
+    if len(sure) > 1:
+        line["captions"] = [one.entry() for one in sure]
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _abstention(checkpoint: str, least: float, others: Sequence[str]) -> Abstention:
+    if not 0 <= least <= 1:
+        raise UserError(f"--abstain {least:g} is a chance of being right: say a number from 0 to 1")
+    if others:
+        raise UserError(
+            "--abstain: how sure an ensemble is was measured for none of its checkpoints alone; "
+            "leave --with out"
+        )
+    return Abstention(require_calibration(checkpoint, "--abstain"), least)
+
+
+def _note_other_settings(
+    calibration: Calibration, captioner: LoadedCaptioner, prompt: Prompt
+) -> None:
+    """Say it where captions are made otherwise than those that the chances were fitted to."""
+    fitted = calibration.facts.get("decoding")
+    differing = []
+    if isinstance(fitted, dict) and fitted != dict(captioner.config["decoding"]):
+        differing.append("another decoding (captionlab calibrate takes decoding=... too)")
+    if prompt.beginning:
+        differing.append("captions without a beginning")
+    for one in differing:
+        print(f"note: the chances for --abstain were fitted to {one}", file=sys.stderr)

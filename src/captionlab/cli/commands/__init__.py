@@ -1,8 +1,10 @@
 """One module a command: its options, and what runs it. Each imports what it needs when it runs."""
 
 from captionlab.cli.commands import (
+    calibrate,
     compare,
     evaluate,
+    explain,
     export,
     extract,
     inspect,
@@ -13,4 +15,16 @@ from captionlab.cli.commands import (
 )
 
 # as ``captionlab --help`` lists them
-COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, push, serve)
+COMMANDS = (
+    models,
+    inspect,
+    extract,
+    compare,
+    evaluate,
+    predict,
+    calibrate,
+    explain,
+    export,
+    push,
+    serve,
+)

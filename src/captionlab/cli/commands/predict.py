@@ -41,6 +41,13 @@ def add(commands: Commands) -> None:
         metavar="KEY=VALUE",
         help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
     )
+    predict.add_argument(
+        "--abstain",
+        type=float,
+        metavar="CHANCE",
+        help='say "I am not sure" where the chance of a caption to be right is below this, from 0 to '
+        "1; captionlab calibrate CKPT comes first",
+    )
     asked = predict.add_argument_group(
         "what is asked of each photo", "Each as far as the captioner was trained on it."
     )
@@ -81,4 +88,5 @@ def _run(options: argparse.Namespace) -> int:
         others=options.others,
         trust=options.trust,
         prompt=prompt,
+        abstain=options.abstain,
     )

@@ -76,6 +76,7 @@ class OnnxCaptioner(nn.Module):
     attention_penalty = 0.0
     tags = None
     connector = None
+    retrieval = None
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         super().__init__()

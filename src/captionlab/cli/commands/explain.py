@@ -1,0 +1,68 @@
+"""``captionlab explain``: which parts of a photo the words of its caption rest on."""
+
+from __future__ import annotations
+
+import argparse
+
+from captionlab.cli.commands.options import Commands, add_config_dir, add_trust
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    explain = commands.add_parser(
+        "explain",
+        help="show which parts of a photo a caption's words rest on",
+        description="Explain the words of captions by attention, occlusion and integrated gradients, "
+        "with deletion and insertion curves, on one page that opens offline.",
+    )
+    explain.set_defaults(run=_run)
+    explain.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    explain.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
+    explain.add_argument("--out", required=True, metavar="PAGE.html", help="the page to write")
+    explain.add_argument(
+        "--word",
+        metavar="WORD|N",
+        help="a word of the caption, or its number from 1 (default: each that says something)",
+    )
+    explain.add_argument(
+        "--caption", metavar="TEXT", help="explain this caption in place of the model's own"
+    )
+    explain.add_argument(
+        "--method",
+        default="all",
+        metavar="NAME",
+        help="attention, occlusion, integrated_gradients (needs captionlab[explain]), or all",
+    )
+    explain.add_argument("--masks", type=int, default=500, metavar="N", help="of occlusion (500)")
+    explain.add_argument(
+        "--steps", type=int, default=50, metavar="N", help="of integrated gradients (50)"
+    )
+    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    explain.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="decoding=beam and the like"
+    )
+    explain.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
+    explain.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
+    explain.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+    add_config_dir(explain)
+    add_trust(explain)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from captionlab.applications.explain.saliency import Settings
+    from captionlab.cli.explain import explain
+    from captionlab.text.prompts import Prompt
+
+    return explain(
+        options.checkpoint,
+        options.paths,
+        out=options.out,
+        word=options.word,
+        caption=options.caption,
+        method=options.method,
+        settings=Settings(masks=options.masks, steps=options.steps),
+        device=options.device,
+        overrides=options.set,
+        trust=options.trust,
+        prompt=Prompt(options.ask, options.style, options.language),
+    )

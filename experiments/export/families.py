@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from measure import BATCH, METHODS, captioned, deviation, exported
+from omegaconf import OmegaConf
 
 from captionlab.build import Sizes, build_captioner
 from captionlab.config.compose import compose
@@ -35,6 +36,16 @@ GPT2 = (
 )
 LAYERS = "hidden_size:64,num_hidden_layers:2,num_attention_heads:4,intermediate_size:128"
 BLIP = f"vision_config:{{{LAYERS},image_size:{SIZE}}},text_config:{{{LAYERS}}}"
+SMALL = {
+    "model.decoder.hidden": 64,
+    "model.decoder.embedding": 64,
+    "model.decoder.feed_forward": 128,
+    "model.decoder.heads": 4,
+    "model.decoder.layers": 2,
+    "model.decoder.encoder_layers": 2,
+    "model.decoder.refiner_layers": 2,
+    "model.attention.heads": 4,
+}
 OF_PRESET = {
     "gpt2": GPT2,
     "prefix": (*GPT2, "model.decoder.prefix_length=4", "model.decoder.mapping_layers=2"),
@@ -43,7 +54,6 @@ OF_PRESET = {
         "model.decoder.weights=null",
         f"model.decoder.architecture={{model_type:blip,{BLIP}}}",
     ),
-    "transformer": ("model.decoder.layers=3", "model.decoder.encoder_layers=3"),
 }
 
 
@@ -51,10 +61,14 @@ def small(preset: str) -> Captioner:
     """Return a captioner of a preset behind a small encoder, with random weights that tell images apart."""
     torch.manual_seed(0)
     overrides = [f"model={preset}", "model/encoder=small_cnn", "output_dir=unused"]
-    config = resolve(compose([*overrides, *OF_PRESET.get(preset, ())]))
+    composed = compose([*overrides, *OF_PRESET.get(preset, ())])
+    for key, value in SMALL.items():
+        if OmegaConf.select(composed, key):
+            OmegaConf.update(composed, key, value)
+    config = resolve(composed)
     captioner = build_captioner(config["model"], Sizes(len(WORDS) + 4, 0)).eval()
     for parameter in captioner.decoder.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape)
+        parameter.data += 0.2 * torch.randn(parameter.shape)
     return captioner
 
 

@@ -28,6 +28,7 @@ from captionlab.inference.export.onnx.flatten import (
     example,
     leaves,
     outline_state,
+    require_no_index,
 )
 from captionlab.inference.export.onnx.graphs import (
     BEGIN,
@@ -72,11 +73,7 @@ def write_programs(loaded: LoadedCaptioner, folder: Path) -> dict[str, Any]:
     """
     captioner = loaded.captioner.cpu().eval()
     decoder: Any = captioner.decoder
-    if not getattr(decoder, "learns", True):
-        raise UserError(
-            f"a {type(decoder).__name__} looks its captions up among those of its training images, "
-            "which no program of torch.export can do: say --format safetensors"
-        )
+    require_no_index(captioner, "program of torch.export")
     size = captioner.encoder.image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=generator)

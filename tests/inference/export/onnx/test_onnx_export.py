@@ -144,7 +144,7 @@ def test_int8_asks_for_photographs_where_there_are_convolutions(small, tmp_path)
 
 def test_a_captioner_that_looks_captions_up_says_that_it_cannot(tmp_path):
     captioner = tiny_captioner("model=nearest", "model/encoder=small_cnn")
-    with pytest.raises(UserError, match=r"looks its captions up .* --format safetensors"):
+    with pytest.raises(UserError, match=r"looks captions up .* --format safetensors"):
         export(loaded_of(captioner.eval()), tmp_path)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
-from captionlab.models.captioner import Decoder
+from captionlab.models.captioner import Captioner, Decoder
 from captionlab.models.state import State
 
 BATCH, BEAMS, WORDS = "batch", "beams", "words"
@@ -23,6 +23,16 @@ Shape = tuple[int | str, ...]  # a dimension's size, or what it depends on
 
 # sizes of an example, all different, none of them 0 or 1, which a trace takes for constants
 IMAGES, WIDTH, STEPS = 2, 3, 4
+
+
+def require_no_index(captioner: Captioner, kind: str) -> None:
+    """Raise UserError for a captioner that reads its training captions, which no ``kind`` can do."""
+    for part in (captioner.decoder, captioner.retrieval):
+        if getattr(part, "index", None) is not None:
+            raise UserError(
+                f"a {type(part).__name__} looks captions up among those of its training images, which no "
+                f"{kind} can do: say --format safetensors"
+            )
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Leaf]:

@@ -37,6 +37,7 @@ from captionlab.inference.export.onnx.flatten import (
     leaves,
     outline_state,
     rebuilt,
+    require_no_index,
 )
 from captionlab.inference.export.onnx.packages import onnx_library
 from captionlab.models.captioner import Captioner
@@ -140,12 +141,7 @@ def trace_graphs(captioner: Captioner, images: Tensor) -> Graphs:
         UserError: for a captioner that has none, with the reason.
     """
     decoder: Any = captioner.decoder
-    name = type(decoder).__name__
-    if not getattr(decoder, "learns", True):
-        raise UserError(
-            f"a {name} looks its captions up among those of its training images, which no graph of "
-            "ONNX can do: say --format safetensors"
-        )
+    require_no_index(captioner, "graph of ONNX")
     memory = captioner.encode(images)
     outline = outline_state(decoder, memory)
     noise = decoder.latent if hasattr(decoder, "init_state_with") else None

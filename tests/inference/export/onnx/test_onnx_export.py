@@ -142,8 +142,9 @@ def test_int8_asks_for_photographs_where_there_are_convolutions(small, tmp_path)
         lower(small.folder, tmp_path / "lower", "int8", [])
 
 
-def test_a_captioner_that_looks_captions_up_says_that_it_cannot(tmp_path):
-    captioner = tiny_captioner("model=nearest", "model/encoder=small_cnn")
+@pytest.mark.parametrize("choice", ["model=nearest", "model/retrieval=captions"])
+def test_a_captioner_that_looks_captions_up_says_that_it_cannot(tmp_path, choice):
+    captioner = tiny_captioner(choice, "model/encoder=small_cnn")
     with pytest.raises(UserError, match=r"looks captions up .* --format safetensors"):
         export(loaded_of(captioner.eval()), tmp_path)
 

@@ -8,8 +8,9 @@ from captionlab.cli.commands import (
     inspect,
     models,
     predict,
+    push,
     serve,
 )
 
 # as ``captionlab --help`` lists them
-COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, serve)
+COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, push, serve)

@@ -56,6 +56,7 @@ class Captioning:
         self.settings = settings
         self.calibration = calibration
         self.has_attention = False
+        self.has_voice = False  # whether the server reads captions aloud
         self.slots = 0
 
     def warm_up(self) -> None:
@@ -162,7 +163,7 @@ class Captioning:
             "image_size": self.image_size,
             "fit": self.fit,
             "calibrated": self.calibration is not None,
-            "speech": False,
+            "speech": self.has_voice,
             "max_bytes": settings.max_bytes,
             "max_images": settings.max_images,
             "decoding": {

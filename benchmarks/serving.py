@@ -106,7 +106,9 @@ class Client:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> int:
-        """Return the status of the answer."""
+        """Return the status of the answer; a connection that was closed meanwhile is opened again."""
+        if self.streams is not None and self.streams[0].at_eof():
+            self.streams = None
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams

@@ -28,7 +28,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 BOUNDARY = "captionlab-benchmark"
-WARM_UP = 40  # requests
+WARM_UP = 3.0  # seconds; torch prepares itself for each new size of a batch
 
 
 def plain_app(checkpoint: str):
@@ -201,7 +201,7 @@ def measure(options: argparse.Namespace, checkpoint: str) -> None:
     for kind in ("plain", "captionlab"):
         with serving(kind, checkpoint) as port:
             run: Callable[[Awaitable], object] = asyncio.run
-            run(closed_loop(port, requests, 4, WARM_UP / 20))
+            run(closed_loop(port, requests, options.clients, WARM_UP))
             for clients in (1, options.clients):
                 rate, latencies = run(closed_loop(port, requests, clients, options.seconds))
                 answers[kind, clients] = rate

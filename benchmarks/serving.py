@@ -75,14 +75,24 @@ def run_server(kind: str, checkpoint: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(kind: str, checkpoint: str) -> Iterator[int]:
+def serving(kind: str, checkpoint: str) -> Iterator[tuple[int, int]]:
+    """Give the port and the process id of a server."""
     command = [sys.executable, __file__, "--serve", kind, "--checkpoint", checkpoint]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has computed; no other program's load changes it much. NaN without /proc."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return float("nan")
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def request_of(picture: bytes) -> bytes:
@@ -199,13 +209,18 @@ def measure(options: argparse.Namespace, checkpoint: str) -> None:
     requests = [request_of(one) for one in pictures_of(options.images, options.pictures)]
     answers: dict[tuple[str, int], float] = {}
     for kind in ("plain", "captionlab"):
-        with serving(kind, checkpoint) as port:
+        with serving(kind, checkpoint) as (port, pid):
             run: Callable[[Awaitable], object] = asyncio.run
             run(closed_loop(port, requests, options.clients, WARM_UP))
             for clients in (1, options.clients):
+                before = cpu_seconds(pid)
                 rate, latencies = run(closed_loop(port, requests, clients, options.seconds))
                 answers[kind, clients] = rate
-                print(f"{kind:10}  {clients:3} clients   {rate:7.1f}/s   {shown(latencies)}")
+                computed = (cpu_seconds(pid) - before) / len(latencies) * 1000
+                print(
+                    f"{kind:10}  {clients:3} clients   {rate:7.1f}/s   {shown(latencies)}"
+                    f"   {computed:5.1f} ms of CPU each"
+                )
             for share in options.shares:
                 due = share * answers[kind, options.clients]
                 rate, latencies, refused = run(open_loop(port, requests, due, options.seconds))

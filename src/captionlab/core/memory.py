@@ -5,7 +5,7 @@ Legend: B images, N memory slots, D memory width, P width of the pooled vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,19 @@ class Memory:
         """Return the memory whose tensors are those of this one, changed."""
         boxes = None if self.boxes is None else change(self.boxes)
         return Memory(change(self.slots), change(self.pooled), change(self.mask), boxes)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Memory]) -> Memory:
+        """Return the memory of the images of all parts, which have as many slots."""
+        if len(parts) == 1:
+            return parts[0]
+        boxes = [part.boxes for part in parts if part.boxes is not None]
+        return cls(
+            torch.cat([part.slots for part in parts]),
+            torch.cat([part.pooled for part in parts]),
+            torch.cat([part.mask for part in parts]),
+            torch.cat(boxes) if boxes else None,
+        )
 
     def first(self, images: int) -> Memory:
         """Return the memory of the first ``images`` images."""

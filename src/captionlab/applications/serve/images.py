@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import re
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from captionlab.applications.serve.http import ApiError
 from captionlab.data.images.files import to_rgb, upright
 
+# Pillow speaks of a damaged tag and reads on; a stranger's pictures write no log
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # none that runs another program (EPS), holds other files, or is a video
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)

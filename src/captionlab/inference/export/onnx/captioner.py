@@ -109,6 +109,14 @@ class OnnxCaptioner(nn.Module):
         found = self._graphs[ENCODER]({IMAGES_INPUT: images})
         return Memory(**found).each(lambda tensor: tensor.to(images.device))
 
+    def look(self, images: Tensor | Memory) -> Memory:
+        """Return what ``encode`` does: a connector is a part of the encoder's graph."""
+        return self.encode(images)
+
+    def connect(self, memory: Memory) -> Memory:
+        """Return the memory as it is."""
+        return memory
+
     def init_state(self, memory: Memory, width: int) -> OnnxState:
         """Return the state before the first token, for ``width`` beams an image."""
         if self._noise is None:

@@ -27,6 +27,7 @@ from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.renamed import rename_targets, renamed_weight
 from captionlab.core.tensor_files import dense, load_file, plain
+from captionlab.inference.export.folder import is_export
 from captionlab.text.tokenizers import Tokenizer, tokenizer_from_dict
 
 FORMAT = 3
@@ -84,13 +85,20 @@ class Checkpoint:
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Return a checkpoint's parts, on the CPU, loaded with ``weights_only=True``.
 
+    An exported folder with weights (``--format safetensors``) takes its place.
+
     Raises:
         UserError: if there is no such file, it is damaged, or another program wrote it.
     """
     require_local(path)  # as it was typed: a Path keeps one slash
     path = Path(path)
+    if is_export(path):
+        # it reads this module
+        from captionlab.inference.export.manifest import read_exported_weights
+
+        return read_exported_weights(path)
     stored = load_file(path)
-    entry = _portable_entry(stored.get(KEY), path)
+    entry = portable_entry(stored.get(KEY), path)
     composed = rename_targets(entry["config"])
     config = resolve_references(composed, f"{path}: config")
     if entry["format"] == 1:
@@ -113,7 +121,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     )
 
 
-def _portable_entry(entry: object, path: Path) -> dict[str, Any]:
+def portable_entry(entry: object, path: Path) -> dict[str, Any]:
     """Return the portable part of a file: plain values, with the entries that are read of it.
 
     Raises:

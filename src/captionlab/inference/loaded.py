@@ -22,6 +22,8 @@ from captionlab.decoding.ensemble import Ensemble
 from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
+from captionlab.inference.export.folder import is_export
+from captionlab.inference.export.manifest import ExportedCheckpoint, read_export
 from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
 from captionlab.text.prompts import NO_PROMPT, Prompt
@@ -97,14 +99,27 @@ class LoadedCaptioner:
         for a question, a style, a language or a word of the beginning that the captioner did not
         learn. A captioner of several languages writes the first of them where none is asked for.
         """
-        model: Any = Ensemble([self.captioner, *self.others]) if self.others else self.captioner
-        self._require_known(prompt)
-        if self.tokenizer.languages and not prompt.language:
-            prompt = replace(prompt, language=self.tokenizer.languages[0])
-        given = self.tokenizer.encode_prompt(prompt)
+        given = self.prompt_ids(prompt)
+        model = self.model
         memory = model.encode(images.to(self.device))
         prompts = [given] * len(images) if given else None
         return generate(model, memory, self.decoding, self.tokenizer, prompts)
+
+    @property
+    def model(self) -> Any:
+        """What decoding steps through: the captioner, or it and the others as one."""
+        return Ensemble([self.captioner, *self.others]) if self.others else self.captioner
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """Return the token ids that stand for a prompt before each caption.
+
+        Raises:
+            UserError: as ``generate``.
+        """
+        self._require_known(prompt)
+        if self.tokenizer.languages and not prompt.language:
+            prompt = replace(prompt, language=self.tokenizer.languages[0])
+        return self.tokenizer.encode_prompt(prompt)
 
     def _require_known(self, prompt: Prompt) -> None:
         beginning = prompt.beginning
@@ -135,11 +150,12 @@ def load_captioner(
     decoding: Sequence[str] = (),
     trust: Sequence[str] = (),
 ) -> LoadedCaptioner:
-    """Return the trained captioner of a checkpoint, ready for photos.
+    """Return the trained captioner of a checkpoint or an exported folder, ready for photos.
 
     Args:
-        path: a file that captionlab's training wrote, or several, which then write together: the
-            first one's decoding and image preparation are taken.
+        path: a file that captionlab's training wrote, a folder that ``captionlab export`` wrote, or
+            several of them, which then write together: the first one's decoding and image
+            preparation are taken.
         device: "cpu", "cuda", "cuda:1" ...
         decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
         trust: classes, or packages of your own, that the checkpoint may name beside captionlab's.
@@ -149,8 +165,8 @@ def load_captioner(
             vocabularies or image sizes differ.
     """
     first, *more = [path] if isinstance(path, str | os.PathLike) else path
-    checkpoint = read_checkpoint(first)
-    others = [read_checkpoint(other) for other in more]
+    checkpoint = _read(first)
+    others = [_read(other) for other in more]
     for other in others:
         require_alike(checkpoint, other)
     config = (
@@ -160,13 +176,35 @@ def load_captioner(
     )
     require_decoding(config["decoding"], checkpoint, trust)
     return LoadedCaptioner(
-        captioner_of(checkpoint, trust),
+        _network_of(checkpoint, trust),
         checkpoint.tokenizer,
         build_part(config["decoding"], "decoding"),
         config,
         device,
-        [captioner_of(other, trust) for other in others],
+        [_network_of(other, trust) for other in others],
     )
+
+
+def _read(path: str | os.PathLike[str]) -> Checkpoint:
+    return read_export(path) if is_export(path) else read_checkpoint(path)
+
+
+def _network_of(checkpoint: Checkpoint, trust: Sequence[str]) -> Any:
+    """Return the network of a checkpoint or an export: a captioner, or what stands for one.
+
+    Raises:
+        UserError: as ``captioner_of``, and for an export of programs, which are not run here.
+    """
+    if not isinstance(checkpoint, ExportedCheckpoint) or checkpoint.format == "safetensors":
+        return captioner_of(checkpoint, trust)
+    if checkpoint.format == "torch":
+        raise UserError(
+            f"{checkpoint.path} holds programs of torch.export, and captionlab runs no program out of "
+            f"a file: if you trust who made it, python {checkpoint.path}/caption_torch.py PHOTO"
+        )
+    from captionlab.inference.export.onnx import OnnxCaptioner
+
+    return OnnxCaptioner(checkpoint.path, checkpoint.manifest)
 
 
 def require_alike(first: Checkpoint, other: Checkpoint) -> None:

@@ -1,0 +1,1 @@
+"""A captioner behind HTTP: an API, OpenAI's chat completions, and the page where a photo is captioned."""

@@ -1,0 +1,69 @@
+// What the server said about a picture: the caption with its words, how likely it is right, and the
+// other captions. Everything of the server is inserted as text.
+
+import { paint } from "./attention.js";
+import { $, element } from "./dom.js";
+import { meanConfidence, percent, showWords } from "./words.js";
+
+const SURE_ENOUGH = 0.3; // of being right; below it the page says that it is not sure
+
+/** Show an entry's chosen caption; `fit` is how the model sees pictures, `onChoose(index)` follows a click. */
+export function showResult(entry, fit, onChoose) {
+  const { captions, chosen, question, language, picture } = entry;
+  const best = captions[chosen];
+  const unsure = best.probability !== null && best.probability < SURE_ENOUGH;
+  const doubt = question ? "I am not sure." : "I am not sure what this shows.";
+  for (const id of ["spoken", "words", "captions"]) $(id).lang = language;
+  $("unsure").hidden = !unsure;
+  $("unsure").textContent = doubt;
+  $("asked").hidden = !question;
+  $("asked").textContent = question;
+  $("spoken").textContent = best.text;
+  $("chance").textContent = chance(best, unsure);
+  $("copied").textContent = "";
+  $("answer").classList.toggle("guess", unsure);
+  $("picture").setAttribute("aria-label", `Your picture: ${best.text}`);
+  const point = (word) => {
+    paint($("attention"), word?.attention ?? null, picture, fit);
+    $("readout").textContent = readout(best, word);
+  };
+  showWords($("words"), best, point);
+  point(null);
+  showOthers(captions, chosen, onChoose);
+  const lead = unsure ? `${doubt} My best guess:` : question ? "Answer:" : "Caption:";
+  $("live").textContent = `${lead} ${best.text}. ${chance(best, unsure)}`;
+}
+
+function chance(caption, unsure) {
+  if (caption.probability !== null) {
+    const lead = unsure ? "My best guess, likely to be right:" : "Likely to be right:";
+    return `${lead} ${percent(caption.probability)}`;
+  }
+  const mean = meanConfidence(caption);
+  return mean === null ? "" : `Sure of its words: ${percent(mean)} on average`;
+}
+
+function readout({ words }, word) {
+  if (word) {
+    const sure = word.confidence === null ? "" : `: ${percent(word.confidence)} sure`;
+    return `“${word.word}”${sure}.${word.attention ? " The picture is lit where the model looked." : ""}`;
+  }
+  const looks = words.some((one) => one.attention) ? " to see where the model looked" : "";
+  const lines = words.some((one) => one.confidence !== null)
+    ? "The line under a word is as long as the model was sure of it. " : "";
+  return words.length ? `${lines}Point at a word${looks || " for the number"}.` : "";
+}
+
+function showOthers(captions, chosen, onChoose) {
+  $("others").hidden = captions.length < 2;
+  $("captions").replaceChildren(...captions.map((caption, index) => {
+    const { probability } = caption;
+    const share = probability ?? meanConfidence(caption);
+    const note = share === null ? "" : `${percent(share)} ${probability === null ? "sure" : "likely"}`;
+    const button = element("button", {
+      type: "button", ariaPressed: String(index === chosen), onclick: () => onChoose(index),
+    }, element("span", { textContent: caption.text }),
+    element("span", { className: "soft small", textContent: note }));
+    return element("li", {}, button);
+  }));
+}

@@ -1,0 +1,67 @@
+"""What a server is started with, and what bounds it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from captionlab.core.errors import UserError
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a captioner is served.
+
+    Args:
+        host, port: where; workers: processes, each with the captioner in its memory.
+        token: what requests must carry (``Authorization: Bearer ...``), None for none.
+        allowed_hosts: names that requests may be addressed to beside the server's own.
+        allow_urls: whether images are fetched from addresses; private ones are refused even then.
+        model_id, version: what answers call the captioner.
+        max_bytes: of the images of a request, as they are sent. max_pixels: of one image, decoded.
+        max_images: of one request. max_captions: of one image.
+        max_queue: images that wait for the captioner; more are refused with 503.
+        timeout: seconds that a request may take, waiting and reading included.
+        batch_size: images decoded together. batch_wait: seconds that a batch waits for images which
+            are on their way.
+        max_width: hypotheses (beams, samples) of an image, and of a batch in units of ``batch_size``.
+        image_threads: threads that decode images.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    allow_urls: bool = False
+    model_id: str = "captionlab"
+    version: str = ""
+    max_bytes: int = 25 * MEGABYTE
+    max_pixels: int = 50_000_000
+    max_images: int = 32
+    max_captions: int = 16
+    max_queue: int = 128
+    timeout: float = 30.0
+    batch_size: int = 32
+    batch_wait: float = 0.005
+    max_width: int = 64
+    image_threads: int = 2
+
+    def __post_init__(self) -> None:
+        least = {"port": 0, "timeout": 0.0, "batch_wait": 0.0}
+        for name in (
+            *("port", "workers", "max_bytes", "max_pixels", "max_images", "max_captions"),
+            *("max_queue", "timeout", "batch_size", "batch_wait", "max_width", "image_threads"),
+        ):
+            value = getattr(self, name)
+            if not value >= least.get(name, 1) or (name == "timeout" and value == 0):
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} {value} is too small")
+        if not self.port <= 65535:
+            raise UserError(f"--port {self.port} is no port: they end at 65535")
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of a whole body: images in base64 take a third more, and there are fields beside."""
+        return self.max_bytes * 4 // 3 + MEGABYTE

@@ -1,0 +1,67 @@
+"""A real chromium, and a server that shows the page; both skip where there is no browser."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fake_server import FakeServer, serving
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+# not for the whole session: while playwright runs, this thread counts as inside an event loop
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def open_page(browser: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
+    """Open the page with options of a browser context; errors of its scripts fail the test."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def open_page(**options: Any) -> Any:
+        context = browser.new_context(reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server.url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any]) -> Any:
+    return open_page()
+
+
+def picture(
+    width: int = 300, height: int = 200, kind: str = "JPEG", name: str = "photo.jpg"
+) -> dict[str, Any]:
+    """A gray picture as playwright's file inputs take it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (120, 130, 140)).save(buffer, kind)
+    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": buffer.getvalue()}

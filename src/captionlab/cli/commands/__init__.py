@@ -1,6 +1,15 @@
 """One module a command: its options, and what runs it. Each imports what it needs when it runs."""
 
-from captionlab.cli.commands import compare, evaluate, export, extract, inspect, models, predict
+from captionlab.cli.commands import (
+    compare,
+    evaluate,
+    export,
+    extract,
+    inspect,
+    label,
+    models,
+    predict,
+)
 
 # as ``captionlab --help`` lists them
-COMMANDS = (models, inspect, extract, compare, evaluate, predict, export)
+COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, label)

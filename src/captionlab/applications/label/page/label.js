@@ -36,7 +36,9 @@ function describeKeep() {
   $("caption-label").textContent = editing ? "Change the caption" : "Caption";
   $("caption-hint").textContent = editing
     ? `in place of “${editing.text}”`
-    : unchanged ? "as the model proposes it" : original ? "corrected" : "";
+    : unchanged ? "as the model proposes it"
+    : original && text ? "corrected"
+    : !text && shown.captions.length ? "another one, or Enter for the next picture" : "";
 }
 
 function showProposals() {
@@ -181,6 +183,7 @@ function act(action, said, stay = false) {
 
 function keep(stay) {
   const caption = $("caption").value.trim();
+  if (!caption && shown.captions.length) return keys.KeyO();
   if (!caption) return warn("Write a caption, or skip the picture.");
   if (editing) return act({ kind: "correct", caption, target: editing.id }, "Changed.", true);
   const kind = !original ? "add" : caption === original ? "accept" : "correct";

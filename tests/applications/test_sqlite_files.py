@@ -68,7 +68,7 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(file: Path):
     content = bytearray(file.read_bytes())
     content[4096:4200] = b"\xff" * 104
     file.write_bytes(content)
-    with pytest.raises(UserError, match="damaged|malformed"):
+    with pytest.raises(UserError, match=r"damaged|malformed"):
         open_sqlite(file, SCHEMA)
     assert file.read_bytes() == bytes(content)
 

@@ -13,15 +13,14 @@ def fitted_by_descent(outcomes: np.ndarray, systems: int) -> tuple[np.ndarray, f
         [log_s, log_v], max_iter=500, tolerance_grad=1e-12, line_search_fn="strong_wolfe"
     )
 
+    first, second = map(list, zip(*pairs_of(systems), strict=True))
+    counts = torch.tensor(outcomes, dtype=torch.float64)
+
     def closure():
         optimizer.zero_grad()
-        s, v = log_s.exp(), log_v.exp()
-        loss = 0
-        for (a, b), (wins, losses, ties) in zip(pairs_of(systems), outcomes, strict=True):
-            tie = v * (s[a] * s[b]).sqrt()
-            whole = s[a] + s[b] + tie
-            loss = loss - wins * (s[a] / whole).log() - losses * (s[b] / whole).log()
-            loss = loss - ties * (tie / whole).log()
+        a, b = log_s[first].exp(), log_s[second].exp()
+        odds = torch.stack([a, b, log_v.exp() * (a * b).sqrt()], 1)
+        loss = -(counts * (odds / odds.sum(1, keepdim=True)).log()).sum()
         loss.backward()
         return loss
 

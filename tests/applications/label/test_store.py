@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from captionlab.applications.label.store import LEASE, LabelStore, NewAction, Progress, Proposal
+from captionlab.core.errors import UserError
 
 
 def add(store: LabelStore, picture: int, person: str, caption: str, key: str | None = None) -> int:
@@ -97,9 +98,9 @@ def test_many_at_once_lose_nothing(store: LabelStore):
 
 def test_actions_are_kept_all_or_none(store: LabelStore):
     whole = NewAction(1, "Ann", "add", "key-1", "a dog")
-    with pytest.raises(ValueError, match="stop"), store.together():
-        store.act([whole])
-        raise ValueError("stop")
+    of_no_picture = NewAction(99, "Ann", "add", "key-2", "a cat")
+    with pytest.raises(UserError, match="FOREIGN KEY"):
+        store.act([whole, of_no_picture])
     assert store.actions() == []
     assert store.state(1).captions == ()
 

@@ -115,7 +115,7 @@ def serving() -> Iterator[FakeServer]:
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (the name of the standard library)
         name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
         if name in {path.name for path in PAGE.iterdir()}:
             kind = TYPES.get(Path(name).suffix, "image/svg+xml")
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.reply(*self.fake.answer(Asked(self.path, headers=dict(self.headers))))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = self.rfile.read(int(self.headers["Content-Length"]))
         asked = Asked(self.path, headers=dict(self.headers))
         kind = self.headers["Content-Type"]

@@ -5,6 +5,7 @@ from captionlab.cli.commands import (
     evaluate,
     export,
     extract,
+    human_eval,
     inspect,
     label,
     models,
@@ -12,4 +13,4 @@ from captionlab.cli.commands import (
 )
 
 # as ``captionlab --help`` lists them
-COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, label)
+COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, label, human_eval)

@@ -25,18 +25,17 @@ function showRatings() {
   const fields = RATED.flatMap(([what, word]) => ["left", "right"].map((side) => {
     const name = `${what}_${side}`;
     const field = document.createElement("fieldset");
-    field.append(element("legend", `${word}, ${side === "left" ? "first" : "second"} caption`, { class: "small" }));
+    field.append(element("legend", `${word}? ${side === "left" ? "First" : "Second"} caption`, { class: "small" }));
     for (let value = 1; value <= 5; value += 1) {
       const label = element("label");
       const input = element("input", "", { type: "radio", name, value: String(value) });
       if (pair.answer?.[name] === value) input.checked = true;
-      const meaning = { 1: "1 (not at all)", 5: "5 (fully)" }[value] ?? String(value);
-      label.append(input, element("span", meaning));
+      label.append(input, element("span", String(value)));
       field.append(label);
     }
     return field;
   }));
-  $("ratings").replaceChildren(...fields);
+  $("ratings").replaceChildren(element("p", "1 is not at all, 5 is fully", { class: "soft small" }), ...fields);
 }
 
 function choose(choice) {
@@ -114,9 +113,15 @@ for (const side of CHOICES) $(side).addEventListener("click", () => pick(side));
 $("onward").addEventListener("click", send);
 $("back").addEventListener("click", () => history.back());
 $("again").addEventListener("click", () => alone(next));
+// who dictates, or whose keys stray, can do without keys that act alone
+$("single-keys").checked = localStorage.getItem("captionlab-single-keys") !== "off";
+$("single-keys").addEventListener("change", (event) => {
+  localStorage.setItem("captionlab-single-keys", event.target.checked ? "on" : "off");
+});
 document.addEventListener("keydown", (event) => {
+  if (!$("single-keys").checked) return;
   if (event.altKey || event.ctrlKey || event.metaKey || !pair || event.repeat) return;
-  const typing = event.target.matches("input");
+  const typing = event.target.matches("input[type=radio]");
   const arrow = event.key.startsWith("Arrow");
   if (event.key in KEYS && !(typing && arrow)) {
     event.preventDefault();

@@ -126,7 +126,9 @@ def _export(store: LabelStore, folder: Path, what: str, *, overwrite: bool) -> N
             f"--export {what}: say FILE.jsonl, FILE.json (COCO's form), sidecars or labelstudio"
         )
     if kind == "jsonl":
-        write_jsonl(labeled, file)
+        splits = write_jsonl(labeled, file)
+        if splits:
+            print("splits are written with them: they are too few to be divided by a hash")
     else:
         write_coco(labeled, folder, file)
     print(

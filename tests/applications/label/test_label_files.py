@@ -7,6 +7,7 @@ import pytest
 
 from captionlab.applications.label.export import (
     labeled_pictures,
+    splits_of_few,
     write_coco,
     write_jsonl,
     write_sidecars,
@@ -61,6 +62,12 @@ def test_training_reads_what_is_exported(kind: str, folder: Path, labeled: Label
         write_sidecars(pictures, folder, pictures=list(labeled.present.values()))
     more = [] if kind == "sidecars" else [f"data.source.file={file}"]
     assert captions_by_name(composed(f"data={kind}", f"data.root={folder}", *more)) == EXPECTED
+
+
+def test_few_pictures_are_split_so_that_each_split_can_be_scored():
+    few, many = ([f"{number}.png" for number in range(count)] for count in (8, 400))
+    assert sorted(splits_of_few(few).values()) == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
+    assert splits_of_few(many) == splits_of_few(few[:5]) == {}
 
 
 def test_coco_has_sizes_and_numbers(folder: Path, labeled: LabelStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -17,7 +18,9 @@ from captionlab.applications.label.store import LabelStore
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing
 from captionlab.data.images.files import ORIENTATION_TAG
+from captionlab.data.records import hash_split
 
+LEAST = 2  # images of a split that can be scored: CIDEr needs them
 ON_ITS_SIDE = {5, 6, 7, 8}  # of EXIF
 # texts that data=sidecars takes for a description of the folder
 DESCRIBING = {"readme", "license", "classes"}
@@ -49,12 +52,32 @@ def labeled_pictures(store: LabelStore) -> list[Labeled]:
     return found
 
 
-def write_jsonl(labeled: Sequence[Labeled], file: Path) -> None:
-    """Write a line for each picture, as ``data=jsonl`` reads it."""
+def write_jsonl(labeled: Sequence[Labeled], file: Path) -> dict[str, str]:
+    """Write a line for each picture, as ``data=jsonl`` reads it; return the splits that it names."""
+    splits = splits_of_few([one.name for one in labeled])
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as written:
         for one in labeled:
-            line = {"image": one.name, "image_id": one.number, "captions": list(one.captions)}
+            line: dict[str, Any] = {"image": one.name, "image_id": one.number}
+            if splits:
+                line["split"] = splits[one.name]
+            line["captions"] = list(one.captions)
             written.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return splits
+
+
+def splits_of_few(names: Sequence[str]) -> dict[str, str]:
+    """Return a split for each picture where a division by hash leaves val or test too small to score.
+
+    Of enough pictures none is named: ``data=jsonl`` divides them.
+    """
+    sizes = Counter(hash_split(names).values())
+    if min(sizes["val"], sizes["test"]) >= LEAST or len(names) < 3 * LEAST:
+        return {}
+    ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    held_out = dict.fromkeys(ordered[:LEAST], "val") | dict.fromkeys(
+        ordered[LEAST : 2 * LEAST], "test"
+    )
+    return {name: held_out.get(name, "train") for name in names}
 
 
 def write_coco(labeled: Sequence[Labeled], folder: Path, file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from captionlab import __version__
 from captionlab.applications.serve.captioning import Captioning
 from captionlab.applications.serve.captions import caption_router
+from captionlab.applications.serve.chat import chat_router
 from captionlab.applications.serve.http import Protection, overloaded, own_hosts, secure
 from captionlab.applications.serve.monitoring import Measured, Monitoring
 from captionlab.applications.serve.openapi import describe_requests
@@ -20,10 +22,18 @@ from captionlab.applications.serve.page_files import PageFiles
 from captionlab.applications.serve.service import Service
 from captionlab.applications.serve.settings import ServeSettings
 from captionlab.inference.loaded import LoadedCaptioner
+from captionlab.metrics.calibration import Calibration
 
 PAGE = Path(__file__).parent / "page"
 # what shows nothing of anybody's pictures, and what a browser opens before it can send a token
 PUBLIC = ("/", "/page/", "/health", "/ready")
+# what is counted one by one at /metrics
+PATHS = frozenset(
+    (
+        *("/", "/v1/caption", "/v1/chat/completions", "/v1/models", "/v1/speech"),
+        *("/health", "/ready", "/metrics", "/openapi.json"),
+    )
+)
 DESCRIPTION = """
 Captions of pictures by one trained captioner.
 
@@ -33,13 +43,20 @@ is, word by word. `POST /v1/chat/completions` is OpenAI's, for programs made for
 """
 
 
-def create_app(captioner: LoadedCaptioner, settings: ServeSettings | None = None) -> FastAPI:
+def create_app(
+    captioner: LoadedCaptioner,
+    settings: ServeSettings | None = None,
+    calibration: Calibration | None = None,
+) -> FastAPI:
     """Return the application that serves a captioner.
 
     The captioner is used from one thread of it alone. ``app.state.service`` is what the routes share.
+    With a ``calibration`` each caption has its chance of being right.
     """
     settings = settings or ServeSettings()
-    captioning = Captioning(captioner, settings)
+    name = settings.model_id or str(captioner.config["model"].get("name") or "captionlab")
+    settings = replace(settings, model_id=name)
+    captioning = Captioning(captioner, settings, calibration)
     captioning.warm_up()
 
     @asynccontextmanager
@@ -58,8 +75,7 @@ def create_app(captioner: LoadedCaptioner, settings: ServeSettings | None = None
         redoc_url=None,
     )
     _add_routes(app)
-    paths = frozenset(getattr(route, "path", "") for route in app.routes) - {""}
-    monitoring = Monitoring(paths)
+    monitoring = Monitoring(PATHS)
     app.state.service = Service(captioning, settings, monitoring)
     describe_requests(app)
     secure(
@@ -77,6 +93,7 @@ def create_app(captioner: LoadedCaptioner, settings: ServeSettings | None = None
 
 def _add_routes(app: FastAPI) -> None:
     app.include_router(caption_router)
+    app.include_router(chat_router)
     page = PageFiles(PAGE)
 
     @app.get("/", include_in_schema=False)

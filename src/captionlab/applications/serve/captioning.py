@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +12,22 @@ import torch
 from torch import Tensor
 
 from captionlab.applications.serve.batcher import Batcher
-from captionlab.applications.serve.images import decode_image
+from captionlab.applications.serve.http import ApiError
+from captionlab.applications.serve.images import decode_image, readable_formats
 from captionlab.applications.serve.methods import METHODS, Method
+from captionlab.applications.serve.schemas import Wishes
 from captionlab.applications.serve.settings import ServeSettings
 from captionlab.core.errors import UserError
+from captionlab.decoding import Beam
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.words import WordedCaption, worded_captions
+from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
 log = logging.getLogger(__name__)
 
+FIELDS = {"beginning": "begin"}
+LONGEST_CAPTION = 512  # tokens
 WARM_UP = 2  # images; a batch takes another way through torch than one
 
 
@@ -39,16 +46,27 @@ CaptionBatcher = Batcher[Method, Asked, list[WordedCaption]]
 class Captioning:
     """A loaded captioner as a server uses it, from one thread."""
 
-    def __init__(self, loaded: LoadedCaptioner, settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        loaded: LoadedCaptioner,
+        settings: ServeSettings,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.loaded = loaded
         self.settings = settings
+        self.calibration = calibration
         self.has_attention = False
+        self.slots = 0
 
     def warm_up(self) -> None:
         """Write captions of empty pictures: torch is slow the first time, and attention shows itself."""
+        readable_formats()
         size = self.image_size
         blank = torch.full((WARM_UP, 3, size, size), 127, dtype=torch.uint8)
         captions = worded_captions(self.loaded, blank, [NO_PROMPT] * WARM_UP)
+        with torch.inference_mode():
+            memory = self.loaded.captioner.encode(blank.to(self.loaded.device))
+        self.slots = int(memory.slots.shape[1])
         words = [word for image in captions for caption in image for word in caption.words]
         self.has_attention = any(word.attention is not None for word in words)
 
@@ -56,6 +74,11 @@ class Captioning:
     def image_size(self) -> int:
         """Pixels a side of what the captioner sees."""
         return int(self.loaded.captioner.encoder.image_size)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a caption at most, its end counted, unless a request says otherwise."""
+        return int(getattr(self.loaded.decoding, "max_length", LONGEST_CAPTION))
 
     @property
     def fit(self) -> str:
@@ -77,9 +100,25 @@ class Captioning:
         pixels = decode_image(data, size=size, max_pixels=self.settings.max_pixels, param=param)
         return self.loaded.prepare(pixels)
 
-    def require(self, prompt: Prompt) -> None:
-        """Raise UserError for a prompt that the captioner did not learn."""
-        self.loaded.prompt_ids(prompt)
+    def require(self, method: Method, prompt: Prompt) -> None:
+        """Raise ApiError for a prompt, or a forced word, that the captioner did not learn."""
+        tokenizer, decoding = self.loaded.tokenizer, method.decoding
+        try:
+            self.loaded.prompt_ids(prompt)
+            if isinstance(decoding, Beam):
+                decoding.forced_ids(tokenizer.encode, (tokenizer.unk_id, *tokenizer.control_ids))
+        except UserError as error:
+            sentence = str(error)
+            # the library's sentences begin with the field, or the decoding's setting
+            name = re.split(r"[ =]", sentence.removeprefix("decoding."))[0]
+            param = FIELDS.get(name, name)
+            known = param in Wishes.model_fields
+            raise ApiError(400, sentence, param=param if known else None) from None
+
+    def prompt_length(self, wishes: Wishes) -> int:
+        """Return how many tokens are given: those of the prompt, and the places of the picture."""
+        prompt = Prompt(wishes.question, wishes.style, wishes.language, wishes.begin)
+        return len(self.loaded.prompt_ids(prompt)) + self.slots
 
     def caption(
         self, method: Method, batch: Sequence[Asked]
@@ -105,6 +144,12 @@ class Captioning:
             torch.stack(noise) if noise else None,
         )
 
+    def probability(self, caption: WordedCaption) -> float | None:
+        """Return the calibrated chance that a caption is right, None without a calibration."""
+        if self.calibration is None:
+            return None
+        return self.calibration.probability(caption.log_prob, caption.length)
+
     def describe(self) -> dict[str, Any]:
         """Return what can be asked of the captioner, and what of the server."""
         tokenizer, settings = self.loaded.tokenizer, self.settings
@@ -116,7 +161,7 @@ class Captioning:
             "attention": self.has_attention,
             "image_size": self.image_size,
             "fit": self.fit,
-            "calibrated": False,
+            "calibrated": self.calibration is not None,
             "speech": False,
             "max_bytes": settings.max_bytes,
             "max_images": settings.max_images,

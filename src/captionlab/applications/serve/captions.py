@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from captionlab.applications.serve.http import ApiError, first_error
-from captionlab.applications.serve.images import decode_data_uri
+from captionlab.applications.serve.http import ApiError
 from captionlab.applications.serve.schemas import (
     Caption,
     CaptionRequest,
@@ -23,14 +19,13 @@ from captionlab.applications.serve.schemas import (
     Wishes,
     Word,
 )
-from captionlab.applications.serve.service import Captioned, Service, since
+from captionlab.applications.serve.service import Captioned, Picture, Service, since
 from captionlab.applications.serve.uploads import Form, parse_form, parse_json, read_body
+from captionlab.applications.serve.validation import validated
 from captionlab.inference.words import WordedCaption
 
 caption_router = APIRouter(tags=["captions"])
 LISTS = ("forced_words",)
-
-Pictures = list[Callable[[], bytes]]
 
 
 @caption_router.post("/v1/caption", response_model=CaptionResponse)
@@ -71,7 +66,7 @@ def _model(service: Service) -> dict[str, Any]:
     }
 
 
-async def _read(request: Request, service: Service) -> tuple[Pictures, Wishes]:
+async def _read(request: Request, service: Service) -> tuple[list[Picture], Wishes]:
     """Return the pictures of a request and what is asked of them."""
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
@@ -80,13 +75,14 @@ async def _read(request: Request, service: Service) -> tuple[Pictures, Wishes]:
         return _of_form(await service.in_pool(parse_form, body, content_type))
     if kind == "application/json":
         body = await read_body(request)
-        return _of_json(await service.in_pool(parse_json, body))
+        asked = validated(CaptionRequest, await service.in_pool(parse_json, body))
+        return _texts(asked), asked
     raise ApiError(
         415, f"Content-Type must be multipart/form-data or application/json, not {kind[:60]!r}"
     )
 
 
-def _of_form(form: Form) -> tuple[Pictures, Wishes]:
+def _of_form(form: Form) -> tuple[list[Picture], Wishes]:
     fields: dict[str, Any] = {}
     for name, values in form.fields.items():
         if name in LISTS:
@@ -95,35 +91,14 @@ def _of_form(form: Form) -> tuple[Pictures, Wishes]:
             raise ApiError(400, f"{name}: the form holds it {len(values)} times", param=name)
         elif values[0]:  # a field of a page that was left empty
             fields[name] = values[0]
-    request = validated(CaptionRequest, fields)
-    pictures: Pictures = [partial(bytes, data) for data in form.images]
-    return pictures + _sources(request), request
+    asked = validated(CaptionRequest, fields)
+    return [*form.images, *_texts(asked)], asked
 
 
-def _of_json(values: Any) -> tuple[Pictures, Wishes]:
-    request = validated(CaptionRequest, values)
-    return _sources(request), request
-
-
-def _sources(request: CaptionRequest) -> Pictures:
-    if request.image is not None and request.images is not None:
+def _texts(asked: CaptionRequest) -> list[Picture]:
+    if asked.image is not None and asked.images is not None:
         raise ApiError(400, "image and images: give one of them", param="images")
-    several = request.images or []
-    given = [("image", request.image)] if request.image is not None else []
-    given += [(f"images.{number}", text) for number, text in enumerate(several)]
-    return [partial(decode_data_uri, text, name) for name, text in given]
-
-
-def validated(model: type[BaseModel], values: Any) -> Any:
-    """Return values as an object of a model.
-
-    Raises:
-        ApiError: with the first thing that is wrong.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise first_error(error.errors(include_url=False)) from None
+    return [asked.image] if asked.image is not None else [*(asked.images or [])]
 
 
 def _answer(
@@ -133,7 +108,7 @@ def _answer(
     return CaptionResponse(
         model=Model(id=settings.model_id, version=settings.version),
         results=[
-            Result(captions=[_caption(one, wishes.attention) for one in captions])
+            Result(captions=[_caption(service, one, wishes.attention) for one in captions])
             for captions in captioned.images
         ],
         timings=Timings(
@@ -144,12 +119,12 @@ def _answer(
     )
 
 
-def _caption(caption: WordedCaption, attention: bool) -> Caption:
+def _caption(service: Service, caption: WordedCaption, attention: bool) -> Caption:
     return Caption(
         caption=caption.text,
         score=round(caption.score, 4),
         log_prob=round(caption.log_prob, 4),
-        probability=None,
+        probability=_rounded(service.captioning.probability(caption)),
         words=[
             Word(
                 word=word.text,
@@ -160,6 +135,10 @@ def _caption(caption: WordedCaption, attention: bool) -> Caption:
             for word in caption.words
         ],
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _rows(grid: Any) -> list[list[float]] | None:

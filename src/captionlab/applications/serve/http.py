@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from captionlab.applications.serve.loopback import is_loopback
 from captionlab.core.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -149,18 +149,9 @@ def own_hosts(bound: str, more: Collection[str] = ()) -> frozenset[str] | None:
     A page elsewhere that lets its own name lead to 127.0.0.1 (DNS rebinding) is none of them.
     """
     names = {name.lower() for name in more}
-    if _is_loopback(bound):
+    if is_loopback(bound):
         return LOOPBACK_NAMES | names | {f"[{bound}]" if ":" in bound else bound.lower()}
     return frozenset(names) or None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import re
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ def decode_image(data: bytes, *, size: int, max_pixels: int, param: str = "image
     if not data:
         raise ApiError(400, f"{param} is empty (0 bytes)", param=param)
     try:
-        image = Image.open(io.BytesIO(data), formats=_available())
+        image = Image.open(io.BytesIO(data), formats=readable_formats())
     except Image.DecompressionBombError:
         raise _too_large(param, max_pixels) from None
     except Exception:  # on a damaged head Pillow's plugins raise almost anything
@@ -78,10 +79,11 @@ def decode_data_uri(text: str, param: str = "image") -> bytes:
         raise ApiError(400, f"{param} is no base64 after its comma", param=param) from None
 
 
-def _available() -> list[str]:
-    Image.preinit()
+@lru_cache
+def readable_formats() -> tuple[str, ...]:
+    """Return those of the formats that this Pillow reads; looking takes its time once."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _weight(image: Image.Image) -> int:

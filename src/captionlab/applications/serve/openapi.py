@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from captionlab.applications.serve.chat_schemas import ChatRequest
 from captionlab.applications.serve.schemas import CaptionRequest, ErrorResponse, Wishes
 
 REFERENCE = "#/components/schemas/{model}"
@@ -33,9 +34,10 @@ def describe_requests(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = of_fastapi()
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (CaptionRequest, ErrorResponse):
+            for model in (CaptionRequest, ChatRequest, ErrorResponse):
                 add_schema(schemas, model)
             schema["paths"]["/v1/caption"]["post"]["requestBody"] = _caption_body()
+            schema["paths"]["/v1/chat/completions"]["post"]["requestBody"] = _json_body(ChatRequest)
             for operations in schema["paths"].values():
                 if "post" in operations:
                     operations["post"]["responses"] |= _errors()
@@ -60,10 +62,15 @@ def _caption_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": REFERENCE.format(model="CaptionRequest")}},
+            **_json_body(CaptionRequest)["content"],
             "multipart/form-data": {"schema": form},
         },
     }
+
+
+def _json_body(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": REFERENCE.format(model=model.__name__)}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _errors() -> dict[str, Any]:

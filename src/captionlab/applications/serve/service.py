@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
+from torch import Tensor
 
+from captionlab.applications.serve.addresses import fetch
 from captionlab.applications.serve.batcher import Batcher, ClosedError, QueueFullError, Timed
 from captionlab.applications.serve.captioning import Asked, CaptionBatcher, Captioning
 from captionlab.applications.serve.http import ApiError, overloaded
+from captionlab.applications.serve.images import decode_data_uri
 from captionlab.applications.serve.methods import Method, method_of
 from captionlab.applications.serve.monitoring import Monitoring
 from captionlab.applications.serve.schemas import Wishes
@@ -23,6 +28,10 @@ from captionlab.inference.words import WordedCaption
 from captionlab.text.prompts import Prompt
 
 ResultT = TypeVar("ResultT")
+# the bytes of a file, or a text: a data URI, an address
+Picture = bytes | str
+ADDRESS = re.compile(r"https?:", re.IGNORECASE)
+FETCHERS = 8  # threads that wait for other hosts; those for pictures go on meanwhile
 
 
 class ClientLeftError(ApiError):
@@ -54,6 +63,7 @@ class Service:
         self.in_flight = 0
         self.created = int(time.time())
         self.pool = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
+        self.fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self.batcher: CaptionBatcher = Batcher(
             captioning.caption,
             size=settings.batch_size,
@@ -72,7 +82,8 @@ class Service:
     def close(self) -> None:
         """Finish what waits, and end the threads."""
         self.batcher.close()
-        self.pool.shutdown(cancel_futures=True)
+        for pool in (self.pool, self.fetchers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def admitted(self, request: Request) -> AsyncIterator[None]:
@@ -107,17 +118,16 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
 
     async def caption(
-        self, request: Request, pictures: Sequence[Callable[[], bytes]], wishes: Wishes
+        self, request: Request, pictures: Sequence[Picture], wishes: Wishes
     ) -> Captioned:
-        """Return the captions of pictures; each is a function that gives its bytes, in a thread.
+        """Return the captions of pictures.
 
         Raises:
             ApiError: where a picture or a wish is wrong, or the queue is full.
-            UserError: for what the captioner did not learn.
         """
         method = method_of(wishes, self.captioning.loaded.decoding, self.settings)
         prompt = Prompt(wishes.question, wishes.style, wishes.language, wishes.begin)
-        self.captioning.require(prompt)
+        self.captioning.require(method, prompt)
         self._require_count(len(pictures))
         work = self._caption(method, prompt, pictures, wishes.seed)
         try:
@@ -137,13 +147,13 @@ class Service:
         self,
         method: Method,
         prompt: Prompt,
-        pictures: Sequence[Callable[[], bytes]],
+        pictures: Sequence[Picture],
         seed: int | None,
     ) -> Captioned:
         names = ["image"] if len(pictures) == 1 else [f"images.{i}" for i in range(len(pictures))]
         with self.batcher.expecting(len(pictures)) as arrived:
             images = await asyncio.gather(
-                *(self.in_pool(self._read, *one) for one in zip(pictures, names, strict=True))
+                *(self._read(*one) for one in zip(pictures, names, strict=True))
             )
             asked = [
                 Asked(image, prompt, method.noise(None if seed is None else seed + number))
@@ -163,8 +173,35 @@ class Service:
         timed = await asyncio.gather(*map(asyncio.wrap_future, futures))
         return _captioned(timed)
 
-    def _read(self, picture: Callable[[], bytes], name: str) -> Any:
-        return self.captioning.read(picture(), name)
+    async def _read(self, picture: Picture, name: str) -> Tensor:
+        """Return a picture as the captioner wants it, fetched and decoded in threads."""
+        if isinstance(picture, str) and ADDRESS.match(picture):
+            if not self.settings.allow_urls:
+                raise ApiError(
+                    400,
+                    f"{name}: this server fetches no addresses (--allow-urls); send the picture itself, "
+                    "as data:image/jpeg;base64,...",
+                    param=name,
+                )
+            look = partial(
+                fetch,
+                picture,
+                most_bytes=self.settings.max_bytes,
+                seconds=self.settings.timeout / 2,
+                param=name,
+            )
+            picture = await asyncio.get_running_loop().run_in_executor(self.fetchers, look)
+        return await self.in_pool(self._decode, picture, name)
+
+    def _decode(self, picture: Picture, name: str) -> Tensor:
+        data = decode_data_uri(picture, name) if isinstance(picture, str) else picture
+        if len(data) > self.settings.max_bytes:
+            raise ApiError(
+                413,
+                f"{name}: {self.settings.max_bytes:,} bytes are the most of a picture",
+                param=name,
+            )
+        return self.captioning.read(data, name)
 
 
 def _captioned(timed: Sequence[Timed[list[WordedCaption]]]) -> Captioned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from captionlab.applications.serve.loopback import is_loopback
 from captionlab.core.errors import UserError
 
 MEGABYTE = 2**20
@@ -18,7 +19,7 @@ class ServeSettings:
         token: what requests must carry (``Authorization: Bearer ...``), None for none.
         allowed_hosts: names that requests may be addressed to beside the server's own.
         allow_urls: whether images are fetched from addresses; private ones are refused even then.
-        model_id, version: what answers call the captioner.
+        model_id, version: what answers call the captioner; its preset's name where there is none.
         max_bytes: of the images of a request, as they are sent. max_pixels: of one image, decoded.
         max_images: of one request. max_captions: of one image.
         max_queue: images that wait for the captioner; more are refused with 503.
@@ -27,6 +28,7 @@ class ServeSettings:
             are on their way.
         max_width: hypotheses (beams, samples) of an image, and of a batch in units of ``batch_size``.
         image_threads: threads that decode images.
+        drain: seconds after SIGTERM that ``/ready`` answers 503 before the port is closed.
     """
 
     host: str = "127.0.0.1"
@@ -35,7 +37,7 @@ class ServeSettings:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     allow_urls: bool = False
-    model_id: str = "captionlab"
+    model_id: str = ""
     version: str = ""
     max_bytes: int = 25 * MEGABYTE
     max_pixels: int = 50_000_000
@@ -47,12 +49,21 @@ class ServeSettings:
     batch_wait: float = 0.005
     max_width: int = 64
     image_threads: int = 2
+    drain: float = 0.0
 
     def __post_init__(self) -> None:
-        least = {"port": 0, "timeout": 0.0, "batch_wait": 0.0}
+        least = {"port": 0, "timeout": 0.0, "batch_wait": 0.0, "drain": 0.0}
         for name in (
             *("port", "workers", "max_bytes", "max_pixels", "max_images", "max_captions"),
-            *("max_queue", "timeout", "batch_size", "batch_wait", "max_width", "image_threads"),
+            *(
+                "max_queue",
+                "timeout",
+                "batch_size",
+                "batch_wait",
+                "max_width",
+                "image_threads",
+                "drain",
+            ),
         ):
             value = getattr(self, name)
             if not value >= least.get(name, 1) or (name == "timeout" and value == 0):
@@ -60,6 +71,11 @@ class ServeSettings:
                 raise UserError(f"{option} {value} is too small")
         if not self.port <= 65535:
             raise UserError(f"--port {self.port} is no port: they end at 65535")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches the server's address can use it, from other machines too."""
+        return self.token is None and not is_loopback(self.host)
 
     @property
     def max_body(self) -> int:

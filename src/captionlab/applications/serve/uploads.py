@@ -70,11 +70,11 @@ def parse_form(body: bytes, content_type: str) -> Form:
     Raises:
         ApiError: for a damaged one, and for too many or too large parts.
     """
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    if not boundary:
-        raise ApiError(400, "the body has Content-Type multipart/form-data without a boundary")
     reader = _FormReader()
     try:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+        if not boundary:
+            raise ApiError(400, "the body has Content-Type multipart/form-data without a boundary")
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
         parser.finalize()

@@ -10,7 +10,19 @@ from captionlab.cli.commands import (
     label,
     models,
     predict,
+    serve,
 )
 
 # as ``captionlab --help`` lists them
-COMMANDS = (models, inspect, extract, compare, evaluate, predict, export, label, human_eval)
+COMMANDS = (
+    models,
+    inspect,
+    extract,
+    compare,
+    evaluate,
+    predict,
+    export,
+    serve,
+    label,
+    human_eval,
+)

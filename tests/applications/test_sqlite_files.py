@@ -54,8 +54,8 @@ def test_nothing_can_be_attached(file: Path, tmp_path: Path):
         ("CREATE INDEX i ON notes (text)", "other tables"),
         ("ALTER TABLE notes ADD COLUMN more TEXT", "other tables"),
         ("DROP TABLE notes", "other tables"),
-        ("PRAGMA application_id=1", "holds no notes"),
-        ("PRAGMA user_version=4", "of form 4, and this captionlab reads form 3"),
+        ("PRAGMA application_id=1", "is no store of notes"),
+        ("PRAGMA user_version=4", "in form 4, and this captionlab reads form 3"),
     ],
 )
 def test_a_changed_file_is_refused(file: Path, statement: str, message: str):

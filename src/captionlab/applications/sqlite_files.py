@@ -28,7 +28,7 @@ OLDEST = (3, 37, 0)  # the first with STRICT tables
 class Schema:
     """What a file holds: ``application_id`` marks whose it is, ``version`` which form of it.
 
-    ``statements``: CREATE TABLE and CREATE INDEX, one each. ``holds``: what a sentence calls it.
+    ``statements``: CREATE TABLE and CREATE INDEX, one each. ``holds``: what of, in words.
     """
 
     application_id: int
@@ -165,10 +165,10 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != schema.application_id:
-        raise UserError(f"{path} holds no {schema.holds}: choose another name for the store")
+        raise UserError(f"{path} is no store of {schema.holds}: choose another name for the store")
     if version != schema.version:
         raise UserError(
-            f"{path} holds {schema.holds} of form {version}, and this captionlab reads form "
+            f"{path} is a store of {schema.holds} in form {version}, and this captionlab reads form "
             f"{schema.version}: use the captionlab that wrote it"
         )
     rows = connection.execute(
@@ -176,7 +176,7 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     )
     if sorted(sql for (sql,) in rows.fetchmany(100)) != sorted(schema.statements):
         raise UserError(
-            f"{path} holds other tables than those of {schema.holds}: somebody changed it; take a "
+            f"{path} holds other tables than a store of {schema.holds}: somebody changed it; take a "
             "copy that captionlab wrote"
         )
     for pragma in ("integrity_check(1)", "foreign_key_check"):

@@ -11,6 +11,7 @@ import numpy as np
 
 Level = Literal["nominal", "ordinal", "interval"]
 RESAMPLES = 1000
+MOST_WEIGHTS = 10_000_000  # numbers in memory at once
 
 
 def krippendorff_alpha(ratings: np.ndarray, level: Level = "nominal") -> float:
@@ -45,8 +46,13 @@ def alpha_interval(
         return (float("nan"), float("nan"))
     random = np.random.default_rng(seed)
     share = np.full(len(counts), 1 / len(counts))
-    weights = random.multinomial(len(counts), share, size=resamples).astype(np.float64)
-    alphas = _alphas(weights, counts, values, level)
+    together = max(1, MOST_WEIGHTS // len(counts))
+    parts = []
+    for start in range(0, resamples, together):
+        size = min(together, resamples - start)
+        weights = random.multinomial(len(counts), share, size=size).astype(np.float64)
+        parts.append(_alphas(weights, counts, values, level))
+    alphas = np.concatenate(parts)
     alphas = alphas[~np.isnan(alphas)]
     if len(alphas) == 0:
         return (float("nan"), float("nan"))

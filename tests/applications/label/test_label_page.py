@@ -154,7 +154,7 @@ def test_a_server_that_is_killed_loses_nothing(browser: Any, tmp_path: Path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait(HANG)
     page.keyboard.press("Enter")  # while nobody answers
-    page.get_by_text("The server does not answer").wait_for()
+    page.get_by_text("What you did last is not kept yet").wait_for()
     process, _ = start(tmp_path, int(url.rstrip("/").rpartition(":")[2]))
     at(page, 7)
     process.terminate()

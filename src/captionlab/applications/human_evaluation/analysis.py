@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -16,6 +16,9 @@ from captionlab.metrics.bootstrap import Statistic, intervals
 from captionlab.metrics.bradley_terry import pairs_of, preferences
 
 MOST_SYSTEMS = 50
+MOST_IMAGES = 20_000
+MOST_JUDGMENTS = 1_000_000
+MOST_CELLS = 50_000_000  # of a table in memory
 PSEUDO_COUNT = 0.5
 RATED = ("correctness", "fluency")
 
@@ -104,10 +107,15 @@ def analyze(judgments: Sequence[Judgment], *, seed: int = 0) -> Results:
     names = sorted({name for one in judgments for name in (one.system_a, one.system_b)})
     if len(names) > MOST_SYSTEMS:
         raise UserError(f"{len(names)} systems: {MOST_SYSTEMS} are the most that are compared")
+    if len(judgments) > MOST_JUDGMENTS:
+        raise UserError(f"{len(judgments):,} judgments: {MOST_JUDGMENTS:,} are the most")
     first = [one for one in judgments if not one.repeat]
     if not first:
         raise UserError("there is no judgment yet")
     images = sorted({one.image for one in first})
+    pairs_each = len(names) * (len(names) - 1) // 2
+    if len(images) > MOST_IMAGES or 3 * len(images) * pairs_each > MOST_CELLS:
+        raise UserError(f"{len(images):,} images of {len(names)} systems are too many to analyze")
     outcomes = _outcomes(first, names, images)
     found = preferences(outcomes, len(names), pseudo_count=PSEUDO_COUNT, seed=seed)
     whole = outcomes.sum(0)
@@ -229,11 +237,16 @@ def _choice(one: Judgment) -> float:
 def _agreement(
     what: str, level: Level, rated: Sequence[tuple[str, Hashable, float]], seed: int
 ) -> Agreement:
-    judges = {judge: number for number, judge in enumerate(dict.fromkeys(j for j, _, _ in rated))}
-    units = {unit: number for number, unit in enumerate(dict.fromkeys(u for _, u, _ in rated))}
-    table = np.full((len(judges), len(units)), np.nan)
+    by_unit: dict[Hashable, dict[str, float]] = defaultdict(dict)
     for judge, unit, value in rated:
-        table[judges[judge], units[unit]] = value
+        by_unit[unit][judge] = value
+    # alpha does not ask who gave which rating, so that a row is not a judge
+    most = max(map(len, by_unit.values()))
+    if most * len(by_unit) > MOST_CELLS:
+        raise UserError(f"{most:,} judges of one pair are too many to analyze")
+    table = np.full((most, len(by_unit)), np.nan)
+    for number, ratings in enumerate(by_unit.values()):
+        table[: len(ratings), number] = list(ratings.values())
     alpha = krippendorff_alpha(table, level)
     shared = int(((~np.isnan(table)).sum(0) >= 2).sum())
     return Agreement(what, level, Estimate(alpha, *alpha_interval(table, level, seed=seed)), shared)
@@ -246,7 +259,8 @@ def _judges(judgments: Sequence[Judgment]) -> list[JudgeResult]:
         by_judge[one.judge].append(one)
         if not one.repeat:
             by_pair[_pair(one)][one.judge] = _choice(one)
-    return [_judge(judge, own, by_pair) for judge, own in sorted(by_judge.items())]
+    votes = {pair: Counter(choices.values()) for pair, choices in by_pair.items()}
+    return [_judge(judge, own, by_pair, votes) for judge, own in sorted(by_judge.items())]
 
 
 def _pair(one: Judgment) -> Hashable:
@@ -254,17 +268,18 @@ def _pair(one: Judgment) -> Hashable:
 
 
 def _judge(
-    judge: str, own: Sequence[Judgment], by_pair: dict[Hashable, dict[str, float]]
+    judge: str,
+    own: Sequence[Judgment],
+    by_pair: dict[Hashable, dict[str, float]],
+    votes: dict[Hashable, Counter[float]],
 ) -> JudgeResult:
     first = [one for one in own if not one.repeat]
     repeated = [one for one in own if one.repeat and judge in by_pair[_pair(one)]]
     sided = [one for one in own if one.left and one.choice != EQUAL]
-    others = [
-        choice == by_pair[_pair(one)][judge]
-        for one in first
-        for other, choice in by_pair[_pair(one)].items()
-        if other != judge
-    ]
+    shared = [votes[_pair(one)] for one in first]
+    others = sum(sum(counts.values()) - 1 for counts in shared)
+    agreeing = sum(counts[by_pair[_pair(one)][judge]] - 1
+                   for one, counts in zip(first, shared, strict=True))  # fmt: skip
     times = [one.seconds for one in own if one.seconds is not None]
     return JudgeResult(
         judge=judge,
@@ -273,7 +288,7 @@ def _judge(
         repeats=len(repeated),
         consistent=_share(repeated, lambda one: _choice(one) == by_pair[_pair(one)][judge]),
         left=_share(sided, lambda one: one.choice == one.left),
-        agreement=sum(others) / len(others) if others else None,
+        agreement=agreeing / others if others else None,
         seconds=median(times) if times else None,
     )
 

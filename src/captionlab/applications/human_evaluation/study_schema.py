@@ -31,5 +31,5 @@ SCHEMA = Schema(
         "fluency_right INTEGER CHECK (fluency_right BETWEEN 1 AND 5), "
         "time REAL NOT NULL, key TEXT NOT NULL UNIQUE CHECK (length(key) <= 100)) STRICT",
     ),
-    holds="a study of captionlab",
+    holds="human evaluation",
 )

@@ -49,7 +49,7 @@ SCHEMA = Schema(
         "CREATE TABLE leases (picture INTEGER PRIMARY KEY REFERENCES pictures, person TEXT NOT NULL, "
         "expires REAL NOT NULL) STRICT",
     ),
-    holds="labels of captionlab",
+    holds="labels",
 )
 
 

@@ -2,6 +2,7 @@
 // here, and the token of the server, which stands behind # in the address that the terminal printed.
 
 const TOKEN = "captionlab-token";
+const KEEPS = /\/(actions|undo|answers)$/;
 const WAITS = [500, 1000, 2000, 4000, 8000]; // milliseconds
 
 const fragment = new URLSearchParams(location.hash.slice(1));
@@ -72,7 +73,8 @@ export async function ask(path, body) {
     } catch (error) {
       if (error instanceof Refusal && error.status !== 503) throw error;
       const reason = error instanceof Refusal ? error.message : "The server does not answer.";
-      warn(`Not kept yet. ${reason} Trying again ...`);
+      const lost = KEEPS.test(path) ? " What you did last is not kept yet." : "";
+      warn(`${reason}${lost} Trying again ...`);
       await new Promise((resolve) => setTimeout(resolve, WAITS[Math.min(attempt, WAITS.length - 1)]));
     }
   }

@@ -134,8 +134,8 @@ function show(picture, progress, said = "") {
 async function look() {
   const { number } = shown;
   const untouched = !$("caption").value && !editing;
-  const answer = await post(`api/pictures/${number}/lease`, {});
-  if (busy || shown?.number !== number) return;
+  const answer = await post(`api/pictures/${number}/lease`, {}).catch((error) => warn(error.message));
+  if (!answer || busy || shown?.number !== number) return;
   shown = { ...answer.picture, held_by: answer.held_by };
   showProgress(answer.progress);
   const first = shown.proposals[0]?.caption;
@@ -218,12 +218,12 @@ document.addEventListener("keydown", (event) => {
   const does = digit ? () => take(Number(digit[1]) - 1) : keys[event.code];
   if (!does || (!shown && event.code !== "KeyU" && event.code !== "KeyO")) return;
   event.preventDefault();
-  does();
+  if (!event.repeat) does();
 });
 $("caption").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.isComposing) return;
   event.preventDefault();
-  keep(event.shiftKey);
+  if (!event.repeat) keep(event.shiftKey);
 });
 $("caption").addEventListener("input", describeKeep);
 $("caption-form").addEventListener("submit", (event) => {

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -21,6 +22,7 @@ from captionlab.applications.serve.http import (
     secure,
 )
 from captionlab.applications.serve.page_files import INDEX, PageFiles
+from captionlab.applications.serve.server import listen
 from captionlab.applications.sqlite_files import UnusableStore
 from captionlab.core.errors import UserError
 
@@ -31,6 +33,7 @@ SHARED = {
     "session.js": Path(__file__).parent / "page_parts",
     "parts.css": Path(__file__).parent / "page_parts",
 }
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what a user may say, and no default
 PUBLIC = ("/", "/page/")
 MOST_BODY = 2**16  # bytes: one action
 
@@ -48,7 +51,13 @@ class Address:
     def with_token(
         cls, host: str, port: int, allowed_hosts: Sequence[str], token: str | None
     ) -> Address:
-        """Return an address; one that others can reach gets a token where none is given."""
+        """Return an address; one that others can reach gets a token where none is given.
+
+        Raises:
+            UserError: for a port that is none.
+        """
+        if not 0 <= port <= 65535:
+            raise UserError(f"--port {port} is no port: they end at 65535")
         if token is None and host.lower() not in LOOPBACK_NAMES:
             token = secrets.token_urlsafe(18)
         return cls(host, port, allowed_hosts, token)
@@ -56,7 +65,8 @@ class Address:
     @property
     def url(self) -> str:
         """What a person opens; the token stands behind ``#``, which browsers send to no server."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = socket.gethostname() if self.host in EVERYWHERE else self.host
+        host = f"[{name}]" if ":" in name else name
         return f"http://{host}:{self.port}/" + (f"#token={self.token}" if self.token else "")
 
 
@@ -98,23 +108,23 @@ def run_app(app: FastAPI, address: Address, say: Callable[[str], None] = print) 
     Raises:
         UserError: if the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((address.host, address.port))
-            listening.listen(128)
-        except (OSError, OverflowError) as error:
-            raise UserError(
-                f"--host {address.host} --port {address.port} cannot be served "
-                f"({getattr(error, 'strerror', None) or error}): choose another port"
-            ) from None
+    with listen(address.host, address.port) as listening:
         say(replace(address, port=listening.getsockname()[1]).url)
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             server_header=False,
+            ws="none",
             timeout_graceful_shutdown=10,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        PageServer(config).run(sockets=[listening])
+
+
+class PageServer(uvicorn.Server):
+    """uvicorn, which returns after a signal, so that stores are closed; a second one ends it at once."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -133,6 +133,12 @@ def test_without_judgments_there_are_no_results():
         analyze(many)
 
 
+def test_names_of_strangers_do_nothing_to_a_terminal_or_a_table():
+    row = Judgment("\x1b[2JA\nnn", "1.png", "a\x1b]0;x\x07", "b\r\nc", "equal")
+    cells = [cell for table in tables(analyze([row])) for line in table.rows for cell in line]
+    assert not any(ord(sign) < 32 for cell in cells for sign in cell)
+
+
 @pytest.mark.parametrize("ending", ["csv", "md", "tex"])
 def test_tables_for_papers_and_the_command(
     ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from captionlab.applications.label.app import Labeling, create_app
 from captionlab.applications.label.store import LabelStore, Proposal
+from captionlab.applications.local_pages import Address
 from pages_support import chromium, served
 from tests_support import HANG
 
@@ -118,6 +119,24 @@ def test_axe_finds_nothing(browser: Any, url: str, width: int):
     page.locator("summary").click()
     assert axe.run(page).violations_count == 0, axe.run(page).generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+def test_the_printed_address_lets_in_and_another_does_not(
+    browser: Any, folder: Path, proposed: Any
+):
+    address = Address.with_token("0.0.0.0", 8000, [], None)
+    with served(create_app(Labeling(folder, proposed), address)) as server:
+        page = at(enter(browser, f"{server.url}#token={address.token}", "Ann"), 1)
+        page.wait_for_selector("#picture[src]")
+        assert address.token not in page.url
+        stranger = browser.new_context().new_page()
+        stranger.goto(server.url)
+        stranger.keyboard.type("Eve")
+        stranger.keyboard.press("Enter")
+        stranger.get_by_text("Open the address that was printed").wait_for()
+    assert address.url.endswith(f":8000/#token={address.token}")
+    assert "0.0.0.0" not in address.url
 
 
 SERVE = """

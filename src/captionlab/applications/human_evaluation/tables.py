@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from captionlab.applications.endpoint.answers import clean
 from captionlab.applications.human_evaluation.analysis import Estimate, JudgeResult, Results
 from captionlab.core.errors import UserError
 from captionlab.core.files import replacing
@@ -34,7 +35,14 @@ class TableOfResults(NamedTuple):
 
 
 def tables(results: Results) -> list[TableOfResults]:
-    """Return the tables of results: systems, pairs, agreement, judges."""
+    """Return the tables of results: systems, pairs, agreement, judges; each cell is a clean line."""
+    return [
+        TableOfResults(title, header, [[clean(cell, None) for cell in row] for row in rows])
+        for title, header, rows in _tables(results)
+    ]
+
+
+def _tables(results: Results) -> list[TableOfResults]:
     rated = [what for what in ("correctness", "fluency")
              if any(what in one.ratings for one in results.systems)]  # fmt: skip
     systems = TableOfResults(
@@ -138,6 +146,7 @@ def _csv(results: Results) -> str:
 
 
 def _no_formula(text: str) -> str:
+    text = clean(text, None)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -59,6 +59,7 @@ async function once(path, body) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (response.ok) return response;
+  if (response.status === 401) throw new Refusal("Open the address that was printed with its token.", 401);
   const answer = await response.json().catch(() => ({}));
   throw new Refusal(answer.error?.message ?? `the server answered ${response.status}`, response.status);
 }

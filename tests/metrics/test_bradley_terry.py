@@ -91,6 +91,16 @@ def test_a_tie_counts_half_and_what_was_not_compared_has_no_rate():
     assert np.isnan(rates[2])
 
 
+@pytest.mark.filterwarnings("error")
+def test_systems_that_were_never_compared_have_no_interval_and_the_others_do():
+    outcomes = np.zeros((9, 3, 3))
+    outcomes[:, 0] = [2, 1, 1]  # the first two alone
+    found = preferences(outcomes, 3)
+    assert np.isnan(found.pair_rate_intervals[1:]).all()
+    assert np.isfinite(found.win_rate_intervals[:2]).all()
+    assert np.isfinite(found.strength_intervals).all()
+
+
 def test_a_wrong_shape_is_named():
     with pytest.raises(
         ValueError, match=r"3 systems have the shape \(\.\.\., 3, 3\), not \(2, 3\)"

@@ -97,13 +97,13 @@ def explained(path: Path) -> Iterator[None]:
     """Let an error of SQLite be one sentence about the file, of UnusableStore."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of a text, or of a message
         raise UnusableStore(f"{path} cannot be used ({error}): {_way_out(error)}") from None
 
 
-def _way_out(error: sqlite3.Error) -> str:
+def _way_out(error: Exception) -> str:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, UnicodeDecodeError):
         return "it is damaged or no SQLite file; take a copy of it that is whole"
     if name.startswith("SQLITE_BUSY"):
         return "another program holds it; close that"

@@ -157,7 +157,10 @@ def preferences(
 
     def interval(values: np.ndarray) -> np.ndarray:
         outside = (1 - confidence) / 2
-        return np.nanquantile(values, (outside, 1 - outside), axis=0).T
+        bounds = np.full((values.shape[1], 2), np.nan)
+        known = ~np.isnan(values).all(0)  # what was compared at all
+        bounds[known] = np.nanquantile(values[:, known], (outside, 1 - outside), axis=0).T
+        return bounds
 
     return Preferences(
         log_strengths=fitted.log_strengths,

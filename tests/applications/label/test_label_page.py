@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -186,3 +188,41 @@ def test_a_server_that_is_killed_loses_nothing(browser: Any, tmp_path: Path):
         [],
     ]
     store.close()
+
+
+@pytest.mark.slow
+def test_nothing_that_was_confirmed_is_lost_when_the_server_is_killed_among_requests(
+    tmp_path: Path,
+):
+    Image.new("RGB", (8, 8)).save(tmp_path / "00.png")
+    process, url = start(tmp_path, 0)
+    confirmed: list[str] = []
+
+    def write(person: int) -> None:
+        with httpx.Client(base_url=url, timeout=HANG) as client:
+            for number in range(10_000):
+                caption = f"caption {number} of {person}"
+                key = f"key-{person}-{number:05}"
+                body = {"person": f"P{person}", "picture": 1, "kind": "add", "key": key}
+                try:
+                    client.post("api/actions", json=body | {"caption": caption}).raise_for_status()
+                except httpx.TransportError:
+                    return
+                confirmed.append(caption)
+
+    threads = [threading.Thread(target=write, args=(person,)) for person in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(confirmed) < 200 and threads[0].is_alive():
+        threads[0].join(0.01)
+    assert len(confirmed) >= 200
+    os.kill(process.pid, signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    process.wait(HANG)
+    process.stdout.close()
+    store = LabelStore(tmp_path / "labels.sqlite", new=False)
+    kept = set(store.state(1).texts())
+    store.close()
+    assert set(confirmed) <= kept
+    assert len(kept) - len(confirmed) <= len(threads)  # under way when the light went out

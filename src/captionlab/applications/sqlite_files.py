@@ -103,7 +103,9 @@ def explained(path: Path) -> Iterator[None]:
 
 def _way_out(error: Exception) -> str:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, UnicodeDecodeError):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(
+        error, UnicodeDecodeError
+    ):
         return "it is damaged or no SQLite file; take a copy of it that is whole"
     if name.startswith("SQLITE_BUSY"):
         return "another program holds it; close that"

@@ -93,7 +93,8 @@ def evaluate(
     config = configure(stored[0], rest, trust)
     check_devices(config["trainer"])
     data = open_data(config["data"], stored[0], split)
-    run = Path(checkpoint).resolve().parent.parent
+    place = Path(checkpoint).resolve()
+    run = place.parent if place.is_dir() else place.parent.parent
     ensemble = "ensemble" if others else ""
     folder = Path(out) if out else run / folder_name(str(data.name), split, ensemble)
     settings = settings_of(config, data, split, [relative(path, folder) for path in paths])

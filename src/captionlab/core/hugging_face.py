@@ -175,17 +175,25 @@ def pretrained(who: str, factory: Factory, name: str, **more: object) -> Any:
 @contextmanager
 def looking_for(who: str, name: str) -> Iterator[None]:
     """Say in one sentence what cannot be had, and without the library's minute of retries."""
+    with offline_where_unreachable():
+        try:
+            yield
+        except Exception as error:  # each of the many libraries behind it raises its own
+            raise UserError(
+                f"{who}.name={name}: there is no such model in Hugging Face's cache or hub, and no "
+                f"folder of that name that holds one ({first_line(error)})"
+            ) from error
+
+
+@contextmanager
+def offline_where_unreachable() -> Iterator[bool]:
+    """Let Hugging Face's libraries ask nobody where the hub does not answer; give whether it does."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
     try:
-        yield
-    except Exception as error:  # each of the many libraries behind it raises its own
-        raise UserError(
-            f"{who}.name={name}: there is no such model in Hugging Face's cache or hub, and no "
-            f"folder of that name that holds one ({first_line(error)})"
-        ) from error
+        yield not constants.HF_HUB_OFFLINE
     finally:
         constants.HF_HUB_OFFLINE = before
 

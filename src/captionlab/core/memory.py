@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
@@ -64,6 +65,8 @@ class Memory:
 
     def require_real_slots(self) -> None:
         """Raise a UserError that counts the images without a single real slot, if there are any."""
+        if torch.compiler.is_exporting():  # what is traced has shapes and no values
+            return
         empty = int((~self.mask.any(dim=1)).sum())
         if empty:
             raise UserError(

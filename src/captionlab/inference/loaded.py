@@ -23,6 +23,7 @@ from captionlab.decoding.generated import Generated
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.export.folder import is_export
+from captionlab.inference.export.hub import download, is_hub_address
 from captionlab.inference.export.manifest import ExportedCheckpoint, read_export
 from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
@@ -153,9 +154,9 @@ def load_captioner(
     """Return the trained captioner of a checkpoint or an exported folder, ready for photos.
 
     Args:
-        path: a file that captionlab's training wrote, a folder that ``captionlab export`` wrote, or
-            several of them, which then write together: the first one's decoding and image
-            preparation are taken.
+        path: a file that captionlab's training wrote, a folder that ``captionlab export`` wrote,
+            ``hf://owner/name[@revision]`` of such a folder on Hugging Face's hub, or several of them,
+            which then write together: the first one's decoding and image preparation are taken.
         device: "cpu", "cuda", "cuda:1" ...
         decoding: overrides, e.g. ``["decoding=beam", "decoding.beam_size=5"]``.
         trust: classes, or packages of your own, that the checkpoint may name beside captionlab's.
@@ -186,6 +187,8 @@ def load_captioner(
 
 
 def _read(path: str | os.PathLike[str]) -> Checkpoint:
+    if is_hub_address(path):
+        return read_export(*download(path))
     return read_export(path) if is_export(path) else read_checkpoint(path)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from fake_server import FakeServer, serving
-from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -45,6 +43,7 @@ def open_page(browser: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.url)
+        page.wait_for_selector("#model:has-text('fake'), #failure:not([hidden])")
         return page
 
     yield open_page
@@ -56,12 +55,3 @@ def open_page(browser: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def page(open_page: Callable[..., Any]) -> Any:
     return open_page()
-
-
-def picture(
-    width: int = 300, height: int = 200, kind: str = "JPEG", name: str = "photo.jpg"
-) -> dict[str, Any]:
-    """A gray picture as playwright's file inputs take it."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (120, 130, 140)).save(buffer, kind)
-    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": buffer.getvalue()}

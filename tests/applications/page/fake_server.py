@@ -58,24 +58,25 @@ Answer = tuple[int, object, dict[str, str]]
 
 
 class FakeServer:
-    """Answers with `captions`, or with what the next of `answers` makes of a request."""
+    """Answers with `captions`, or with what the next of `answers` makes of a picture or a text."""
 
     def __init__(self) -> None:
         self.abilities = dict(ABILITIES)
         self.captions = [caption("a dog runs on grass"), caption("a brown dog outside", 0.4, 0.6)]
         self.answers: list[Callable[[Asked], Answer]] = []
+        self.knows_model = True
         self.asked: list[Asked] = []
         self.url = ""
 
     def fail(self, status: int, message: str = "", **headers: str) -> None:
-        """Answer the next request to the API with an error."""
+        """Answer the next picture or text with an error."""
         body = {"error": {"message": message, "type": "error", "param": None}}
         self.answers.append(lambda _: (status, body, headers))
 
-    def hold(self) -> Callable[[], None]:
-        """Let the next request wait; return what lets it go on."""
+    def hold(self, answer: Answer | None = None) -> Callable[[], None]:
+        """Let the next request wait for its answer; return what lets it go on."""
         gate = threading.Event()
-        self.answers.append(lambda asked: gate.wait(20) and self.usual(asked))
+        self.answers.append(lambda asked: gate.wait(20) and (answer or self.usual(asked)))
         return gate.set
 
     @property
@@ -84,7 +85,13 @@ class FakeServer:
 
     def usual(self, asked: Asked) -> Answer:
         if asked.path == "/v1/models":
-            return 200, {"object": "list", "data": [{"id": "fake", "captionlab": self.abilities}]}, {}
+            if not self.knows_model:
+                return 503, {}, {}
+            return (
+                200,
+                {"object": "list", "data": [{"id": "fake", "captionlab": self.abilities}]},
+                {},
+            )
         if asked.path == "/v1/caption":
             results = [{"captions": self.captions}]
             return 200, {"model": {"id": "fake"}, "results": results, "timings": {}}, {}
@@ -92,7 +99,8 @@ class FakeServer:
 
     def answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
-        return self.answers.pop(0)(asked) if self.answers else self.usual(asked)
+        special = self.answers and asked.path != "/v1/models"
+        return self.answers.pop(0)(asked) if special else self.usual(asked)
 
 
 @contextmanager
@@ -115,7 +123,7 @@ def serving() -> Iterator[FakeServer]:
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeServer
 
-    def do_GET(self) -> None:  # noqa: N802 (the name of the standard library)
+    def do_GET(self) -> None:
         name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
         if name in {path.name for path in PAGE.iterdir()}:
             kind = TYPES.get(Path(name).suffix, "image/svg+xml")
@@ -123,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.reply(*self.fake.answer(Asked(self.path, headers=dict(self.headers))))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         asked = Asked(self.path, headers=dict(self.headers))
         kind = self.headers["Content-Type"]

@@ -117,7 +117,7 @@ def test_questions_styles_and_languages_where_they_were_learned():
         ({"forced_words": ["zebra"]}, "forced_words", "not one word of this vocabulary"),
         ({"question": "what red"}, "question", "trained without questions"),
         ({"begin": "zebra"}, "begin", "does not know the word 'zebra'"),
-        ({"begin": "a" * 3000}, "begin", "at most 2000"),
+        ({"begin": "a" * 3000}, "begin", "at most 500"),
         ({"pictures": 1}, "pictures", "not permitted"),
         ({"images": []}, "images", "give one of them"),
         ({"image": None}, "image", "there is none"),

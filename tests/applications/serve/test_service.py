@@ -157,3 +157,19 @@ def test_figures_count_no_path_that_a_stranger_made_up():
         figures = client.get("/metrics").text
     assert 'path="other",status="404"} 3.0' in figures
     assert "made-up" not in figures
+
+
+def test_bodies_are_bounded_together():
+    held = Held(max_bytes=2_000_000, max_buffered=4_000_000)
+    large = picture(1200, 900, "RGB", "BMP")[:1_900_000]
+    with serving(held.app) as url, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, url)
+        held.wait_for(held.entered.is_set)
+        # the small one is being decoded; two that wait for their pictures hold what may be held
+        held.service.bodies._held += 3_000_000
+        refused = httpx.post(f"{url}{PATH}", files=files_of(large), timeout=HANG)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        held.service.bodies._held -= 3_000_000
+        held.free.set()
+        assert first.result().status_code == 200
+        held.wait_for(lambda: held.service.bodies._held == 0)

@@ -25,9 +25,13 @@ def test_a_folder_lists_its_files_with_size_and_digest(tmp_path: Path):
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path):
-    with pytest.raises(KeyboardInterrupt), new_export(tmp_path / "out") as temporary:
-        (temporary / "half").write_text("x")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with new_export(tmp_path / "out") as temporary:
+            (temporary / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from captionlab.core.errors import UserError
 from captionlab.inference.checkpoints import read_checkpoint
 from captionlab.inference.export.write import ExportSettings, public_config, write_export
 from hostile_support import honest
+from tests_support import PRESETS, SMALLER
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 PICTURES = sorted((FIXTURES / "pictures").iterdir())
@@ -39,6 +40,24 @@ def test_an_export_captions_as_its_checkpoint(name: str, tmp_path: Path):
     assert after.captions(images) == before.captions(images)
     for key, tensor in before.captioner.state_dict().items():
         assert torch.equal(tensor, after.captioner.state_dict()[key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_comes_back_with_its_weights(preset: str, tmp_path: Path):
+    small = ("model/encoder=small_cnn", "model.encoder.channels=[8,12]")
+    content = honest(f"model={preset}", *small, *SMALLER.get(preset, ()), "model/tags=none")
+    torch.save(content, tmp_path / "best.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "best.ckpt")
+    write_export(checkpoint, tmp_path / "out", ExportSettings("safetensors"))
+    weights = load_captioner(tmp_path / "out").captioner.state_dict()
+    assert weights.keys() == checkpoint.weights.keys()
+    assert all(torch.equal(weights[name], one) for name, one in checkpoint.weights.items())
+
+
+def test_who_may_read_the_list_may_read_the_weights(tmp_path: Path):
+    folder = exported("lstm", tmp_path / "out")
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
 def test_halves_are_half_as_large_and_load_as_floats(tmp_path: Path):

@@ -21,6 +21,8 @@ from captionlab.applications.serve.openapi import describe_requests
 from captionlab.applications.serve.page_files import PageFiles
 from captionlab.applications.serve.service import Service
 from captionlab.applications.serve.settings import ServeSettings
+from captionlab.applications.speech.router import speech_router
+from captionlab.applications.speech.voices import installed_voices
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.metrics.calibration import Calibration
 
@@ -74,6 +76,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    voices = installed_voices()
+    captioning.has_voice = bool(voices)
+    app.include_router(speech_router(voices))
     _add_routes(app)
     monitoring = Monitoring(PATHS)
     app.state.service = Service(captioning, settings, monitoring)

@@ -15,7 +15,7 @@ from captionlab.applications.serve.batcher import Batcher
 from captionlab.applications.serve.http import ApiError
 from captionlab.applications.serve.images import decode_image, readable_formats
 from captionlab.applications.serve.methods import METHODS, Method
-from captionlab.applications.serve.schemas import Wishes
+from captionlab.applications.serve.schemas import LONGEST_CAPTION, Wishes
 from captionlab.applications.serve.settings import ServeSettings
 from captionlab.core.errors import UserError
 from captionlab.decoding import Beam
@@ -27,7 +27,6 @@ from captionlab.text.prompts import NO_PROMPT, Prompt
 log = logging.getLogger(__name__)
 
 FIELDS = {"beginning": "begin"}
-LONGEST_CAPTION = 512  # tokens
 WARM_UP = 2  # images; a batch takes another way through torch than one
 
 
@@ -56,6 +55,7 @@ class Captioning:
         self.settings = settings
         self.calibration = calibration
         self.has_attention = False
+        self.has_voice = False  # whether the server reads captions aloud
         self.slots = 0
 
     def warm_up(self) -> None:
@@ -78,7 +78,7 @@ class Captioning:
     @property
     def max_length(self) -> int:
         """Tokens of a caption at most, its end counted, unless a request says otherwise."""
-        return int(getattr(self.loaded.decoding, "max_length", LONGEST_CAPTION))
+        return min(LONGEST_CAPTION, getattr(self.loaded.decoding, "max_length", LONGEST_CAPTION))
 
     @property
     def fit(self) -> str:
@@ -162,7 +162,7 @@ class Captioning:
             "image_size": self.image_size,
             "fit": self.fit,
             "calibrated": self.calibration is not None,
-            "speech": False,
+            "speech": self.has_voice,
             "max_bytes": settings.max_bytes,
             "max_images": settings.max_images,
             "decoding": {

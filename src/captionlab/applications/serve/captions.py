@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -20,7 +21,7 @@ from captionlab.applications.serve.schemas import (
     Word,
 )
 from captionlab.applications.serve.service import Captioned, Picture, Service, since
-from captionlab.applications.serve.uploads import Form, parse_form, parse_json, read_body
+from captionlab.applications.serve.uploads import Form, parse_form, parse_json
 from captionlab.applications.serve.validation import validated
 from captionlab.inference.words import WordedCaption
 
@@ -34,8 +35,10 @@ async def caption(request: Request) -> Response:
     begun = time.monotonic()
     service: Service = request.app.state.service
     async with service.admitted(request):
-        pictures, wishes = await _read(request, service)
-        captioned = await service.caption(request, pictures, wishes)
+        read = _reader(request)
+        async with service.bodies.reading(request) as body:
+            pictures, wishes = await service.in_pool(read, body)
+            captioned = await service.caption(request, pictures, wishes)
         answer = _answer(service, captioned, wishes, begun)
         # a page of attention maps is megabytes of text
         return await service.in_pool(_as_response, answer)
@@ -66,20 +69,22 @@ def _model(service: Service) -> dict[str, Any]:
     }
 
 
-async def _read(request: Request, service: Service) -> tuple[list[Picture], Wishes]:
-    """Return the pictures of a request and what is asked of them."""
+def _reader(request: Request) -> Callable[[bytes], tuple[list[Picture], Wishes]]:
+    """Return what takes the pictures, and what is asked of them, out of a request's body."""
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        body = await read_body(request)
-        return _of_form(await service.in_pool(parse_form, body, content_type))
+        return lambda body: _of_form(parse_form(body, content_type))
     if kind == "application/json":
-        body = await read_body(request)
-        asked = validated(CaptionRequest, await service.in_pool(parse_json, body))
-        return _texts(asked), asked
+        return _of_json
     raise ApiError(
         415, f"Content-Type must be multipart/form-data or application/json, not {kind[:60]!r}"
     )
+
+
+def _of_json(body: bytes) -> tuple[list[Picture], Wishes]:
+    asked = validated(CaptionRequest, parse_json(body))
+    return _texts(asked), asked
 
 
 def _of_form(form: Form) -> tuple[list[Picture], Wishes]:

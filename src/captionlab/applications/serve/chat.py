@@ -26,7 +26,7 @@ from captionlab.applications.serve.chat_schemas import (
 from captionlab.applications.serve.http import ApiError
 from captionlab.applications.serve.schemas import LONGEST_TEXT, Wishes
 from captionlab.applications.serve.service import Service
-from captionlab.applications.serve.uploads import parse_json, read_body
+from captionlab.applications.serve.uploads import parse_json
 from captionlab.applications.serve.validation import validated
 from captionlab.inference.words import WordedCaption
 
@@ -43,13 +43,13 @@ async def chat(request: Request) -> Response:
     """
     service: Service = request.app.state.service
     async with service.admitted(request):
-        values = await service.in_pool(parse_json, await read_body(request))
-        asked = validated(ChatRequest, values)
-        picture, text = conversation(asked.messages)
-        extras = asked.captionlab or ChatExtras.model_validate({})
-        text_as = extras.text or meaning(text, service.captioning)
-        wishes = wishes_of(asked, extras, text, text_as, service.captioning.max_length)
-        captioned = await service.caption(request, [picture], wishes)
+        async with service.bodies.reading(request) as body:
+            asked = validated(ChatRequest, await service.in_pool(parse_json, body))
+            picture, text = conversation(asked.messages)
+            extras = asked.captionlab or ChatExtras.model_validate({})
+            text_as = extras.text or meaning(text, service.captioning)
+            wishes = wishes_of(asked, extras, text, text_as, service.captioning.max_length)
+            captioned = await service.caption(request, [picture], wishes)
         answer = _answer(service, wishes, captioned.images[0], text_as)
     if not asked.stream:
         return Response(answer.model_dump_json(), media_type="application/json")

@@ -24,6 +24,7 @@ ERRORS = {
     "503": "Too much is waiting: come again after Retry-After seconds.",
     "504": "The request took too long.",
 }
+ALWAYS = ("400", "401", "503")  # of requests without a body too
 
 
 def describe_requests(app: FastAPI) -> None:
@@ -38,10 +39,9 @@ def describe_requests(app: FastAPI) -> None:
                 add_schema(schemas, model)
             schema["paths"]["/v1/caption"]["post"]["requestBody"] = _caption_body()
             schema["paths"]["/v1/chat/completions"]["post"]["requestBody"] = _json_body(ChatRequest)
-            for operations in schema["paths"].values():
-                if "post" in operations:
-                    operations["post"]["responses"] |= _errors()
-                    operations["post"]["responses"].pop("422", None)
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
+                    _describe_errors(path, method, operation["responses"])
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -73,9 +73,11 @@ def _json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def _errors() -> dict[str, Any]:
+def _describe_errors(path: str, method: str, responses: dict[str, Any]) -> None:
+    """Add the errors of an operation; FastAPI's own 422 is a 400 here."""
     content = {"application/json": {"schema": {"$ref": REFERENCE.format(model="ErrorResponse")}}}
-    return {
-        status: {"description": description, "content": content}
-        for status, description in ERRORS.items()
-    }
+    responses.pop("422", None)
+    for status in ERRORS if method == "post" else ALWAYS:
+        responses[status] = {"description": ERRORS[status], "content": content}
+    if "{" in path:
+        responses["404"] = {"description": "There is no such thing.", "content": content}

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-LONGEST_TEXT = 2_000  # characters of a question or a beginning
+LONGEST_TEXT = 500  # characters of a question or a beginning, each of which is read step by step
+LONGEST_CAPTION = 128  # tokens
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Name = Annotated[str, StringConstraints(max_length=100)]
 Method = Literal["greedy", "beam", "sampling"]
@@ -38,7 +39,7 @@ class Wishes(BaseModel):
         None, ge=0, lt=2**63, description="Of decoding=sampling: the same seed, the same captions."
     )
     max_length: int | None = Field(
-        None, ge=1, le=512, description="Tokens of a caption, its end counted."
+        None, ge=1, le=LONGEST_CAPTION, description="Tokens of a caption, its end counted."
     )
     forced_words: list[Name] = Field(
         default_factory=list,

@@ -24,6 +24,7 @@ from captionlab.applications.serve.methods import Method, method_of
 from captionlab.applications.serve.monitoring import Monitoring
 from captionlab.applications.serve.schemas import Wishes
 from captionlab.applications.serve.settings import ServeSettings
+from captionlab.applications.serve.uploads import BodyReader
 from captionlab.inference.words import WordedCaption
 from captionlab.text.prompts import Prompt
 
@@ -31,6 +32,7 @@ ResultT = TypeVar("ResultT")
 # the bytes of a file, or a text: a data URI, an address
 Picture = bytes | str
 ADDRESS = re.compile(r"https?:", re.IGNORECASE)
+HYPOTHESES_EACH = 8  # of an image, in a batch of the full size
 FETCHERS = 8  # threads that wait for other hosts; those for pictures go on meanwhile
 
 
@@ -62,12 +64,14 @@ class Service:
         self.draining = False
         self.in_flight = 0
         self.created = int(time.time())
+        self.bodies = BodyReader(max(settings.max_buffered, settings.max_body))
         self.pool = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
         self.fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self.batcher: CaptionBatcher = Batcher(
             captioning.caption,
             size=settings.batch_size,
-            most_weight=settings.batch_size * settings.max_width,
+            # a batch cannot be interrupted: what a request asks at most is not decoded at once
+            most_weight=settings.batch_size * HYPOTHESES_EACH,
             wait=settings.batch_wait,
             most_waiting=settings.max_queue,
             observe=self._observe,

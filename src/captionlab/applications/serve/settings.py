@@ -21,12 +21,13 @@ class ServeSettings:
         allow_urls: whether images are fetched from addresses; private ones are refused even then.
         model_id, version: what answers call the captioner; its preset's name where there is none.
         max_bytes: of the images of a request, as they are sent. max_pixels: of one image, decoded.
+        max_buffered: bytes of all bodies that are being read or decoded.
         max_images: of one request. max_captions: of one image.
         max_queue: images that wait for the captioner; more are refused with 503.
         timeout: seconds that a request may take, waiting and reading included.
         batch_size: images decoded together. batch_wait: seconds that a batch waits for images which
             are on their way.
-        max_width: hypotheses (beams, samples) of an image, and of a batch in units of ``batch_size``.
+        max_width: hypotheses (beams, samples) of an image.
         image_threads: threads that decode images.
         drain: seconds after SIGTERM that ``/ready`` answers 503 before the port is closed.
     """
@@ -40,6 +41,7 @@ class ServeSettings:
     model_id: str = ""
     version: str = ""
     max_bytes: int = 25 * MEGABYTE
+    max_buffered: int = 512 * MEGABYTE
     max_pixels: int = 50_000_000
     max_images: int = 32
     max_captions: int = 16
@@ -54,7 +56,15 @@ class ServeSettings:
     def __post_init__(self) -> None:
         least = {"port": 0, "timeout": 0.0, "batch_wait": 0.0, "drain": 0.0}
         for name in (
-            *("port", "workers", "max_bytes", "max_pixels", "max_images", "max_captions"),
+            *(
+                "port",
+                "workers",
+                "max_bytes",
+                "max_buffered",
+                "max_pixels",
+                "max_images",
+                "max_captions",
+            ),
             *(
                 "max_queue",
                 "timeout",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from captionlab.applications.serve.http import ApiError
+from captionlab.applications.serve.http import ApiError, overloaded
 
 MOST_PARTS = 64
 MOST_HEADER_BYTES = 4096  # of a part
@@ -35,17 +38,39 @@ class _Part:
     headers: dict[str, bytes] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
 
-    @property
-    def names(self) -> dict[bytes, bytes]:
+    @cached_property
+    def names(self) -> dict[bytes, bytes]:  # asked for again for every piece of the data
         return parse_options_header(self.headers.get("content-disposition", b""))[1]
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the whole body, whose length the guard bounds as it comes in."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-    return bytes(body)
+class BodyReader:
+    """Reads bodies whose sum is bounded; the guard bounds each.
+
+    Args:
+        most: bytes of all bodies that are held at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    @asynccontextmanager
+    async def reading(self, request: Request) -> AsyncIterator[bytes]:
+        """Give a request's whole body, which counts until the block ends.
+
+        Raises:
+            ApiError: 503 where others hold too much.
+        """
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                self._held += len(chunk)
+                if self._held > self._most:
+                    raise overloaded("too many large requests are being served; come again")
+            yield bytes(body)
+        finally:
+            self._held -= len(body)
 
 
 def parse_json(body: bytes) -> Any:

@@ -10,6 +10,7 @@ from captionlab.cli.commands import (
     label,
     models,
     predict,
+    push,
     serve,
 )
 
@@ -22,6 +23,7 @@ COMMANDS = (
     evaluate,
     predict,
     export,
+    push,
     serve,
     label,
     human_eval,

@@ -16,12 +16,14 @@ def add(commands: Commands) -> None:
     )
     export.set_defaults(run=_run)
     export.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
-    export.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
+    export.add_argument(
+        "--out", required=True, metavar="FOLDER", help="a new folder; of a checkpoint, a file"
+    )
     export.add_argument(
         "--format",
         default="onnx",
-        choices=["onnx", "safetensors", "torch"],
-        help="ONNX graphs, weights alone, or programs of torch.export (onnx)",
+        choices=["onnx", "safetensors", "torch", "checkpoint"],
+        help="ONNX graphs, weights alone, programs of torch.export, or a checkpoint again (onnx)",
     )
     precision = export.add_mutually_exclusive_group()
     precision.add_argument("--int8", action="store_true", help="8-bit weights; of onnx")

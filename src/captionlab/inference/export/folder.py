@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,9 +130,18 @@ def write_manifest(folder: Path, entries: Mapping[str, object]) -> None:
     """Write the list of a folder whose other files are complete.
 
     ``entries`` are format, precision, config, tokenizer and image, and what the format adds.
+
+    Raises:
+        UserError: for a number among them that JSON does not have.
     """
     files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
     manifest = {EXPORT_KEY: FORMAT_VERSION, **entries, "files": files}
-    text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1)
+    try:
+        text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1)
+    except ValueError as error:
+        raise UserError(f"the settings cannot be written as JSON: {error}") from error
+    manifest_file = folder / MANIFEST
     # half a surrogate, of a name that is no UTF-8, is written as JSON escapes it
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    manifest_file.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    for name in files:  # some libraries write files that nobody else may read
+        (folder / name).chmod(stat.S_IMODE(manifest_file.stat().st_mode))

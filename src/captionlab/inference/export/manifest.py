@@ -23,17 +23,29 @@ from captionlab.core.tensor_files import plain
 from captionlab.inference.bounds import LARGEST_IMAGE
 from captionlab.inference.checkpoints import FORMAT, Checkpoint, portable_entry
 from captionlab.inference.export.folder import EXPORT_KEY, FORMAT_VERSION, MANIFEST, digest
+from captionlab.inference.export.onnx.graphs import BEGIN, ENCODER, STEP
+from captionlab.inference.export.onnx.storage import WEIGHTS_FILE, graph_file
 from captionlab.text.tokenizers import tokenizer_from_dict
 
 FORMATS = ("onnx", "safetensors", "torch")
 PRECISIONS = ("float32", "float16", "int8")
 WEIGHTS = "weights.safetensors"
+# what is opened of each format, which has to be listed and unchanged
+NETWORKS = {
+    "safetensors": (WEIGHTS,),
+    "onnx": (*map(graph_file, (ENCODER, BEGIN, STEP)), WEIGHTS_FILE),
+}
 LARGEST_MANIFEST = 64 * 2**20  # bytes; a vocabulary of 250,000 pieces has 10 MB
 MOST_FILES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # read by people, who may edit them, and by Python: not by captionlab
 _UNREAD = (".md", ".py", ".txt")
+
+
+def is_read(name: str) -> bool:
+    """Return whether a file of an export is one that captionlab reads."""
+    return not name.endswith(_UNREAD)
 
 
 @dataclass(frozen=True)
@@ -63,11 +75,12 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
     """
     folder = Path(folder)
     root = folder if root is None else root
-    manifest = _manifest(folder, root)
+    manifest = read_manifest(folder, root)
     for name in manifest["files"]:
-        if not name.endswith(_UNREAD):
+        if is_read(name):
             _require_unchanged(folder / name, root, manifest["files"][name])
     entry = _entry(manifest, folder)
+    epochs = manifest.get("epochs")
     # decoding's overrides reach what refers to a value
     composed = restore(entry["config"], known_references())
     return ExportedCheckpoint(
@@ -76,10 +89,10 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
         tokenizer=tokenizer_from_dict(entry["tokenizer"]),
         overrides=[],
         weights=_weights(folder, manifest),
-        epochs=0,
-        scores={},
+        epochs=epochs if type(epochs) is int else 0,
+        scores={n: v for n, v in entry["scores"].items() if isinstance(v, int | float)},
         composed=composed,
-        data={},
+        data=entry["data"],
         resumable=False,
         manifest=manifest,
     )
@@ -103,6 +116,7 @@ def read_exported_weights(folder: str | os.PathLike[str]) -> ExportedCheckpoint:
 def _entry(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the portable part of a checkpoint that a list holds, with what is read of it."""
     entry = {name: manifest.get(name) for name in ("config", "tokenizer")}
+    entry |= {name: manifest.get(name, {}) for name in ("scores", "data")}
     return portable_entry({**entry, "format": FORMAT, "overrides": []}, folder / MANIFEST)
 
 
@@ -114,8 +128,12 @@ def _weights(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return read_weights(folder / WEIGHTS, manifest.get("tied", {}))
 
 
-def _manifest(folder: Path, root: Path) -> dict[str, Any]:
-    """Return the list of a folder: plain values, and the entries that everything after it reads."""
+def read_manifest(folder: Path, root: Path) -> dict[str, Any]:
+    """Return the list of a folder: plain values, and the entries that everything after it reads.
+
+    Raises:
+        UserError: if it is no such list, or names files that it must not.
+    """
     path = folder / MANIFEST
     size = _require_inside(path, root)
     if size > LARGEST_MANIFEST:
@@ -161,8 +179,9 @@ def _problems(manifest: Mapping[str, Any]) -> Iterator[str]:
         return
     for name, entry in files.items():
         yield from _problems_of_file(name, entry)
-    if manifest.get("format") == "safetensors" and WEIGHTS not in files:
-        yield f"its files have no {WEIGHTS}"
+    for name in NETWORKS.get(str(manifest.get("format")), ()):
+        if name not in files:
+            yield f"its files have no {name}"
 
 
 def _problems_of_file(name: str, entry: object) -> Iterator[str]:

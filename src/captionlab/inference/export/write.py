@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import torch
 
@@ -13,9 +15,12 @@ from captionlab import __version__
 from captionlab.config.instantiate import build_part
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
+from captionlab.core.files import read_json
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint
-from captionlab.inference.export.folder import new_export, write_manifest
+from captionlab.inference.export.card import render_card
+from captionlab.inference.export.card_facts import CardFacts, Measured
+from captionlab.inference.export.folder import CARD, new_export, write_manifest
 from captionlab.inference.export.manifest import WEIGHTS
 from captionlab.inference.export.merge import merge_adapters
 from captionlab.inference.export.safetensors_format import write_weights
@@ -25,6 +30,9 @@ from captionlab.inference.weights import captioner_of
 # of a configuration, what describes a captioner; the rest is of its training and of its machine
 GROUPS = ("model", "decoding", "data")
 SETTINGS = ("seed", "meteor", "samples")
+# what captionlab calibrate leaves beside a checkpoint
+CALIBRATION, CALIBRATION_KEY = "calibration.json", "captionlab_calibration"
+LARGEST_CALIBRATION = 2**16  # bytes; one has a few hundred
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -33,7 +41,8 @@ class ExportSettings:
     """How a captioner is exported.
 
     ``merge`` adds adapters to the weights beside them; graphs and programs have none in any case.
-    ``calibration_images`` show int8 the range of activations. ``license`` is what the card states.
+    ``calibration_images`` show int8 the range of activations. ``license`` is what the card states,
+    ``measured`` the scores that it shows.
     """
 
     format: str
@@ -41,6 +50,7 @@ class ExportSettings:
     merge: bool = True
     calibration_images: Sequence[Path] = ()
     license: str | None = None
+    measured: Measured = field(default_factory=Measured)
 
 
 def write_export(
@@ -65,12 +75,19 @@ def write_export(
             model = merge_adapters(loaded.captioner, model)
         config = public_config({**checkpoint.config, "model": model})
         loaded.config = config
+        described = {**_described(loaded, config, settings), **_history(checkpoint)}
+        calibrated = copy_calibration(checkpoint.path, temporary)
+        facts = _facts(checkpoint, loaded, described, settings)
+        card = render_card(replace(facts, calibrated=calibrated))
         entries = _write_network(loaded, temporary, settings)
-        write_manifest(temporary, {**_described(loaded, config, settings), **entries})
+        (temporary / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+        write_manifest(temporary, {**described, **entries})
 
 
 def require_possible(settings: ExportSettings) -> None:
     """Raise UserError for a precision that the format does not have."""
+    if settings.precision == "float16" and settings.format == "torch":
+        raise UserError("--fp16 is for --format onnx and safetensors: programs compute as they are")
     if settings.precision == "int8" and settings.format != "onnx":
         raise UserError(
             f"--int8 is for --format onnx; --format {settings.format} has no such kernels"
@@ -99,6 +116,10 @@ def _write_network(
     if settings.format == "safetensors":
         weights = loaded.captioner.state_dict()
         return {"tied": write_weights(weights, folder / WEIGHTS, DTYPES[settings.precision])}
+    if settings.format == "torch":
+        from captionlab.inference.export.torch_format import write_programs
+
+        return {"torch": write_programs(loaded, folder)}
     from captionlab.inference.export.onnx import write_onnx
 
     return {
@@ -125,6 +146,61 @@ def _described(
         },
         "versions": versions(),
     }
+
+
+def _history(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what a checkpoint tells of its training, but for folders of this machine."""
+    return {
+        "epochs": checkpoint.epochs,
+        "scores": {name: v for name, v in checkpoint.scores.items() if math.isfinite(v)},
+        "data": {key: v for key, v in checkpoint.data.items() if key != "origin"},
+    }
+
+
+def _facts(
+    checkpoint: Checkpoint,
+    loaded: LoadedCaptioner,
+    described: Mapping[str, Any],
+    settings: ExportSettings,
+) -> CardFacts:
+    return CardFacts(
+        config={**checkpoint.config, **described["config"]},
+        format=settings.format,
+        precision=settings.precision,
+        trained_on=checkpoint.data,
+        validation=checkpoint.scores,
+        epochs=checkpoint.epochs,
+        parameters=sum(p.numel() for p in loaded.captioner.parameters()),
+        vocabulary=len(loaded.tokenizer),
+        languages=loaded.tokenizer.languages,
+        image=described["image"],
+        versions=described["versions"],
+        measured=settings.measured,
+        license=settings.license,
+    )
+
+
+def copy_calibration(path: Path, folder: Path) -> bool:
+    """Copy the calibration beside a checkpoint, or in an export, into a folder; return whether there is one.
+
+    Raises:
+        UserError: if it is none.
+    """
+    place = (path if path.is_dir() else path.parent) / CALIBRATION
+    if not place.is_file():
+        return False
+    if place.stat().st_size > LARGEST_CALIBRATION:
+        raise UserError(
+            f"{place} is no calibration: it has more than {LARGEST_CALIBRATION:,} bytes"
+        )
+    try:
+        content = read_json(place)
+    except ValueError as error:
+        raise UserError(f"{place} is no calibration: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or CALIBRATION_KEY not in content:
+        raise UserError(f"{place} is no calibration: it has no entry {CALIBRATION_KEY!r}")
+    (folder / CALIBRATION).write_bytes(place.read_bytes())
+    return True
 
 
 def versions() -> dict[str, str]:

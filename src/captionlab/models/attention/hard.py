@@ -47,7 +47,7 @@ class HardAttention(AdditiveAttention):
     def keys(self, memory: Memory) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Return exp(2 U slot) (B, N, A), and which images (B,) get the expectation."""
         keys = super().keys(memory)
-        soft = torch.rand(len(keys), device=keys.device) < self.expected
+        soft = torch.rand(keys.shape[0], device=keys.device) < self.expected
         return keys, soft if self.training else torch.zeros_like(soft)
 
     def forward(  # type: ignore[override]

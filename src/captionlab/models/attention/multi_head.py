@@ -64,7 +64,7 @@ class MultiHeadAttention(Attention):
         """Return keys and values (R, h, N, d) of inputs (R, N, D), the learned ones at the end."""
         keys, values = self._split(self.key(inputs)), self._split(self.value(inputs))
         if self.memory_keys is not None and self.memory_values is not None:
-            rows = len(inputs)
+            rows = inputs.shape[0]
             # sqrt(d) and sqrt(m) undo the small deviations, as in the paper's code
             size, slots = self.memory_keys.shape[-1], self.memory_keys.shape[-2]
             more_keys = (self.memory_keys * math.sqrt(size)).expand(rows, -1, -1, -1)

@@ -68,7 +68,7 @@ class Queries(nn.Module):
     def forward(self, slots: Tensor, mask: Tensor) -> Tensor:
         """Return (B, Q, W) of slots (B, N, D) and their mask (B, N)."""
         projected = self.slots(slots)
-        queries = self.queries.expand(len(slots), -1, -1)
+        queries = self.queries.expand(slots.shape[0], -1, -1)
         for layer in self.layers:
             queries = layer(queries, projected, mask)
         return self.norm(queries)

@@ -136,7 +136,7 @@ class TokenTrunk(nn.Module):
                 f"this Vision Transformer was built for {expected} patches, but images of "
                 f"{images.shape[-2]} x {images.shape[-1]} make {patches.shape[1]}"
             )
-        first = self.class_token.expand(len(patches), -1, -1)
+        first = self.class_token.expand(patches.shape[0], -1, -1)
         tokens = self._encode(torch.cat([first, patches], dim=1))
         slots = tokens[:, 1:]
         return slots, slots.mean(1) if self._pooled == "mean" else tokens[:, 0]

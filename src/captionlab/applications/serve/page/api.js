@@ -1,7 +1,5 @@
 // The server's API: one function a path. Whatever goes wrong becomes a Failure with a plain sentence.
 
-const PATIENCE = 120_000; // milliseconds until a silent server counts as gone
-
 let token = "";
 
 /** Keep a bearer token for this page's lifetime; it is stored nowhere. */
@@ -29,6 +27,7 @@ const TITLES = {
   504: "The server took too long",
 };
 const DETAILS = {
+  401: "Whoever runs it can give it to you.",
   429: "Many people ask at this moment.",
   503: "Many people ask at this moment.",
   504: "It may be busy; trying again often helps.",
@@ -67,25 +66,21 @@ function plain({ caption: text, probability, words }) {
   return {
     text,
     probability: share(probability),
-    words: (Array.isArray(words) ? words : []).map(({ word, confidence, attention }) => ({
+    words: (Array.isArray(words) ? words : []).map(({ word, confidence, attention, given }) => ({
       word: String(word),
-      confidence: share(confidence),
+      confidence: given ? null : share(confidence), // nobody was unsure of what was given
       attention: attention?.[0]?.length ? attention : null,
     })),
   };
 }
 
-async function request(path, { signal, headers = {}, ...options } = {}) {
+async function request(path, { headers = {}, ...options } = {}) {
   if (token) headers.Authorization = `Bearer ${token}`;
-  const timeout = AbortSignal.timeout(PATIENCE);
   let response;
   try {
-    response = await fetch(path, {
-      ...options, headers, signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    });
+    response = await fetch(path, { ...options, headers });
   } catch (error) {
-    if (signal?.aborted) throw error;
-    if (error.name === "TimeoutError") throw new Failure(TITLES[504], DETAILS[504]);
+    if (error.name === "AbortError") throw error;
     throw new Failure("The server cannot be reached", navigator.onLine
       ? "It may have been stopped, or the connection is gone. Nothing is lost here."
       : "This device is offline. Nothing is lost here; try again when it is back.");

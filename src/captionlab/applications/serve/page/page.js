@@ -5,7 +5,7 @@ import { paint } from "./attention.js";
 import { $, element } from "./dom.js";
 import * as history from "./history.js";
 import { draw, filesOf, open, size } from "./picture.js";
-import { showResult } from "./result.js";
+import { isUnsure, showResult } from "./result.js";
 import { altText, canRead, copy, read, stop, whenVoicesChange } from "./speech.js";
 import { offer, wording } from "./wording.js";
 
@@ -13,6 +13,7 @@ const NUM_CAPTIONS = 4;
 const SLOW = 6000; // milliseconds until the page says that it takes long
 
 let model = null; // what /v1/models tells
+let offersWording = false; // whether language, style or beginning can be chosen
 let picture = null; // the one that is shown
 let entry = null; // the result that is shown
 let job = null; // what is under way
@@ -21,7 +22,7 @@ let again = () => {}; // what "Try again" does
 /** Do something that may fail. What is newer ends what is older without a word. */
 async function attempt(work) {
   job?.abort();
-  const started = job = new AbortController();
+  const started = job = Object.assign(new AbortController(), { work });
   stop();
   hideFailure();
   try {
@@ -38,7 +39,7 @@ async function loadModel() {
   if (model) return;
   model = await askModel();
   $("model").textContent = model.id;
-  $("wording-form").hidden = !offer(model.captionlab);
+  offersWording = offer(model.captionlab);
 }
 
 const take = (files) => files.length && attempt(async (signal) => {
@@ -53,12 +54,14 @@ const take = (files) => files.length && attempt(async (signal) => {
 });
 
 async function describe(signal, question = "") {
+  signal.throwIfAborted();
   wait(question ? "Looking for an answer …" : "Looking at your picture …");
   await loadModel();
-  const { attention = false, languages = [] } = model.captionlab;
+  const { attention = false, languages = [], decoding } = model.captionlab;
+  const count = Math.min(NUM_CAPTIONS, decoding?.max_captions ?? NUM_CAPTIONS);
   const asked = question ? { language: wording().language, question } : wording();
   const captions = await caption(
-    picture.blob, { ...asked, num_captions: NUM_CAPTIONS, attention }, signal,
+    picture.blob, { ...asked, num_captions: count, attention }, signal,
   );
   const language = asked.language || (languages[0] ?? "");
   if (question) $("question").value = "";
@@ -75,12 +78,13 @@ async function showPicture(opened) {
   $("invitation").hidden = true;
   const sent = opened.blob.size < opened.bytes ? `, sent as ${size(opened.blob.size)}` : "";
   $("facts").textContent = `${opened.width} × ${opened.height}, ${size(opened.bytes)}${sent}`;
-  await draw($("picture"), opened);
+  const bitmap = await createImageBitmap(opened.blob);
+  if (picture === opened) draw($("picture"), bitmap);
 }
 
 function showEntry(next) {
   entry = next;
-  showResult(entry, model.captionlab.fit, (index) => {
+  showResult(entry, model.captionlab, (index) => {
     entry.chosen = index;
     showEntry(entry);
     $("captions").children[index].firstChild.focus();
@@ -106,8 +110,8 @@ function show(state) {
   $("result").ariaBusy = String(state === "waiting");
   $("frame").classList.toggle("looking", state === "waiting");
   $("question-form").hidden = !(picture && model?.captionlab.questions);
-  $("rewrite").hidden = !picture;
-  $("choose").textContent = picture ? "Choose another picture" : "Choose a picture";
+  $("wording-form").hidden = !(picture && offersWording);
+  $("choose").textContent = picture ? "Choose another" : "Choose a picture";
 }
 
 function wait(text) {
@@ -142,29 +146,33 @@ function offerReading() {
   if (entry) $("read").hidden = !canRead(entry.language || "en", model.captionlab.speech);
 }
 
-const sentence = () => altText(entry.captions[entry.chosen].text);
+const chosen = () => entry.captions[entry.chosen];
 
 async function readAloud() {
   if ($("read").classList.contains("reading")) return stop();
+  hideFailure();
   $("read").classList.add("reading");
   $("read").textContent = "Stop reading";
-  await read(sentence(), entry.language || "en").catch((error) => fail(error, readAloud));
+  const language = entry.language || "en";
+  // who only listens hears the doubt as well; it is in English
+  const doubt = language === "en" && isUnsure(chosen()) ? "I am not sure. My best guess: " : "";
+  await read(doubt + altText(chosen().text), language).catch((error) => fail(error, readAloud));
   $("read").classList.remove("reading");
   $("read").textContent = "Read aloud";
 }
 
 async function copyCaption() {
-  await copy(sentence()).then(
+  await copy(altText(chosen().text)).then(
     () => { $("copied").textContent = "Copied"; },
     () => { $("copied").textContent = "Your browser did not allow it"; },
   );
 }
 
 function cancel() {
-  const work = picture && ((signal) => describe(signal));
-  job?.abort();
+  const { work } = job;
+  job.abort();
   $("result").focus();
-  fail(new Failure("Canceled", "No caption was written."), work && (() => attempt(work)));
+  fail(new Failure("Canceled", "No caption was written."), () => attempt(work));
 }
 
 function forget() {
@@ -207,7 +215,7 @@ on($("question-form"), "submit", () => {
   const question = $("question").value.trim();
   if (question) attempt((signal) => describe(signal, question));
 });
-on($("wording-form"), "submit", () => picture && attempt((signal) => describe(signal)));
+on($("wording-form"), "submit", () => attempt((signal) => describe(signal)));
 on($("token-form"), "submit", () => {
   useToken($("token").value);
   $("token").value = "";

@@ -5,13 +5,13 @@ import { paint } from "./attention.js";
 import { $, element } from "./dom.js";
 import { meanConfidence, percent, showWords } from "./words.js";
 
-const SURE_ENOUGH = 0.3; // of being right; below it the page says that it is not sure
+const SURE_ENOUGH = 0.3; // chance of being right; below it the page says that it is not sure
 
-/** Show an entry's chosen caption; `fit` is how the model sees pictures, `onChoose(index)` follows a click. */
-export function showResult(entry, fit, onChoose) {
+/** Show an entry's chosen caption; `onChoose(index)` follows a click on another one. */
+export function showResult(entry, abilities, onChoose) {
   const { captions, chosen, question, language, picture } = entry;
   const best = captions[chosen];
-  const unsure = best.probability !== null && best.probability < SURE_ENOUGH;
+  const unsure = isUnsure(best);
   const doubt = question ? "I am not sure." : "I am not sure what this shows.";
   for (const id of ["spoken", "words", "captions"]) $(id).lang = language;
   $("unsure").hidden = !unsure;
@@ -24,14 +24,20 @@ export function showResult(entry, fit, onChoose) {
   $("answer").classList.toggle("guess", unsure);
   $("picture").setAttribute("aria-label", `Your picture: ${best.text}`);
   const point = (word) => {
-    paint($("attention"), word?.attention ?? null, picture, fit);
+    paint($("attention"), word?.attention ?? null, picture, abilities);
     $("readout").textContent = readout(best, word);
   };
   showWords($("words"), best, point);
   point(null);
+  $("others-title").textContent = question ? "Other answers" : "Other ways to say it";
   showOthers(captions, chosen, onChoose);
   const lead = unsure ? `${doubt} My best guess:` : question ? "Answer:" : "Caption:";
   $("live").textContent = `${lead} ${best.text}. ${chance(best, unsure)}`;
+}
+
+/** Return whether a caption is too likely to be wrong to be shown without a word of doubt. */
+export function isUnsure({ probability }) {
+  return probability !== null && probability < SURE_ENOUGH;
 }
 
 function chance(caption, unsure) {
@@ -57,8 +63,9 @@ function readout({ words }, word) {
 function showOthers(captions, chosen, onChoose) {
   $("others").hidden = captions.length < 2;
   $("captions").replaceChildren(...captions.map((caption, index) => {
-    const { probability } = caption;
-    const share = probability ?? meanConfidence(caption);
+    const { probability, words } = caption;
+    // a mean over words would rank them otherwise than the model did
+    const share = probability ?? (words.length === 1 ? words[0].confidence : null);
     const note = share === null ? "" : `${percent(share)} ${probability === null ? "sure" : "likely"}`;
     const button = element("button", {
       type: "button", ariaPressed: String(index === chosen), onclick: () => onChoose(index),

@@ -8,6 +8,7 @@ const voiceOf = (language) => globalThis.speechSynthesis?.getVoices()
 
 let audio = null;
 let stopPlaying = null;
+let turn = 0; // counts what was asked to be read; what is fetched for an earlier turn stays silent
 
 /** Return whether a text of this language can be read aloud. */
 export function canRead(language, serverSpeaks) {
@@ -22,14 +23,17 @@ export function whenVoicesChange(callback) {
 /** Read a text aloud; resolves when it has ended or was stopped. */
 export async function read(text, language) {
   stop();
+  const mine = turn;
   const voice = voiceOf(language);
   if (voice) return speakHere(text, voice);
   audio ??= new AudioContext(); // within the click, or the browser keeps it silent
-  return play(await audio.decodeAudioData(await speech(text, language)));
+  const buffer = await audio.decodeAudioData(await speech(text, language));
+  if (mine === turn) await play(buffer);
 }
 
 /** Stop reading. */
 export function stop() {
+  turn += 1;
   globalThis.speechSynthesis?.cancel();
   stopPlaying?.();
 }

@@ -168,7 +168,7 @@ class CaptionerText(BeginningDecoder):
         return self._begin(self.slots(memory.slots), memory.mask)
 
     def _begin(self, slots: Tensor, mask: Tensor) -> Beginning:
-        bos = mask.new_full((len(mask), 1), self.bos, dtype=torch.long)
+        bos = mask.new_full((mask.shape[0], 1), self.bos, dtype=torch.long)
         own = self.new_cache()
         if not self.family.attends:
             hidden = self._behind_image(bos, slots, mask, own, 0)
@@ -182,7 +182,7 @@ class CaptionerText(BeginningDecoder):
         """Return hidden (R, Q, H) of ids (R, Q) behind ``words``, and the cache's layers."""
         own = shared_cache(begun.prefix, rows_of(words))
         ids = self.own_ids(tokens)
-        each = len(tokens) // len(memory)
+        each = tokens.shape[0] // memory.pooled.shape[0]
         mask = memory.mask.repeat_interleave(each, 0)
         if not self.family.attends:
             before = 1 + (words[0][0].shape[-2] if words else 0)
@@ -216,12 +216,12 @@ class CaptionerText(BeginningDecoder):
         places = torch.arange(before, before + count, device=ids.device)
         x = self.body.embeddings(input_ids=ids, position_ids=places.unsqueeze(0))
         words = torch.arange(before + count, device=ids.device)
-        causal = (words <= places[:, None]).expand(len(ids), -1, -1)
+        causal = (words <= places[:, None]).expand(ids.shape[0], -1, -1)
         seen = torch.cat([mask[:, None].expand(-1, count, -1), causal], -1)
         if slots is not None:
             x = torch.cat([slots, x], 1)
             among = mask[:, None].expand(-1, mask.shape[1], -1)
-            no_words = among.new_zeros(len(ids), mask.shape[1], before + count)
+            no_words = among.new_zeros(ids.shape[0], mask.shape[1], before + count)
             seen = torch.cat([torch.cat([among, no_words], -1), seen], 1)
         scores = torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, torch.finfo(x.dtype).min)
         hidden: Tensor = self.body.encoder(

@@ -60,7 +60,7 @@ class TransformerMapping(nn.Module):
 
     def forward(self, memory: Memory) -> Tensor:
         """Return the prefix (B, L, H) of a memory's real slots (B, N, D)."""
-        images, length = len(memory), len(self.constants)
+        images, length = memory.slots.shape[0], len(self.constants)
         constants = self.constants.expand(images, -1, -1)
         x = torch.cat([self.slots(memory.slots), constants], 1)
         mask = torch.cat([memory.mask, memory.mask.new_ones(images, length)], 1)

@@ -74,7 +74,8 @@ def _layer_class() -> type:
             return tuple(map(_joined, self.prefix, words))
 
         def get_seq_length(self, *args: Any, **kwargs: Any) -> int:
-            return int(self.prefix[0].shape[-2]) + int(super().get_seq_length(*args, **kwargs))
+            words: int = super().get_seq_length(*args, **kwargs)
+            return self.prefix[0].shape[-2] + words
 
     return SharedPrefixLayer
 
@@ -107,6 +108,6 @@ def _repeated_class() -> type:
 
 def _joined(shared: Tensor, own: Tensor) -> Tensor:
     """Return (R, h, P + t, d) of an image's (B, h, P, d) and its rows' (R, h, t, d)."""
-    rows = own.unflatten(0, (len(shared), -1))
+    rows = own.unflatten(0, (shared.shape[0], -1))
     repeated = shared.unsqueeze(1).expand(-1, rows.shape[1], -1, -1, -1)  # a view
     return torch.cat([repeated, rows], -2).flatten(0, 1)

@@ -48,7 +48,7 @@ class Att2inCell(RecurrentCell[tuple[LoopLinear, LoopLinear]]):
         self, words: Tensor, rows: StepRows, memory: Memory
     ) -> tuple[LoopLinear, LoopLinear]:
         """Return the two products of the loop: of the state, and of the context."""
-        bias = self.context.bias.to(words.dtype).expand(len(words), -1)
+        bias = self.context.bias.to(words.dtype).expand(words.shape[0], -1)
         gates = LoopLinear(self.recurrent.weight, self.word(words), rows.step_counts)
         return gates, LoopLinear(self.context.weight, bias, rows.step_counts)
 

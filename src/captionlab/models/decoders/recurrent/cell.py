@@ -57,7 +57,8 @@ class SingleStep:
     @property
     def step_counts(self) -> list[int]:
         """The number of rows."""
-        return [self._shape.numel()]
+        images, width = self._shape
+        return [images * width]
 
     @property
     def image_index(self) -> Tensor:
@@ -140,7 +141,7 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
     def zeros(self, memory: Memory, width: int, parts: int) -> RecurrentState:
         """Return so many parts of a state, zeros (B, W, H)."""
         pooled = memory.pooled
-        return tuple(pooled.new_zeros(len(memory), width, self.hidden) for _ in range(parts))
+        return tuple(pooled.new_zeros(pooled.shape[0], width, self.hidden) for _ in range(parts))
 
 
 def first_images(keys: Keys, images: int) -> Keys:

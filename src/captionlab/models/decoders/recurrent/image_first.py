@@ -45,7 +45,7 @@ class ImageFirstCell(RecurrentCell[Tensor]):
 
     def init_state(self, memory: Memory, width: int) -> RecurrentState:
         """Return the state after the image, which is read once an image."""
-        zeros = memory.pooled.new_zeros(len(memory), 1, self._layers, self.hidden)
+        zeros = memory.pooled.new_zeros(memory.pooled.shape[0], 1, self._layers, self.hidden)
         image = self.image(memory.pooled)[:, None, None]
         _, state = self.layers(image, (zeros,) * self._parts)
         return tuple(part.expand(-1, width, -1, -1) for part in state)

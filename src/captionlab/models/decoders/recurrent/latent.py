@@ -64,6 +64,25 @@ class ToGaussian(nn.Sequential):
         return Gaussian(mean, log_variance.clamp(-_LIMIT, _LIMIT))
 
 
+def latent_noise(
+    shape: tuple[int, int, int],
+    device: torch.device,
+    generator: torch.Generator | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Tensor:
+    """Return standard normal noise (B, W, Z).
+
+    ``generator`` belongs to the device; None is torch's global one. ``seeds``, one an image, decide
+    the draws where given, whatever the batch.
+    """
+    if seeds is None:
+        return torch.randn(shape, generator=generator, device=device)
+    draws = [
+        torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds
+    ]
+    return torch.stack(draws).to(device)
+
+
 class LatentDecoder(RecurrentDecoder):
     """A recurrent decoder whose words depend on a latent z of the whole caption, added to every word.
 
@@ -101,6 +120,7 @@ class LatentDecoder(RecurrentDecoder):
             tie_weights=tie_weights,
         )
         hidden = cell.hidden
+        self.latent = latent
         self.prior = ToGaussian(pooled_dim, hidden, latent)
         self.reader = nn.GRU(embedding, hidden, batch_first=True, bidirectional=True)
         self.posterior = ToGaussian(pooled_dim + 2 * hidden, hidden, latent)
@@ -152,23 +172,18 @@ class LatentDecoder(RecurrentDecoder):
         ``generator`` belongs to the memory's device; None is torch's global one. ``seeds``, one an
         image, decide the draws where given, whatever the batch. Raises UserError as ``init_state``.
         """
-        state = super().init_state(memory, width)
-        prior = self._prior(memory)
-        mean = prior.mean
-        if seeds is None:
-            noise = torch.randn(
-                (len(mean), width, mean.shape[-1]),
-                generator=generator,
-                device=mean.device,
-                dtype=mean.dtype,
-            )
-        else:
-            draws = [
-                torch.randn(width, mean.shape[-1], generator=torch.Generator().manual_seed(seed))
-                for seed in seeds
-            ]
-            noise = torch.stack(draws).to(mean)
-        return replace(state, latent=prior.draw(noise))
+        shape = (memory.pooled.shape[0], width, self.latent)
+        noise = latent_noise(shape, memory.pooled.device, generator, seeds)
+        return self.init_state_with(memory, noise)
+
+    def init_state_with(self, memory: Memory, noise: Tensor) -> RecurrentDecoderState:
+        """Return the state before the first token, every beam with the latent at which its noise falls.
+
+        ``noise`` (B, W, Z) is standard normal; zeros are the prior's mean. Raises UserError as
+        ``init_state``.
+        """
+        state = super().init_state(memory, noise.shape[1])
+        return replace(state, latent=self._prior(memory).draw(noise))
 
     def _prior(self, memory: Memory) -> Gaussian:
         return Gaussian(*(part.unsqueeze(1) for part in self.prior(memory.pooled)))

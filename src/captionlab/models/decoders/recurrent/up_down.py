@@ -51,7 +51,7 @@ class UpDownCell(RecurrentCell[tuple[Advance, LoopLinear]]):
         base = self.top_down.word(words) + self.image(memory.pooled)[rows.image_index]
         # the second LSTM reads h1 and no word: its input layer runs inside of the step
         weight = torch.cat([self.language.word.weight, self.language.recurrent.weight], 1)
-        bias = self.language.word.bias.to(base.dtype).expand(len(words), -1)
+        bias = self.language.word.bias.to(base.dtype).expand(words.shape[0], -1)
         return (
             self.top_down.precompute_from(base, rows.step_counts),
             LoopLinear(weight, bias, rows.step_counts),

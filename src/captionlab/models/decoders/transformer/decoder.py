@@ -210,7 +210,8 @@ class TransformerDecoder(nn.Module):
         layers = len(self.layers)
         attention = self.layers[0].self_attention
         size = self.output_dim // attention.heads
-        nothing = memory.slots.new_zeros(len(memory), width, attention.heads, 0, size)
+        shape = (memory.slots.shape[0], width, attention.heads, 0, size)
+        nothing = memory.slots.new_zeros(shape)
         return TransformerState(
             memory=memory,
             projected_memory=self._project_memory(memory),

@@ -30,7 +30,7 @@ def fitted_by_descent(outcomes: np.ndarray, systems: int) -> tuple[np.ndarray, f
 
 def test_the_fit_is_that_of_an_independent_optimizer():
     random = np.random.default_rng(0)
-    for systems in (2, 3, 5):
+    for systems in (2, 4):
         outcomes = random.integers(1, 40, size=(len(pairs_of(systems)), 3))
         strengths, log_tie = fitted_by_descent(outcomes, systems)
         fitted = fit_davidson(outcomes, systems)

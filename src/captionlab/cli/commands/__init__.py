@@ -7,7 +7,9 @@ from captionlab.cli.commands import (
     explain,
     export,
     extract,
+    human_eval,
     inspect,
+    label,
     models,
     predict,
     push,
@@ -27,4 +29,6 @@ COMMANDS = (
     export,
     push,
     serve,
+    label,
+    human_eval,
 )

@@ -12,17 +12,14 @@ Legend: B images, W beams, V vocabulary, Z latent width.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captionlab.core.errors import UserError, first_line
+from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.inference.export.onnx.flatten import (
     BATCH,
@@ -39,15 +36,13 @@ from captionlab.inference.export.onnx.flatten import (
     rebuilt,
     require_no_index,
 )
-from captionlab.inference.export.onnx.packages import onnx_library
+from captionlab.inference.export.onnx.tracing import trace
 from captionlab.models.captioner import Captioner
 
 IMAGES_INPUT, TOKENS, NOISE, LOGITS, WEIGHTS = "images", "tokens", "noise", "logits", "weights"
 PAST, PRESENT = "past.", "present."
 ENCODER, BEGIN, STEP = "encoder", "begin", "step"
 TOKENS_SHAPE: Shape = (BATCH, BEAMS)
-# what torch's exporter says of itself at every export
-_CHATTER = ("torch.onnx", "torch.__trace", "torch.export", "torch._guards", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,9 @@ class EncoderModule(nn.Module):
         super().__init__()
         self.captioner = captioner
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return slots, pooled, mask and, where there are any, boxes."""
-        return tuple(leaves(self.captioner.encode(images)).values())
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return slots, pooled, mask and, where there are any, boxes, of the images."""
+        return tuple(leaves(self.captioner.encode(inputs[0])).values())
 
 
 class BeginModule(nn.Module):
@@ -145,14 +140,16 @@ def trace_graphs(captioner: Captioner, images: Tensor) -> Graphs:
     memory = captioner.encode(images)
     outline = outline_state(decoder, memory)
     noise = decoder.latent if hasattr(decoder, "init_state_with") else None
-    encoder = _trace(
+    encoder = trace(
+        type(captioner.encoder).__name__,
         EncoderModule(captioner),
         {IMAGES_INPUT: (images[:IMAGES], (BATCH, *images.shape[1:]))},
         list(leaves(memory)),
     )
     step, longest = _trace_step(decoder, outline)
     kept = _kept(step, outline)
-    begin = _trace(
+    begin = trace(
+        name,
         BeginModule(decoder, memory.first(IMAGES), outline, kept),
         _begin_inputs(memory.first(IMAGES), noise),
         [LOGITS, *_weights(outline), *(PRESENT + name for name in kept)],
@@ -179,7 +176,8 @@ def _trace_step(decoder: Any, outline: StateOutline) -> tuple[Any, int | None]:
     outputs = [PRESENT + name for name in names if name in outline.beams]
     limits: dict[str, int] = {}
     module = StepModule(decoder, outline, names)
-    model = _trace(module, inputs, [LOGITS, *_weights(outline), *outputs], limits)
+    written = [LOGITS, *_weights(outline), *outputs]
+    model = trace(type(decoder).__name__, module, inputs, written, limits)
     longest = [
         largest - outline.counters[name.removeprefix(PAST)] + 1 for name, largest in limits.items()
     ]
@@ -213,109 +211,3 @@ def _drop_unread(step: Any) -> None:
         name = PRESENT + value.name.removeprefix(PAST)
         for output in [o for o in step.graph.output if o.name == name]:
             step.graph.output.remove(output)
-
-
-def _trace(
-    module: nn.Module,
-    inputs: Mapping[str, tuple[Leaf, Shape]],
-    outputs: Sequence[str],
-    limits: dict[str, int] | None = None,
-) -> Any:
-    """Return the ONNX model of a module.
-
-    ``inputs`` are an example of each, and its shape. ``limits`` takes the largest value of each
-    integer input that has one. UserError where torch's exporter cannot follow the module.
-    """
-    onnx_library()
-    examples = [value for value, _ in inputs.values()]
-    dims = {what: torch.export.Dim(what) for what in (BATCH, BEAMS, WORDS)}
-    shapes = tuple(
-        {place: dims[s] for place, s in enumerate(shape) if isinstance(s, str)}
-        if isinstance(value, Tensor)
-        else torch.export.Dim.DYNAMIC
-        for value, shape in inputs.values()
-    )
-    single = isinstance(module, EncoderModule)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module.eval(),
-                tuple(examples),
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes={"images": shapes[0]} if single else {"inputs": shapes},
-                dynamo=True,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        raise _refusal(module, error.__cause__ or error) from error
-    assert program is not None
-    model = program.model_proto
-    _require_dynamic(module, model, inputs)
-    if limits is not None:
-        limits |= _largest(program.exported_program, inputs)
-    _without_traces(model)
-    return model
-
-
-def _refusal(module: nn.Module, error: BaseException) -> UserError:
-    part: Any = getattr(module, "decoder", None)
-    what = type(module.captioner.encoder if part is None else part).__name__  # type: ignore[union-attr]
-    return UserError(
-        f"a {what} cannot be exported to ONNX: torch's exporter cannot follow it "
-        f"({first_line(error)[:300]}); say --format safetensors"
-    )
-
-
-def _require_dynamic(
-    module: nn.Module, model: Any, inputs: Mapping[str, tuple[Leaf, Shape]]
-) -> None:
-    """Raise UserError for a graph that holds for one number of images, beams or words alone."""
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, inputs[value.name][1], strict=True):
-            if isinstance(size, str):
-                if not dim.HasField("dim_param"):
-                    reason = f"its {value.name} is always of {dim.dim_value} in {size}"
-                    raise _refusal(module, ValueError(reason))
-                dim.dim_param = size
-
-
-def _largest(program: Any, inputs: Mapping[str, tuple[Leaf, Shape]]) -> dict[str, int]:
-    """Return the largest value that the program allows for each integer input that has a limit."""
-    found = {}
-    placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]
-    for node, (name, (value, _)) in zip(placeholders[-len(inputs) :], inputs.items(), strict=True):
-        if isinstance(value, Tensor):
-            continue
-        allowed = program.range_constraints.get(node.meta["val"].node.expr)
-        if allowed is not None and allowed.upper.is_finite and int(allowed.upper) < 2**31:
-            found[name] = int(allowed.upper)
-    return found
-
-
-def _without_traces(model: Any) -> None:
-    """Take out what tells of the machine that traced a model: its files, line by line."""
-    graph = model.graph
-    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
-        item.doc_string = ""
-        del item.metadata_props[:]
-    for tensor in graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself off the terminal."""
-    loggers = [logging.getLogger(name) for name in _CHATTER]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.inference.export.onnx.flatten import (
     BATCH,
@@ -149,7 +148,7 @@ def trace_graphs(captioner: Captioner, images: Tensor) -> Graphs:
     step, longest = _trace_step(decoder, outline)
     kept = _kept(step, outline)
     begin = trace(
-        name,
+        type(decoder).__name__,
         BeginModule(decoder, memory.first(IMAGES), outline, kept),
         _begin_inputs(memory.first(IMAGES), noise),
         [LOGITS, *_weights(outline), *(PRESENT + name for name in kept)],

@@ -107,7 +107,7 @@ def test_inverted_cmyk_of_adobe_is_right(tmp_path: Path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["jpg", "png"])
+@pytest.mark.parametrize("form", ["jpg", "png", "tiff", "webp"])
 def test_exif_orientation_is_undone(tmp_path: Path, orientation: int, form: str):
     # what a camera stores so that the viewer's turn gives a red left half again
     upright = photo()
@@ -121,7 +121,12 @@ def test_exif_orientation_is_undone(tmp_path: Path, orientation: int, form: str)
     assert (tensor.int() - wanted.int()).abs().float().mean() < 6
 
 
-QUALITY = {"jpg": {"quality": 95, "subsampling": 0}, "png": {}}
+QUALITY = {
+    "jpg": {"quality": 95, "subsampling": 0},
+    "png": {},
+    "tiff": {},
+    "webp": {"lossless": True},
+}
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -108,6 +108,7 @@ def _opened(image: Path | PackedImage) -> Path | io.BytesIO:
 
 def upright(image: Image.Image) -> Image.Image:
     """Return the image turned as its EXIF orientation says; an unreadable EXIF says nothing."""
+    image.load()  # Pillow turns a TIFF by itself when it decodes it, and says no more of it then
     try:
         orientation = image.getexif().get(ORIENTATION_TAG)
     except Exception:

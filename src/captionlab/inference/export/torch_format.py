@@ -152,7 +152,7 @@ def _write(part: Part, path: Path) -> dict[str, int]:
             program = torch.export.export(
                 part.module.eval(),
                 examples,
-                dynamic_shapes={"images": shapes[0]} if single else {"inputs": shapes},
+                dynamic_shapes={"inputs": shapes},
             )
     except Exception as error:  # torch raises whatever the module's code leads it to
         module: Any = part.module

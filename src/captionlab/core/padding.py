@@ -45,7 +45,7 @@ def cells_of_picture(images: Tensor, slots: int) -> Tensor:
 
 def _inside(bar: Tensor) -> Tensor:
     """Return (B, n) 1.0 where no bar is that begins at an end; all, where all is bar."""
-    before = bar.int().cumprod(1)
-    behind = bar.int().flip(1).cumprod(1).flip(1)
-    inside = (before + behind) == 0
+    picture = (~bar).int()
+    # counts, not products: torch exports no product of integers to ONNX
+    inside = (picture.cumsum(1) > 0) & (picture.flip(1).cumsum(1).flip(1) > 0)
     return (inside | ~inside.any(1, keepdim=True)).float()

@@ -78,6 +78,7 @@ def test_every_preset_is_exported(preset, tmp_path):
         ("model.decoder.layers=2", "model.decoder.attend=after"),
         ("model.decoder.cell=gru",),
         ("model/encoder=small_cnn", "model.encoder.mask_padding=true"),
+        ("model/connector=qformer", "model.connector.num_queries=4"),
     ],
 )
 def test_options_of_a_recurrent_captioner_are_exported(overrides, tmp_path):

@@ -78,7 +78,11 @@ def test_every_preset_is_exported(preset, tmp_path):
         ("model.decoder.layers=2", "model.decoder.attend=after"),
         ("model.decoder.cell=gru",),
         ("model/encoder=small_cnn", "model.encoder.mask_padding=true"),
-        ("model/connector=qformer", "model.connector.num_queries=4"),
+        (
+            "model/connector=qformer",
+            *("model.connector.num_queries=4", "model.connector.width=16"),
+            *("model.connector.heads=2", "model.connector.feed_forward=32"),
+        ),
     ],
 )
 def test_options_of_a_recurrent_captioner_are_exported(overrides, tmp_path):

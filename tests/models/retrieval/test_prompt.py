@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from captionlab.core.errors import UserError
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.models.retrieval import CaptionRetrieval
 
 SEPARATOR = 9
@@ -19,8 +20,9 @@ def retrieval(**settings: int) -> CaptionRetrieval:
 
 
 def test_first_captions_of_the_nearest_stand_before_their_second_ones():
-    (prompt,) = retrieval(images=2, tokens=8).prompts(torch.tensor([[1.0, 0.0]]))
-    assert prompt == [SEPARATOR, 4, 5, SEPARATOR, 7, SEPARATOR, 6, SEPARATOR]  # and again
+    (prompt,) = retrieval(images=2, tokens=9).prompts(torch.tensor([[1.0, 0.0]]))
+    again = [SEPARATOR]
+    assert prompt == [SEPARATOR, 4, 5, SEPARATOR, 7, SEPARATOR, 6, *again, SpecialTokens.BOS]
 
 
 def test_every_prompt_is_of_one_length():
@@ -30,11 +32,11 @@ def test_every_prompt_is_of_one_length():
 
 def test_an_image_is_not_told_its_own_captions():
     places = torch.tensor([0])
-    (prompt,) = retrieval(images=1, tokens=2).prompts(torch.tensor([[1.0, 0.0]]), places)
-    assert prompt == [SEPARATOR, 7]
+    (prompt,) = retrieval(images=1, tokens=3).prompts(torch.tensor([[1.0, 0.0]]), places)
+    assert prompt == [SEPARATOR, 7, SpecialTokens.BOS]
 
 
-@pytest.mark.parametrize("key", ["images", "tokens"])
-def test_sizes_below_one_are_refused(key: str):
-    with pytest.raises(UserError, match=f"{key}=0 must be at least 1"):
-        retrieval(**{key: 0})
+@pytest.mark.parametrize(("key", "least"), [("images", 1), ("tokens", 2)])
+def test_sizes_that_leave_nothing_are_refused(key: str, least: int):
+    with pytest.raises(UserError, match=f"{key}={least - 1} must be at least {least}"):
+        retrieval(**{key: least - 1})

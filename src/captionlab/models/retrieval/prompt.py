@@ -11,6 +11,7 @@ from itertools import chain, cycle, islice
 from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
+from captionlab.core.special_tokens import SpecialTokens
 from captionlab.models.retrieval.index import CaptionIndex
 
 
@@ -19,9 +20,10 @@ class CaptionRetrieval(nn.Module):
 
     An image's prompt are the captions of the ``images`` training images nearest to it, by cosine of
     the encoder's pooled vectors: the first caption of each, then the second of each, and so on,
-    ``separator_id`` before each of them. It is cut at ``tokens``, and goes on from the beginning
-    where the captions are shorter: prompts of one length are decoded together. No weight is learned;
-    ``index`` are the sizes of the index that a run has filled.
+    ``separator_id`` before each of them. They go on from the beginning where they are too short, and
+    are cut so that bos, behind which the caption begins, is the last of ``tokens``: prompts of one
+    length are decoded together. No weight is learned; ``index`` are the sizes of the index that a run
+    has filled.
 
     Args:
         pooled_dim: D. separator_id: of the control token that stands before a caption.
@@ -41,9 +43,9 @@ class CaptionRetrieval(nn.Module):
         separator_id: int,
     ) -> None:
         super().__init__()
-        for key, value in {"images": images, "tokens": tokens}.items():
-            if value < 1:
-                raise UserError(f"{key}={value} must be at least 1")
+        for key, value, least in (("images", images, 1), ("tokens", tokens, 2)):
+            if value < least:
+                raise UserError(f"{key}={value} must be at least {least}")
         self.images = images
         self.tokens = tokens
         self.separator_id = separator_id
@@ -60,7 +62,7 @@ class CaptionRetrieval(nn.Module):
             UserError: for an index that is empty or damaged.
         """
         return [
-            list(islice(cycle(self._joined(captions)), self.tokens))
+            [*islice(cycle(self._joined(captions)), self.tokens - 1), SpecialTokens.BOS]
             for captions in self.index.nearest_captions(pooled, self.images, leave_out)
         ]
 

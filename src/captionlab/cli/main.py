@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from captionlab import __version__
@@ -51,7 +52,9 @@ def own_parts(options: argparse.Namespace) -> Iterator[None]:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; ``run`` of what it parses is the command."""
     top = argparse.ArgumentParser(
-        prog="captionlab", description="Train image captioners, score them, caption photos."
+        prog="captionlab",
+        description="Train image captioners, score them, caption photos, and bring them to people.",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     top.add_argument("--version", action="version", version=f"captionlab {__version__}")
     top.add_argument(

@@ -16,7 +16,9 @@ def add(commands: Commands) -> None:
         "with deletion and insertion curves, on one page that opens offline.",
     )
     explain.set_defaults(run=_run)
-    explain.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
+    explain.add_argument(
+        "checkpoint", metavar="CKPT", help="best.ckpt, or an exported folder (no gradients of ONNX)"
+    )
     explain.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     explain.add_argument("--out", required=True, metavar="PAGE.html", help="the page to write")
     explain.add_argument(
@@ -31,7 +33,7 @@ def add(commands: Commands) -> None:
         "--method",
         default="all",
         metavar="NAME",
-        help="attention, occlusion, integrated_gradients (needs captionlab[explain]), or all",
+        help="attention, occlusion, integrated_gradients (needs captionlab[explain]), or all (all)",
     )
     explain.add_argument("--masks", type=int, default=500, metavar="N", help="of occlusion (500)")
     explain.add_argument(

@@ -17,7 +17,10 @@ def add(commands: Commands) -> None:
     export.set_defaults(run=_run)
     export.add_argument("checkpoint", metavar="CKPT", help="e.g. runs/.../checkpoints/best.ckpt")
     export.add_argument(
-        "--out", required=True, metavar="FOLDER", help="a new folder; of a checkpoint, a file"
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="a new folder (a new file with --format checkpoint)",
     )
     export.add_argument(
         "--format",
@@ -26,10 +29,8 @@ def add(commands: Commands) -> None:
         help="ONNX graphs, weights alone, programs of torch.export, or a checkpoint again (onnx)",
     )
     precision = export.add_mutually_exclusive_group()
-    precision.add_argument("--int8", action="store_true", help="8-bit weights; of onnx")
-    precision.add_argument(
-        "--fp16", action="store_true", help="16-bit weights; of onnx, safetensors"
-    )
+    precision.add_argument("--int8", action="store_true", help="quantize weights to 8 bits (onnx)")
+    precision.add_argument("--fp16", action="store_true", help="16-bit weights (onnx, safetensors)")
     export.add_argument(
         "--calibration",
         metavar="FOLDER",

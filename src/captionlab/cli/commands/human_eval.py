@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     study.add_argument(
         "--ratings", action="store_true", help="ask for correctness and fluency from 1 to 5 too"
     )
-    study.add_argument("--seed", type=int, default=0, metavar="N")
+    study.add_argument("--seed", type=int, default=0, metavar="N", help="of order and sides (0)")
     add_address(human_eval)
     results = human_eval.add_argument_group("results")
     results.add_argument(

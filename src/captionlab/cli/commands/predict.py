@@ -32,7 +32,9 @@ def add(commands: Commands) -> None:
         metavar="FILE.jsonl",
         help="write {image, caption, score} lines here, with captions where several are asked for",
     )
-    predict.add_argument("--batch-size", type=int, default=32, metavar="N")
+    predict.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="images captioned together (32)"
+    )
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     predict.add_argument(
         "--set",

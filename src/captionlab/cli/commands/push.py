@@ -12,10 +12,12 @@ def add(commands: Commands) -> None:
     push = commands.add_parser(
         "push",
         help="share a captioner on Hugging Face's hub",
-        description="Send an exported folder, or a checkpoint as safetensors, to Hugging Face's hub.",
+        description="Send an exported folder, or a checkpoint as safetensors, to Hugging Face's hub (log in first: hf auth login).",
     )
     push.set_defaults(run=_run)
-    push.add_argument("source", metavar="FOLDER_OR_CKPT", help="of captionlab export, or best.ckpt")
+    push.add_argument(
+        "source", metavar="FOLDER_OR_CKPT", help="an export of onnx or safetensors, or best.ckpt"
+    )
     push.add_argument("repository", metavar="OWNER/NAME", help="made where there is none")
     push.add_argument("--private", action="store_true", help="only its owner sees it")
     push.add_argument("--license", metavar="TEXT", help="of a checkpoint's captioner, for its card")

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from captionlab import __version__
@@ -54,7 +53,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="captionlab",
         description="Train image captioners, score them, caption photos, and bring them to people.",
-        formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     top.add_argument("--version", action="version", version=f"captionlab {__version__}")
     top.add_argument(

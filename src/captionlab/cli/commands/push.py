@@ -12,7 +12,8 @@ def add(commands: Commands) -> None:
     push = commands.add_parser(
         "push",
         help="share a captioner on Hugging Face's hub",
-        description="Send an exported folder, or a checkpoint as safetensors, to Hugging Face's hub (log in first: hf auth login).",
+        description="Send an exported folder, or a checkpoint as safetensors, to Hugging Face's hub. "
+        "Log in first: hf auth login.",
     )
     push.set_defaults(run=_run)
     push.add_argument(

@@ -92,7 +92,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 class UnusableStore(UserError):  # noqa: N818 - part of the interface, read as a sentence
-    """A file that cannot be read or written now: damaged, full, held by another program."""
+    """A file that cannot be read or written now: damaged, full, held by another program.
+
+    ``without_path``: the sentence for people on other machines.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.without_path = f"the store {reason}"
 
 
 @contextmanager
@@ -101,7 +108,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of a text, or of a message
-        raise UnusableStore(f"{path} cannot be used ({error}): {_way_out(error)}") from None
+        raise UnusableStore(path, f"cannot be used ({error}): {_way_out(error)}") from None
 
 
 def _way_out(error: Exception) -> str:

@@ -1,9 +1,10 @@
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
 
-from captionlab.applications.sqlite_files import Schema, open_sqlite, transaction
+from captionlab.applications.sqlite_files import JOURNAL_MAGIC, Schema, open_sqlite, transaction
 from captionlab.core.errors import UserError
 
 SCHEMA = Schema(
@@ -92,3 +93,36 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path):
         huge.truncate(9 * 2**30)  # sparse
     with pytest.raises(UserError, match="more than"):
         open_sqlite(tmp_path / "huge", SCHEMA)
+
+
+def naming_journal(database: Path, other: Path) -> bytes:
+    """Return a journal of a database that names another file as its super-journal."""
+    name = str(other).encode()
+    pages = database.stat().st_size // 4096
+    head = (JOURNAL_MAGIC + struct.pack(">5I", 0, 7, pages, 512, 4096)).ljust(512, b"\0")
+    place, size, total = struct.pack(">I", 2**18 + 1), len(name), sum(name)
+    return head + place + name + struct.pack(">2I", size, total) + JOURNAL_MAGIC
+
+
+def test_a_journal_that_names_another_file_removes_nothing(file: Path, tmp_path: Path):
+    changed(file, "PRAGMA journal_mode=DELETE")
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    journal = file.with_name(f"{file.name}-journal")
+    journal.write_bytes(naming_journal(file, other))
+    with pytest.raises(UserError, match="names another file"):
+        open_sqlite(file, SCHEMA)
+    assert other.exists()
+    # what SQLite itself does with it, so that the journal above is a real one
+    changed(file, "SELECT * FROM notes")
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])
+def test_a_link_beside_a_store_is_not_followed(file: Path, tmp_path: Path, ending: str):
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    file.with_name(f"{file.name}{ending}").symlink_to(other)
+    with pytest.raises(UserError, match=f"{ending} is a link"):
+        open_sqlite(file, SCHEMA)
+    assert other.read_bytes() == b"somebody's"

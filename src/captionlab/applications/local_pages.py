@@ -85,7 +85,8 @@ def page_app(title: str, folder: Path, address: Address) -> FastAPI:
         return shared.get(name, own).file(name)
 
     async def of_store(request: Request, error: Exception) -> Response:
-        return error_response(ApiError(503, str(error)))
+        assert isinstance(error, UnusableStore)
+        return error_response(ApiError(503, error.without_path))
 
     secure(
         app,

@@ -18,6 +18,8 @@ from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError
 
 MAGIC = b"SQLite format 3\0"
+# at the very end of a journal: another file is named before it (https://sqlite.org/fileformat2.html)
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 LARGEST = 8 * 2**30  # bytes
 LONGEST_VALUE = 2**20  # bytes of one value
 WAIT = 30.0  # seconds for another process that writes
@@ -53,6 +55,7 @@ def open_sqlite(path: Path, schema: Schema, *, new: bool = True) -> sqlite3.Conn
     if sqlite3.sqlite_version_info < OLDEST:
         raise UserError(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or later is needed")
     is_new = _look_at(path, new)
+    _look_beside(path)
     with explained(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'rwc' if is_new else 'rw'}",
@@ -89,7 +92,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 class UnusableStore(UserError):  # noqa: N818 - part of the interface, read as a sentence
-    """A file that cannot be read or written now: damaged, full, held by another program."""
+    """A file that cannot be read or written now: damaged, full, held by another program.
+
+    ``without_path``: the sentence for people on other machines.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.without_path = f"the store {reason}"
 
 
 @contextmanager
@@ -98,7 +108,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of a text, or of a message
-        raise UnusableStore(f"{path} cannot be used ({error}): {_way_out(error)}") from None
+        raise UnusableStore(path, f"cannot be used ({error}): {_way_out(error)}") from None
 
 
 def _way_out(error: Exception) -> str:
@@ -138,6 +148,31 @@ def _look_at(path: Path, new: bool) -> bool:
         if file.read(len(MAGIC)) != MAGIC:
             raise UserError(f"{path} is no SQLite file: choose another name for the store")
     return False
+
+
+def _look_beside(path: Path) -> None:
+    """Raise UserError for files beside a store that SQLite would take for its own, and must not.
+
+    A journal may name another file, a super-journal of several databases, which SQLite removes when it
+    has undone the journal; a store has none, for it attaches no other database.
+    """
+    for ending in ("-journal", "-wal", "-shm"):
+        beside = path.with_name(path.name + ending)
+        try:
+            about = os.lstat(beside)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(about.st_mode):
+            raise UserError(f"{beside} is a link or no file: move it away, it belongs to no store")
+        if ending != "-journal" or about.st_size < len(JOURNAL_MAGIC):
+            continue
+        with beside.open("rb") as file:
+            file.seek(-len(JOURNAL_MAGIC), os.SEEK_END)
+            if file.read() == JOURNAL_MAGIC:
+                raise UserError(
+                    f"{beside} names another file, which SQLite would remove: somebody made it so; "
+                    "move it away"
+                )
 
 
 def _secure(connection: sqlite3.Connection) -> None:

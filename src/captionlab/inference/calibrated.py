@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.inference.export.manifest import require_inside
 from captionlab.metrics.calibration import NAME, Calibration
 
 
@@ -33,6 +34,8 @@ def calibration_of(model: str | os.PathLike[str]) -> Calibration | None:
     path = calibration_path(model)
     if not path.exists():
         return None
+    if Path(model).is_dir():  # a stranger's, like all that lies in it
+        require_inside(path, Path(model))
     calibration = Calibration.read(path)
     if Path(model).is_file() and calibration.checkpoint_sha256 != file_sha256(model):
         raise UserError(

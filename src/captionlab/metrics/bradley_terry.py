@@ -14,6 +14,7 @@ import numpy as np
 RESAMPLES = 1000
 STEPS = 100
 TOLERANCE = 1e-9
+MOST_NUMBERS = 5_000_000  # of an array in memory
 LARGEST_STEP = 2.0  # of a log strength, so that Newton's method stays where its model holds
 
 
@@ -58,7 +59,15 @@ def fit_davidson(outcomes: np.ndarray, systems: int, *, pseudo_count: float = 0.
     compared = counts.sum(2, keepdims=True) > 0
     counts = counts + pseudo_count * compared
     tied = bool(counts[:, :, 2].sum() > 0)
-    parameters = _maximize(counts, _features(systems, pairs), tied)
+    features = _features(systems, pairs)
+    together = max(1, MOST_NUMBERS // features.size)
+    parameters = np.concatenate(
+        [
+            _maximize(counts[start : start + together], features, tied)
+            for start in range(0, len(counts), together)
+        ]
+        or [np.zeros((0, systems + 1))]
+    )
     strengths = parameters[:, :systems] - parameters[:, :systems].mean(1, keepdims=True)
     log_tie = parameters[:, systems] if tied else np.full(len(parameters), -np.inf)
     return Strengths(strengths.reshape(*leading, systems), log_tie.reshape(leading))
@@ -92,7 +101,9 @@ def _maximize(counts: np.ndarray, features: np.ndarray, tied: bool) -> np.ndarra
         gradient = (counts - expected).reshape(len(counts), -1) @ flat
         means = probabilities[:, :, None, :] @ features  # (R, P, 1, S + 1)
         spread = features - means  # (R, P, 3, S + 1)
-        hessian = np.einsum("rpk,rpki,rpkj->rij", expected, spread, spread)
+        weighted = np.sqrt(expected)[..., None] * spread
+        weighted = weighted.reshape(len(counts), -1, size)
+        hessian = weighted.transpose(0, 2, 1) @ weighted
         step = _solve(hessian, gradient, free)
         parameters += np.clip(step, -LARGEST_STEP, LARGEST_STEP)
         if np.abs(step).max() < TOLERANCE:

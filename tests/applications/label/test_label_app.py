@@ -109,6 +109,7 @@ def test_a_full_disk_is_said_and_nothing_is_claimed(client: TestClient, store: L
             break
     assert answer.status_code == 503
     assert "make room on the disk" in answer.json()["error"]["message"]
+    assert str(store.path) not in answer.text
     assert len(store.state(1).captions) == number
 
 

@@ -126,3 +126,27 @@ def test_a_closed_one_finishes_what_waits_and_takes_nothing():
     assert waiting.result(0).value == 2
     with pytest.raises(ClosedError):
         gate.submit("a", 2)
+
+
+def test_who_has_left_takes_nobodys_place():
+    gate = Gate(most_waiting=3)
+    gate.busy()
+    for future in gate.submit("a", 1, 2, 3):
+        future.cancel()
+    (kept,) = gate.submit("a", 4)
+    gate.open()
+    assert kept.result().value == 8
+    assert gate.batches == [[0], [4]]
+
+
+def test_a_batch_that_cannot_be_counted_ends_nothing():
+    def observe(size: int, seconds: float) -> None:
+        raise OSError("no space left on device")
+
+    gate = Gate(observe=observe)
+    (first,) = gate.submit("a", 1)
+    gate.opened.set()
+    assert first.result(HANG).value == 2
+    (second,) = gate.submit("a", 2)
+    assert second.result(HANG).value == 4
+    gate.open()

@@ -1,5 +1,6 @@
 """Pictures from addresses: of public hosts alone."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from captionlab.applications.serve import addresses
 from captionlab.applications.serve.addresses import fetch, is_public
 from captionlab.applications.serve.http import ApiError
+from captionlab.applications.serve.service import FETCHERS
 from serve_support import application, client_of, picture, uri
 
 PUBLIC = "93.184.216.34"
@@ -166,6 +168,11 @@ def test_a_redirect_is_checked_like_an_address():
         pytest.raises(ApiError),
     ):
         local("http://photos.example/")
+    with (
+        host(lambda one: send(one, b"", 302, Location="http://[x")),
+        pytest.raises(ApiError, match="leads to no address"),
+    ):
+        local("http://photos.example/")
     again = host(lambda one: send(one, b"", 302, Location="/again"))
     with again as asked, pytest.raises(ApiError, match="too often"):
         local("http://photos.example/")
@@ -205,3 +212,32 @@ def test_a_server_fetches_only_where_it_was_allowed(monkeypatch):
     with client_of(application(allow_urls=True)) as client:
         fetched = client.post("/v1/caption", json={"images": [address, uri()]})
         assert fetched.json()["results"][0] == fetched.json()["results"][1]
+
+
+def test_no_more_fetched_pictures_wait_than_threads_fetch(monkeypatch):
+    fetched, begun, go_on = [], threading.Semaphore(0), threading.Event()
+
+    def fake(url: str, **_: object) -> bytes:
+        fetched.append(url)
+        begun.release()
+        return picture()
+
+    monkeypatch.setattr("captionlab.applications.serve.service.fetch", fake)
+    service = application(allow_urls=True).state.service
+    count = FETCHERS + 4
+
+    async def read() -> None:
+        reads = [service._read(f"http://photos.example/{n}", "image") for n in range(count)]
+        together = asyncio.gather(*reads)
+        for _ in range(FETCHERS):
+            await asyncio.to_thread(begun.acquire)
+        # a ninth thread there is not, and the eight wait for theirs to be decoded
+        assert len(fetched) == FETCHERS
+        go_on.set()
+        await together
+
+    for _ in range(service.settings.image_threads):
+        service.pool.submit(go_on.wait, 20)
+    asyncio.run(read())
+    service.close()
+    assert len(fetched) == count

@@ -79,6 +79,17 @@ def test_a_body_is_counted_while_it_comes_in():
             assert answer.headers["Connection"] == "close"
 
 
+def test_only_where_pictures_come_a_body_is_large(served):
+    with client_of(guarded(max_body=1000, bodies={"/read": 2000})) as client:
+        assert client.post("/read", content=b"x" * 2000).json() == {"bytes": 2000}
+        assert client.post("/wrong/user", content=b"x" * 1001).status_code == 413
+    # small values take many times their bytes once they are parsed
+    many = b'{"text": [' + b"[]," * 50_000 + b"[]]}"
+    headers = {"Content-Type": "application/json"}
+    assert served.post("/v1/speech", content=many, headers=headers).status_code == 413
+    assert served.post("/v1/caption", content=many, headers=headers).status_code == 400
+
+
 def test_who_sends_too_much_hears_why():
     with serving(application(max_bytes=100_000)) as url:
         for content in (b"x" * 20_000_000, iter([b"x" * 100_000] * 100)):

@@ -98,6 +98,8 @@ def test_what_takes_more_memory_may_have_fewer_pixels():
     assert refused(picture(1000, 900, "RGBA")).status_code == 413
     assert decode_image(picture(700, 700, "RGBA"), **LIMITS).shape == (3, 700, 700)
     assert refused(picture(700, 700, "I;16")).status_code == 413
+    assert refused(picture(700, 700, "RGB", "JPEG2000")).status_code == 413
+    assert decode_image(picture(400, 400, "RGB", "JPEG2000"), **LIMITS).shape == (3, 400, 400)
     # a large photograph is decoded small, however many pixels it has
     assert decode_image(picture(3000, 2000, "RGB", "JPEG"), **LIMITS).shape == (3, 250, 375)
 

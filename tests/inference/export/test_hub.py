@@ -205,6 +205,16 @@ def test_a_damaged_export_is_not_pushed(fake: FakeHub, export: Path):
     assert not (fake.repositories / "ada").exists()
 
 
+def test_a_link_is_not_pushed_as_what_it_leads_to(fake: FakeHub, export: Path, tmp_path: Path):
+    secret = tmp_path / "id_rsa"
+    secret.write_text("secret")
+    (export / "README.md").unlink()
+    (export / "README.md").symlink_to(secret)
+    with pytest.raises(UserError, match="link that leads out"):
+        push(export, "ada/captions")
+    assert not (fake.repositories / "ada").exists()
+
+
 def test_programs_are_neither_pushed_nor_fetched(fake: FakeHub, export: Path):
     push(export, "ada/captions")
     for folder in (export, fake.repositories / "ada/captions"):

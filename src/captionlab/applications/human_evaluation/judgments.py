@@ -21,7 +21,7 @@ RATINGS = ("correctness_a", "correctness_b", "fluency_a", "fluency_b")
 WORST, BEST = 1, 5
 REQUIRED = ("judge", "image", "system_a", "system_b", "choice")
 # what spreadsheets run as a formula; an apostrophe before it makes it text
-FORMULA = ("=", "+", "-", "@", "\t")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,12 @@ def fetch(
             ) from None
         if isinstance(answer, bytes):
             return answer
-        url = urljoin(url, answer)
+        try:
+            url = urljoin(url, answer)
+        except ValueError:  # a bracket without its other
+            raise ApiError(
+                400, f"{param}: {parts.hostname} leads to no address: {answer[:60]!r}", param=param
+            ) from None
     raise ApiError(400, f"{param}: the address leads from one to the next too often", param=param)
 
 

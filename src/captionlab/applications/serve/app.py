@@ -36,6 +36,8 @@ PATHS = frozenset(
         *("/health", "/ready", "/metrics", "/openapi.json"),
     )
 )
+WITH_PICTURES = ("/v1/caption", "/v1/chat/completions")
+SMALL_BODY = 2**16  # bytes
 DESCRIPTION = """
 Captions of pictures by one trained captioner.
 
@@ -89,7 +91,9 @@ def create_app(
             token=settings.token,
             public=PUBLIC,
             hosts=own_hosts(settings.host, settings.allowed_hosts),
-            max_body=settings.max_body,
+            # what is no picture is parsed as it comes, and counted by nobody
+            max_body=SMALL_BODY,
+            bodies=dict.fromkeys(WITH_PICTURES, settings.max_body),
         ),
     )
     app.add_middleware(Measured, monitoring=monitoring)

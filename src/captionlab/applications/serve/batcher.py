@@ -120,6 +120,9 @@ class Batcher(Generic[KeyT, ItemT, ResultT]):
             if self._closed:
                 raise ClosedError
             if len(self._queue) + len(jobs) > self._most_waiting:
+                # who has left takes nobody's place, however long the batch at hand takes
+                self._queue = deque(job for job in self._queue if not job.result.cancelled())
+            if len(self._queue) + len(jobs) > self._most_waiting:
                 raise QueueFullError
             self._queue.extend(jobs)
             self._changed.notify_all()
@@ -183,7 +186,10 @@ class Batcher(Generic[KeyT, ItemT, ResultT]):
         except Exception as error:  # whatever it is, the thread goes on with the next batch
             results = [error] * len(batch)
         took = time.monotonic() - begun
-        self._observe(len(batch), took)
+        try:
+            self._observe(len(batch), took)
+        except Exception:  # figures in a file, of a disk that is full: captions go on
+            log.exception("a batch was not counted")
         for job, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 job.result.set_exception(result)

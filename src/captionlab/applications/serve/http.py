@@ -12,7 +12,7 @@ import hmac
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -134,13 +134,14 @@ class Protection:
         token: what every request must carry (``Authorization: Bearer ...``); None for none.
         public: paths that need no token, and prefixes of such, which end in a slash.
         hosts: names that a request may be addressed to, without port; None for any.
-        max_body: bytes of a body.
+        max_body: bytes of a body. bodies: of those of single paths, in place of that.
     """
 
     token: str | None = None
     public: Collection[str] = ()
     hosts: Collection[str] | None = None
     max_body: int = MEGABYTE
+    bodies: Mapping[str, int] = field(default_factory=dict)
 
 
 def own_hosts(bound: str, more: Collection[str] = ()) -> frozenset[str] | None:
@@ -167,7 +168,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # a web socket is closed before it is open
-        body = _Body(receive, self.protection.max_body)
+        most = self.protection.bodies.get(scope["path"], self.protection.max_body)
+        body = _Body(receive, most)
         headers = Headers(scope=scope)
 
         async def secured(message: Message) -> None:
@@ -270,7 +272,7 @@ class _Body:
 
     def _too_long(self) -> ApiError:
         most = self._most / MEGABYTE
-        return ApiError(413, f"the request is too large: {most:.1f} MB are the most that is read")
+        return ApiError(413, f"the request is too large: {most:.3g} MB are the most that is read")
 
 
 def _name(netloc: str) -> str:

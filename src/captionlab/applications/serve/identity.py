@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.inference.export.manifest import require_inside
 from captionlab.metrics.calibration import NAME, Calibration
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ def calibration_of(paths: Sequence[str]) -> Calibration | None:
     if len(paths) > 1 or not file.is_file():
         return None
     try:
+        if path.is_dir():
+            require_inside(file, path)
         calibration = Calibration.read(file)
     except UserError as error:
         log.warning("%s; captions are served without their chance of being right", error)

@@ -24,6 +24,8 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000"
 DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 # samples of 16 and 32 bits are scaled in 64-bit floats, transparency is laid on another canvas
 DEEP, TRANSPARENT = 4, 2
+# OpenJPEG holds each sample in 32 bits, several times
+WAVELETS = 4
 
 
 def decode_image(data: bytes, *, size: int, max_pixels: int, param: str = "image") -> Tensor:
@@ -90,7 +92,9 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def _weight(image: Image.Image) -> int:
-    """Return how many times the memory of plain color a picture of this mode takes while it is read."""
+    """Return how many times the memory of plain color a picture of this kind takes while it is read."""
+    if image.format == "JPEG2000":
+        return WAVELETS
     if image.mode.startswith(("I", "F")):
         return DEEP
     return TRANSPARENT if image.has_transparency_data else 1
@@ -101,7 +105,7 @@ def _too_large(param: str, most: int, image: Image.Image | None = None) -> ApiEr
     return ApiError(
         413,
         f"{param} has too many pixels{has}: {most / 1e6:.0f} million are the most, half of that "
-        "with transparency, a quarter with 16 bits of gray; shrink it first",
+        "with transparency, a quarter with 16 bits of gray or of JPEG 2000; shrink it first",
         param=param,
     )
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -187,15 +186,22 @@ class Service:
                     "as data:image/jpeg;base64,...",
                     param=name,
                 )
-            look = partial(
-                fetch,
-                picture,
-                most_bytes=self.settings.max_bytes,
-                seconds=self.settings.timeout / 2,
-                param=name,
-            )
-            picture = await asyncio.get_running_loop().run_in_executor(self.fetchers, look)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.fetchers, self._fetch, picture, name)
         return await self.in_pool(self._decode, picture, name)
+
+    def _fetch(self, address: str, name: str) -> Tensor:
+        """Return the picture of an address; the thread is taken until its bytes have been decoded.
+
+        So no more pictures than there are threads wait in memory for those that decode.
+        """
+        data = fetch(
+            address,
+            most_bytes=self.settings.max_bytes,
+            seconds=self.settings.timeout / 2,
+            param=name,
+        )
+        return self.pool.submit(self._decode, data, name).result()
 
     def _decode(self, picture: Picture, name: str) -> Tensor:
         data = decode_data_uri(picture, name) if isinstance(picture, str) else picture

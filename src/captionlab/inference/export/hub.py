@@ -23,6 +23,7 @@ from captionlab.inference.export.manifest import (
     is_read,
     read_export,
     read_manifest,
+    require_inside,
 )
 
 LARGEST_DOWNLOAD = 8 * 2**30  # bytes of a captioner; a large one in float32 has 2
@@ -142,6 +143,11 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
     require_repository(repository)
     export = read_export(folder)
     _require_shared(export.manifest, str(folder))
+    for name in export.manifest[
+        "files"
+    ]:  # those too that are not read: a link sends what it leads to
+        if os.path.lexists(folder / name):
+            require_inside(folder / name, folder)
     hub = library()
     with offline_where_unreachable() as reachable:
         if not reachable:

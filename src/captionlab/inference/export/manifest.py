@@ -135,7 +135,7 @@ def read_manifest(folder: Path, root: Path) -> dict[str, Any]:
         UserError: if it is no such list, or names files that it must not.
     """
     path = folder / MANIFEST
-    size = _require_inside(path, root)
+    size = require_inside(path, root)
     if size > LARGEST_MANIFEST:
         raise UserError(f"{path} has {size:,} bytes, and {LARGEST_MANIFEST:,} are the most.")
     try:
@@ -195,7 +195,7 @@ def _problems_of_file(name: str, entry: object) -> Iterator[str]:
         yield f"its files.{name}.sha256 is {written!r:.40}"
 
 
-def _require_inside(path: Path, root: Path) -> int:
+def require_inside(path: Path, root: Path) -> int:
     """Return the size of a regular file in a folder; UserError for all else, links out of it too."""
     inside = Path(os.path.realpath(root))
     if not Path(os.path.realpath(path)).is_relative_to(inside):
@@ -207,7 +207,7 @@ def _require_inside(path: Path, root: Path) -> int:
 
 def _require_unchanged(path: Path, root: Path, entry: Mapping[str, Any]) -> None:
     """Raise UserError unless a file has the size and the digest of its entry in the list."""
-    size = _require_inside(path, root)
+    size = require_inside(path, root)
     if size != entry["bytes"]:
         raise UserError(
             f"{path} has {size:,} bytes, and {MANIFEST} says {entry['bytes']:,}: it is damaged or "

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from captionlab.core.errors import UserError
 from captionlab.models.retrieval import index as module
-from captionlab.models.retrieval.index import CaptionIndex
+from captionlab.models.retrieval.index import LONGEST, CaptionIndex
 
 CAPTIONS = [[[4, 5], [6]], [[7, 8, 9]], [[], [4, 4]], [[5]], [[6, 7]], [[8]]]
 
@@ -97,3 +97,11 @@ def test_an_empty_index_and_sizes_that_cannot_be_are_refused():
         CaptionIndex(5, (1, -2, 3), vocabulary_size=10)
     with pytest.raises(UserError, match="captions of 6 images and features of"):
         filled(torch.randn(5, 5))
+
+
+def test_a_caption_of_thousands_of_tokens_is_damage():
+    index = CaptionIndex(5, (0, 0, 0), vocabulary_size=10)
+    index.set_captions([[[4] * (LONGEST + 1)]])
+    index.set_features([torch.randn(1, 5)])
+    with pytest.raises(UserError, match="damaged"):
+        index.nearest(torch.randn(1, 5), 1)

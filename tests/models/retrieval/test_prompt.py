@@ -38,5 +38,5 @@ def test_an_image_is_not_told_its_own_captions():
 
 @pytest.mark.parametrize(("key", "least"), [("images", 1), ("tokens", 2)])
 def test_sizes_that_leave_nothing_are_refused(key: str, least: int):
-    with pytest.raises(UserError, match=f"{key}={least - 1} must be at least {least}"):
+    with pytest.raises(UserError, match=f"{key}={least - 1} must be at least {least} and at most"):
         retrieval(**{key: least - 1})

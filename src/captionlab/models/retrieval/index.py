@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 
+LONGEST = 4_096  # tokens of a caption
 ROWS = 16_384  # images of the index compared at once: their features are unpacked to float32
 
 
@@ -157,6 +158,8 @@ class CaptionIndex(nn.Module):
                 "has"
             )
         sound = _cover(self.first_caption, captions) and _cover(self.first_token, tokens)
+        # comparing captions takes as many rounds as one repeats a word
+        sound = sound and int(self.first_token.diff().max()) <= LONGEST
         if tokens:
             lowest, highest = self.tokens.aminmax()
             sound = sound and int(lowest) >= 0 and int(highest) < self.vocabulary_size

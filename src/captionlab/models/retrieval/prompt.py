@@ -14,6 +14,8 @@ from captionlab.core.errors import UserError
 from captionlab.core.special_tokens import SpecialTokens
 from captionlab.models.retrieval.index import CaptionIndex
 
+MOST = 4_096  # images, and tokens of a prompt: far above what any decoder reads
+
 
 class CaptionRetrieval(nn.Module):
     """Finds what is said of the most similar training images (Ramos et al. 2023, "SmallCap").
@@ -44,8 +46,8 @@ class CaptionRetrieval(nn.Module):
     ) -> None:
         super().__init__()
         for key, value, least in (("images", images, 1), ("tokens", tokens, 2)):
-            if value < least:
-                raise UserError(f"{key}={value} must be at least {least}")
+            if not least <= value <= MOST:
+                raise UserError(f"{key}={value} must be at least {least} and at most {MOST:,}")
         self.images = images
         self.tokens = tokens
         self.separator_id = separator_id

@@ -192,3 +192,13 @@ def test_a_place_for_a_folder_is_looked_at_before_any_work(tmp_path: Path):
     ):
         with pytest.raises(UserError, match=f"^out=.*{part}"):
             require_folder_place(str(bad), "out=")
+
+
+def test_a_text_takes_the_place_of_a_text_alone(tmp_path: Path):
+    page, checkpoint = tmp_path / "page.html", tmp_path / "best.ckpt"
+    page.write_text("<html>")
+    checkpoint.write_bytes(b"PK\x03\x04\0\0")
+    assert require_file_place(str(page), "--out ") == page
+    with pytest.raises(UserError, match=r"--out .*best\.ckpt is there and is no text"):
+        require_file_place(str(checkpoint), "--out ")
+    assert require_file_place(str(checkpoint), "--out ", binary=True) == checkpoint

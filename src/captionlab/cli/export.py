@@ -58,7 +58,7 @@ def export(
                 "--format checkpoint merges adapters and keeps the rest as it is: leave --int8, --fp16, "
                 "--calibration, --license and --no-merge out"
             )
-        path = require_file_place(out, "--out ")
+        path = require_file_place(out, "--out ", binary=True)
         write_checkpoint(read_checkpoint(checkpoint), path, overwrite=overwrite, trust=trust)
         _print_sizes([path])
         return 0

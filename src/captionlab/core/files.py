@@ -115,13 +115,17 @@ def read_json(path: Path) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def require_file_place(path: str, option: str, *, new_folder: bool = False) -> Path:
+def require_file_place(
+    path: str, option: str, *, new_folder: bool = False, binary: bool = False
+) -> Path:
     """Return where an option's file is to be written, looked at before any work is done.
 
-    ``option`` goes before the path in a message: ``"--out "``; ``new_folder``: its folder is made.
+    ``option`` goes before the path in a message: ``"--out "``; ``new_folder``: its folder is made;
+    ``binary``: it need not be a text, and may take the place of what is none.
 
     Raises:
-        UserError: if it is an address or a folder, or its folder is not there.
+        UserError: if it is an address or a folder, its folder is not there, or a text would take
+            the place of a checkpoint, a photograph or another file that is no text.
     """
     require_local(path, option, written=True)
     file = Path(path)
@@ -129,12 +133,23 @@ def require_file_place(path: str, option: str, *, new_folder: bool = False) -> P
         raise UserError(f"{option}{path} is a folder: name a file in it")
     if _is_stream(file):
         return file
+    if not binary and _is_binary(file):
+        raise UserError(f"{option}{path} is there and is no text: name another file")
     folder = Path(os.path.realpath(file)).parent if file.is_symlink() else file.parent
     if new_folder:
         require_folder_place(str(folder), option)
     elif not folder.is_dir():
         raise UserError(f"{option}{path}: there is no folder {folder}")
     return file
+
+
+def _is_binary(file: Path) -> bool:
+    """Return whether a file is there that is no text, as far as its beginning shows."""
+    try:
+        with file.open("rb") as opened:
+            return b"\0" in opened.read(4096)
+    except OSError:
+        return False
 
 
 def require_folder_place(path: str, option: str) -> Path:

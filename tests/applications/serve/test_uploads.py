@@ -34,6 +34,12 @@ def test_files_and_fields_keep_their_order():
     assert form.fields == {"a": ["é", "1"]}
 
 
+def test_a_picture_under_another_name_is_told_its_own():
+    with pytest.raises(ApiError, match=r"imag: this is no text .* a picture is sent as") as caught:
+        parse_form(body((FILE.replace(b'"image"', b'"imag"'), b"\xff\xd8")), TYPE)
+    assert caught.value.param == "imag"
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [

@@ -23,6 +23,12 @@ def test_a_file_is_no_root(tmp_path: Path):
         data_root(str(write_text(tmp_path / "a.zip", "x")), "ROOT/a.txt")
 
 
+def test_a_file_where_a_folder_is_wanted_is_called_a_file(tmp_path: Path):
+    (tmp_path / "a.jpg").touch()
+    assert nearest(tmp_path / "a.jpg") == "it is a file"
+    assert nearest(tmp_path) == "it is a folder"
+
+
 def test_nearest_lists_what_the_last_existing_folder_holds(tmp_path: Path):
     (tmp_path / "b").mkdir()
     assert nearest(tmp_path / "x" / "y" / "z").endswith(f"{str(tmp_path)!r}, which holds b")

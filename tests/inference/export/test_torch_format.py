@@ -48,6 +48,19 @@ def exported(name: str, folder: Path) -> Path:
     return folder
 
 
+def test_the_others_are_captioned_where_a_file_is_no_photograph(tmp_path: Path):
+    folder = exported("lstm", tmp_path / "out")
+    command = [sys.executable, "-I", str(folder / "caption_torch.py")]
+    files = [str(folder), str(folder / "captionlab.json"), str(PICTURES[0])]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+    assert f"error: {folder}: Is a directory" in done.stderr.splitlines()
+    beams = subprocess.run(
+        [*command, "--beam", "0", files[2]], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (beams.returncode, "say a number from 1 to 64" in beams.stderr) == (2, True)
+
+
 def require_equal(name: str, folder: Path) -> None:
     paths = [str(path) for path in PICTURES]
     assert captions(exported(name, folder), *paths) == load_captioner(

@@ -78,7 +78,8 @@ class ServeSettings:
             value = getattr(self, name)
             if not value >= least.get(name, 1) or (name == "timeout" and value == 0):
                 option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} {value} is too small")
+                bound = "more than 0" if name == "timeout" else f"at least {least.get(name, 1):g}"
+                raise UserError(f"{option} {value} is too small: say {bound}")
         if not self.port <= 65535:
             raise UserError(f"--port {self.port} is no port: they end at 65535")
 

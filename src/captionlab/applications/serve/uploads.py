@@ -170,14 +170,18 @@ class _FormReader:
         if name in IMAGE_FIELDS and b"filename" in self._part.names:
             self.form.images.append(bytes(self._part.data))
         else:
-            self.form.fields.setdefault(name, []).append(_text(bytes(self._part.data)))
+            value = _text(bytes(self._part.data), name)
+            self.form.fields.setdefault(name, []).append(value)
 
     def _all(self) -> None:
         self.complete = True
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes, field: str | None = None) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise ApiError(400, f"a field holds {data[:20]!r}, which is no UTF-8") from None
+        if field is None:
+            raise ApiError(400, f"a field is called {data[:20]!r}, which is no UTF-8") from None
+        message = f"{field}: this is no text in UTF-8; a picture is sent as the file of image"
+        raise ApiError(400, message, param=field) from None

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from captionlab.applications.serve.http import first_error
+from captionlab.applications.serve.http import ApiError, first_error
+from captionlab.core.errors import did_you_mean
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -20,4 +21,9 @@ def validated(model: type[ModelT], values: Any) -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise first_error(error.errors(include_url=False)) from None
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            field = str(first["loc"][0])
+            advice = did_you_mean(field, model.model_fields)
+            raise ApiError(400, f"{field}: there is no such field; {advice}", param=field) from None
+        raise first_error([first]) from None

@@ -31,8 +31,13 @@ def data_root(root: str | Path | None, layout: str) -> Path:
 
 
 def nearest(path: Path) -> str:
-    """Return what exists nearest to a missing `path`: a similar name, or what its folder holds."""
+    """Return what exists nearest to a missing `path`: a similar name, or what its folder holds.
+
+    Of a file where a folder is wanted, or the other way around, it says that.
+    """
     path = path.expanduser().absolute()
+    if path.exists():
+        return "it is a folder" if path.is_dir() else "it is a file"
     missing, parent = path.name, path.parent
     while not parent.is_dir() and parent != parent.parent:
         missing, parent = parent.name, parent.parent

@@ -6,6 +6,7 @@ folder only if you trust who made it.
 
 import argparse
 import json
+import os
 import re
 import sys
 from contextlib import suppress
@@ -176,26 +177,33 @@ class Captioner:
 
 
 def main() -> int:
-    """Print a line for each photograph."""
+    """Print a line for each photograph; return 1 where one had no caption."""
     parser = argparse.ArgumentParser(description="Caption photographs.")
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
-    parser.add_argument("--beam", type=int, choices=range(1, 65), metavar="N", help="1 is greedy")
+    parser.add_argument("--beam", type=int, metavar="N", help="1 is greedy")
     for name in ("question", "style", "language", "begin"):
         parser.add_argument(f"--{name}", default="")
     options = vars(parser.parse_args())
+    if options["beam"] is not None and not 1 <= options["beam"] <= 64:
+        parser.error(f"--beam {options['beam']}: say a number from 1 to 64")
     try:
         captioner = Captioner(options.pop("beam"))
     except ValueError as error:
         parser.error(str(error))
-    failed = False
+    status = 0
     for photo in options.pop("photos"):
         try:
-            print(f"{photo}\t{captioner(photo, **options)}", flush=True)
+            line = f"{photo}\t{captioner(photo, **options)}"
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            failed = True
-            print(f"error: {photo}: {error}", file=sys.stderr)
-    return 1 if failed else 0
+            status, reason = 1, getattr(error, "strerror", None) or error
+            print(f"error: {photo}: {reason}", file=sys.stderr)
+        else:
+            print(line, flush=True)
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or who reads the lines has gone
+        os._exit(1)

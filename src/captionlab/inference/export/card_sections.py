@@ -166,8 +166,9 @@ def _license(text: str | None) -> str:
 
 
 def _how_to_run(facts: CardFacts) -> str:
-    own = """\
-    pip install captionlab
+    package = "'captionlab[export]'" if facts.format == "onnx" else "captionlab"
+    own = f"""\
+    pip install {package}
     captionlab predict THIS_FOLDER photo.jpg
     python -c 'from captionlab import load_captioner; print(load_captioner("THIS_FOLDER")("photo.jpg"))'"""
     if facts.format == "safetensors":
@@ -179,7 +180,7 @@ Without captionlab, with the runner in this folder:
     pip install onnxruntime numpy pillow
     python caption.py photo.jpg
 
-Or with it (`pip install 'captionlab[export]'`):
+Or with it:
 
 {own}"""
     return """\

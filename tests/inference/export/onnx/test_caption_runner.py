@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def script() -> ModuleType:
 
 
 def test_the_script_is_short():
-    assert len(SCRIPT.read_text().splitlines()) < 150
+    assert len(SCRIPT.read_text().splitlines()) < 170
 
 
 def test_beams_and_prompts_give_the_captions_of_torch(small):
@@ -89,12 +90,31 @@ def test_what_it_cannot_do_is_one_sentence(small, script, options, message):
         script.Captioner(folder)(photos[0], **asked)
 
 
-def test_a_file_that_is_no_photograph_ends_with_status_2(small):
-    _, folder, _ = small
-    done = run(folder, folder / "captionlab.json")
+def test_the_others_are_captioned_where_a_file_is_no_photograph(small):
+    _, folder, photos = small
+    done = run(folder, folder / "captionlab.json", folder, photos[0])
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+    bad, directory = done.stderr.splitlines()
+    assert "captionlab.json: cannot identify" in bad
+    assert directory == f"error: {folder}: Is a directory"
+
+
+@pytest.mark.parametrize("beams", [0, 99999])
+def test_beams_are_bounded(small, beams):
+    _, folder, photos = small
+    done = run(folder, photos[0], "--beam", beams)
     assert done.returncode == 2
-    assert "captionlab.json" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "say a number from 1 to 64" in done.stderr
+
+
+def test_a_reader_that_has_gone_ends_it_without_blaming_a_photograph(small):
+    _, folder, photos = small
+    read, write_end = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-I", "-c", ALONE, str(folder / "caption.py"), str(photos[0])]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,16 +136,30 @@ class Captioner:
         return [token for token in best[1][len(prompt) :] if token != EOS]
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Print a line for each photograph; return 1 where one had no caption."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", nargs="+")
-    parser.add_argument("--beam", dest="beams", type=int, help="of the search; 1 is greedy")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument("--beam", dest="beams", type=int, metavar="N", help="1 is greedy")
     for name in ("question", "style", "language", "begin"):
         parser.add_argument(f"--{name}", default="")
     options = vars(parser.parse_args())
-    captioner = Captioner(Path(__file__).parent)
+    if options["beams"] is not None and not 1 <= options["beams"] <= 64:
+        parser.error(f"--beam {options['beams']}: say a number from 1 to 64")
+    captioner, status = Captioner(Path(__file__).parent), 0
     for photo in options.pop("photos"):
         try:
-            print(photo, captioner(photo, **options), sep="\t", flush=True)
-        except (OSError, ValueError) as error:
-            parser.error(f"{photo}: {error}")
+            line = f"{photo}\t{captioner(photo, **options)}"
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            status, reason = 1, getattr(error, "strerror", None) or error
+            print(f"error: {photo}: {reason}", file=sys.stderr)
+        else:
+            print(line, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or who reads the lines has gone
+        os._exit(1)

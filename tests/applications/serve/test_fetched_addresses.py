@@ -1,6 +1,5 @@
 """Pictures from addresses: of public hosts alone."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -135,9 +134,9 @@ def local(url: str, **settings: object) -> bytes:
 
 
 def test_a_host_that_answers_the_connection_too_late_gets_no_more_time(monkeypatch):
-    connect, sent, most = socket.create_connection, [], 100
+    connect, sent, most = addresses.socket.create_connection, [], 100
 
-    def late(address: tuple[str, int], seconds: float) -> socket.socket:
+    def late(address: tuple[str, int], seconds: float) -> object:
         connection = connect(address, seconds)
         threading.Event().wait(seconds + 0.2)  # as far as that takes it, and a greeting of TLS
         return connection
@@ -151,7 +150,7 @@ def test_a_host_that_answers_the_connection_too_late_gets_no_more_time(monkeypat
                 sent.append(1)
                 threading.Event().wait(0.05)
 
-    monkeypatch.setattr(socket, "create_connection", late)
+    monkeypatch.setattr(addresses.socket, "create_connection", late)
     with host(trickle), pytest.raises(ApiError, match="gave no picture"):
         local("http://photos.example/", seconds=0.3)
     assert len(sent) < most

@@ -1,5 +1,6 @@
 """``captionlab serve``: what it refuses before it listens, and how it ends."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -74,8 +75,13 @@ def test_a_version_is_of_the_files_and_a_calibration_of_its_checkpoint(tmp_path,
     calibration.write(tmp_path / "calibration.json")
     assert calibration_of([str(checkpoint)]) is None
     assert "of another checkpoint" in caplog.text
+    # of a folder, whose files change with it
     Calibration("log_odds", 2.0, 0.5).write(tmp_path / "calibration.json")
-    assert calibration_of([str(checkpoint)]) is not None
+    assert calibration_of([str(checkpoint)]) is None
+    digest = hashlib.sha256(b"weights").hexdigest()
+    calibration = Calibration("log_odds", 2.0, 0.5, checkpoint_sha256=digest)
+    calibration.write(tmp_path / "calibration.json")
+    assert calibration_of([str(checkpoint)]) == calibration
     (tmp_path / "calibration.json").write_text("{")
     assert calibration_of([str(checkpoint)]) is None
     checkpoint.write_bytes(b"others")

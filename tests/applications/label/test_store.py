@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from captionlab.applications.label.store import LEASE, LabelStore, NewAction, Progress, Proposal
+from captionlab.applications.label.store import (
+    LEASE,
+    LONGEST_CAPTION,
+    MOST_PROPOSALS,
+    LabelStore,
+    NewAction,
+    Progress,
+    Proposal,
+)
 from captionlab.core.errors import UserError
 
 
@@ -94,6 +102,13 @@ def test_many_at_once_lose_nothing(store: LabelStore):
     for thread in threads:
         thread.join()
     assert sum(len(state.captions) for state in store.states().values()) == 100
+
+
+def test_the_longest_proposals_are_kept_in_any_script(store: LabelStore):
+    longest = [Proposal(sign * LONGEST_CAPTION, None) for sign in ("字", '"', "\U0001f408")]
+    proposals = (longest * MOST_PROPOSALS)[:MOST_PROPOSALS]
+    store.keep_proposals("model", {1: proposals})
+    assert store.proposals(1) == {"model": proposals}
 
 
 def test_actions_are_kept_all_or_none(store: LabelStore):

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -133,6 +133,29 @@ def local(url: str, **settings: object) -> bytes:
         SETTINGS | {"lookup": lambda *_: ["127.0.0.1"], "is_allowed": lambda one: True} | settings
     )
     return fetch(url, **settings)
+
+
+def test_a_host_that_answers_the_connection_too_late_gets_no_more_time(monkeypatch):
+    connect, sent, most = addresses.socket.create_connection, [], 100
+
+    def late(address: tuple[str, int], seconds: float) -> object:
+        connection = connect(address, seconds)
+        threading.Event().wait(seconds + 0.2)  # as far as that takes it, and a greeting of TLS
+        return connection
+
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            while len(sent) < most:
+                handler.wfile.write(b"x")
+                sent.append(1)
+                threading.Event().wait(0.05)
+
+    monkeypatch.setattr(addresses.socket, "create_connection", late)
+    with host(trickle), pytest.raises(ApiError, match="gave no picture"):
+        local("http://photos.example/", seconds=0.3)
+    assert len(sent) < most
 
 
 def test_a_picture_is_fetched_from_the_address_that_was_checked():

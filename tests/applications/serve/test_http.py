@@ -58,6 +58,8 @@ def test_pages_of_other_names_and_other_origins_reach_nothing():
             ("http://localhost:3000", 200),
             ("https://evil.example", 403),
             ("null", 403),
+            ("http://[", 403),
+            ("http://[x]", 403),
         ):
             assert client.post("/read", headers={"Origin": origin}).status_code == status, origin
 

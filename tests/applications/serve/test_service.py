@@ -1,5 +1,6 @@
 """Too many requests, too slow ones, clients that leave, an end that is asked for."""
 
+import asyncio
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,9 @@ import httpx
 import pytest
 
 from captionlab.applications.serve.app import create_app
+from captionlab.applications.serve.http import ApiError
 from captionlab.applications.serve.server import DrainingServer, listen
+from captionlab.applications.serve.service import all_or_none
 from captionlab.applications.serve.settings import ServeSettings
 from serve_support import application, checkpoint, client_of, files_of, picture, serving
 from tests_support import HANG
@@ -130,6 +133,25 @@ def test_a_failing_picture_takes_no_other_with_it(monkeypatch):
         held.wait_for(lambda: len(held.service.batcher) == 3)
         held.free.set()
         assert [one.result().status_code for one in [first, *others]] == [200, 200, 500, 200]
+
+
+def test_a_refused_request_leaves_no_picture_waiting():
+    service = application().state.service
+    threads, free = service.settings.image_threads, threading.Event()
+    for _ in range(threads):
+        service.pool.submit(free.wait, HANG)
+    decoded: list[str] = []
+
+    async def refused(name: str) -> None:
+        raise ApiError(400, name)
+
+    work = [refused("image"), *(service.in_pool(decoded.append, f"{n}") for n in range(20))]
+    with pytest.raises(ApiError):
+        asyncio.run(all_or_none(work))
+    free.set()
+    service.pool.shutdown()
+    service.close()
+    assert decoded == []
 
 
 def test_an_end_that_is_asked_for_finishes_what_was_begun():

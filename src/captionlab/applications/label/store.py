@@ -265,7 +265,7 @@ class LabelStore:
             connection.executemany(
                 "INSERT OR REPLACE INTO proposals (picture, model, captions) VALUES (?, ?, ?)",
                 [
-                    (number, model, json.dumps([list(one) for one in proposals[:MOST_PROPOSALS]]))
+                    (number, model, _kept(proposals[:MOST_PROPOSALS]))
                     for number, proposals in found.items()
                 ],
             )
@@ -285,6 +285,11 @@ class LabelStore:
             seen = {number for (number,) in rows}
         waiting = [number for number, state in self.states().items() if state.status == "open"]
         return [number for number in waiting[:ahead] if number not in seen]
+
+
+def _kept(proposals: Sequence[Proposal]) -> str:
+    # \u0000 for each character would make the longest captions of Chinese too long to be kept
+    return json.dumps([list(one) for one in proposals], ensure_ascii=False)
 
 
 def _proposals(text: str) -> list[Proposal]:

@@ -207,7 +207,10 @@ class Guard:
         origin = headers.get("origin")
         if method in SAFE_METHODS or origin is None:
             return
-        netloc = urlsplit(origin).netloc.lower() if origin != "null" else ""
+        try:
+            netloc = urlsplit(origin).netloc.lower()  # nothing for "null"
+        except ValueError:  # a bracket without its other
+            netloc = ""
         own = {headers.get("host", "").lower()}
         if not netloc or (netloc not in own and _name(netloc) not in (self.protection.hosts or ())):
             raise ApiError(403, f"a page of {origin} may not send requests here")

@@ -54,7 +54,7 @@ def calibration_of(paths: Sequence[str]) -> Calibration | None:
     except UserError as error:
         log.warning("%s; captions are served without their chance of being right", error)
         return None
-    if path.is_file() and calibration.checkpoint_sha256 not in ("", file_sha256(path)):
+    if path.is_file() and calibration.checkpoint_sha256 != file_sha256(path):
         log.warning("%s is of another checkpoint; write it again with captionlab calibrate", file)
         return None
     return calibration

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from captionlab.applications.serve.http import ApiError
 from captionlab.data.images.files import to_rgb, upright
+from captionlab.data.images.hostile import hostile_reason
 
 # Pillow speaks of a damaged tag and reads on; a stranger's pictures write no log
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -55,6 +56,8 @@ def decode_image(data: bytes, *, size: int, max_pixels: int, param: str = "image
             image.draft(None, _draft_size(image.size, 2 * size))
             if image.width * image.height * _weight(image) > max_pixels:
                 raise _too_large(param, max_pixels, image)
+            if reason := hostile_reason(image):
+                raise ApiError(413, f"{param} {reason}", param=param)
             pixels = np.array(to_rgb(upright(image)))
         except ApiError:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -155,8 +155,8 @@ class Service:
     ) -> Captioned:
         names = ["image"] if len(pictures) == 1 else [f"images.{i}" for i in range(len(pictures))]
         with self.batcher.expecting(len(pictures)) as arrived:
-            images = await asyncio.gather(
-                *(self._read(*one) for one in zip(pictures, names, strict=True))
+            images = await all_or_none(
+                [self._read(*one) for one in zip(pictures, names, strict=True)]
             )
             asked = [
                 Asked(image, prompt, method.noise(None if seed is None else seed + number))
@@ -220,6 +220,21 @@ def _captioned(timed: Sequence[Timed[list[WordedCaption]]]) -> Captioned:
         max(one.waited for one in timed) * 1000,
         max(one.took for one in timed) * 1000,
     )
+
+
+async def all_or_none(work: Sequence[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
+    """Return what some work gives; where one fails, what of the others has not begun never does.
+
+    Otherwise a request that is refused at once leaves its other pictures waiting for a thread, whose
+    bytes nobody counts any more.
+    """
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def while_connected(request: Request, work: Awaitable[ResultT]) -> ResultT:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from captionlab.core.errors import UserError
+from captionlab.data.images.hostile import hostile_reason
 from captionlab.data.images.packed import PackedImage
 
 # Pillow warns from 89 million pixels on and refuses from 179 million on: refusing is enough
@@ -73,6 +74,8 @@ def load_image(path: str | os.PathLike[str] | PackedImage, *, size: int | None =
     path = path if isinstance(path, PackedImage) else Path(path)
     try:
         with Image.open(_opened(path)) as image:
+            if reason := hostile_reason(image):
+                raise BrokenImage(f"{path} {reason}")
             if size is not None:
                 image.draft(None, _draft_size(image, 2 * size))
             pixels = np.array(to_rgb(upright(image)))
@@ -93,6 +96,8 @@ def broken_reason(path: str | os.PathLike[str] | PackedImage) -> str | None:
     path = path if isinstance(path, PackedImage) else Path(path)
     try:
         with Image.open(_opened(path)) as image:
+            if reason := hostile_reason(image):
+                return reason
             image.draft("L", (1, 1))
             image.load()
     except UserError:  # of a packed one: its whole file is not as it was

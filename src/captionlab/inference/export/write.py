@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
 from captionlab.core.files import read_json
 from captionlab.inference.bounds import require_decoding
+from captionlab.inference.calibrated import file_sha256
 from captionlab.inference.checkpoints import Checkpoint
 from captionlab.inference.export.card import render_card
 from captionlab.inference.export.card_facts import CardFacts, Measured
@@ -26,6 +28,8 @@ from captionlab.inference.export.merge import merge_adapters
 from captionlab.inference.export.safetensors_format import write_weights
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.weights import captioner_of
+
+log = logging.getLogger(__name__)
 
 # of a configuration, what describes a captioner; the rest is of its training and of its machine
 GROUPS = ("model", "decoding", "data")
@@ -181,7 +185,9 @@ def _facts(
 
 
 def copy_calibration(path: Path, folder: Path) -> bool:
-    """Copy the calibration beside a checkpoint, or in an export, into a folder; return whether there is one.
+    """Copy the calibration of a checkpoint, or of an export, into a folder; return whether there is one.
+
+    One beside it that belongs to another checkpoint stays there.
 
     Raises:
         UserError: if it is none.
@@ -199,6 +205,9 @@ def copy_calibration(path: Path, folder: Path) -> bool:
         raise UserError(f"{place} is no calibration: {str(error)[:200]}") from error
     if not isinstance(content, dict) or CALIBRATION_KEY not in content:
         raise UserError(f"{place} is no calibration: it has no entry {CALIBRATION_KEY!r}")
+    if path.is_file() and content.get("checkpoint_sha256") != file_sha256(path):
+        log.warning("%s is of another checkpoint than %s: it is not exported", place, path)
+        return False
     (folder / CALIBRATION).write_bytes(place.read_bytes())
     return True
 

@@ -195,4 +195,5 @@ def test_large_uploads_leave_the_memory_level():
         for _ in range(100):
             assert client.post(PATH, files=files_of(large)).status_code == 200
             assert client.post(PATH, content=b"x" * 10_000_000).status_code == 415
-        assert resident() - before < MOST_GROWTH
+        # one more thread that decodes is a step of 60 MB; pictures that stayed would be 2 GB
+        assert resident() - before < 4 * MOST_GROWTH

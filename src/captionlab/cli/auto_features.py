@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 import captionlab
-from captionlab.cli.extract import digest, encoding, fingerprint, modes_kept, progress_bar
+from captionlab.cli.extract import digest, encoding, fingerprint, progress_bar
 from captionlab.core import padding
 from captionlab.core.caches import VARIABLE, cache_folder
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, about_file, first_line
 from captionlab.core.memory import Memory
+from captionlab.core.modules import modes_kept
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.features.cache import FeatureCache
 from captionlab.data.features.filling import GIB, Filling, HeldStore, folder_size

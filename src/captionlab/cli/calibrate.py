@@ -18,7 +18,7 @@ from captionlab.cli.predict import choose_device
 from captionlab.config.instantiate import build_part
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
-from captionlab.core.files import require_file_place
+from captionlab.core.files import file_sha256, require_file_place
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.summary import origin, summarize
 from captionlab.decoding.captions import Decoding
@@ -30,7 +30,7 @@ from captionlab.evaluation.confidence import (
     write_captions,
 )
 from captionlab.evaluation.score import score_records
-from captionlab.inference.calibrated import calibration_path, file_sha256
+from captionlab.inference.calibrated import calibration_path
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.weights import captioner_of
 from captionlab.metrics.calibration import Calibration

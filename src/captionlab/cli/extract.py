@@ -24,6 +24,7 @@ from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.core.files import require_folder_place
 from captionlab.core.memory import Memory
+from captionlab.core.modules import modes_kept
 from captionlab.core.processors import available_cores
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.data.dataset import read_record_image
@@ -129,17 +130,6 @@ def encoding(
             yield encode
         finally:
             encoder.to(before)
-
-
-@contextmanager
-def modes_kept(module: torch.nn.Module) -> Iterator[None]:
-    """Put every part of a module back into its mode, training or evaluation, at the end."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def train(composed: DictConfig, overrides: Sequence[str]) -> float | None:
     ):
         read(data.fit_splits, whole_splits(trainer, data))
         fill_training_index(module.captioner, data, device)
-        retrieve(module.captioner, data, data.fit_splits, device)
+        others = [split for split in data.fit_splits if split != "train"]
+        retrieve(module.captioner, data, others, device)
         if learns(module.captioner):
             fit(trainer, module, data, config, overrides)
         else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from captionlab.core.errors import UserError
+from captionlab.core.files import file_sha256
 from captionlab.inference.export.manifest import require_inside
 from captionlab.metrics.calibration import NAME, Calibration
 
@@ -17,30 +17,36 @@ def calibration_path(model: str | os.PathLike[str]) -> Path:
     return path / NAME if path.is_dir() else path.with_name(NAME)
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def calibration_of(model: str | os.PathLike[str]) -> Calibration | None:
-    """Return the calibration of a checkpoint, or of an exported folder; None where there is none.
-
-    A folder's is whatever lies in it: an export copies it there.
+def read_calibration(model: str | os.PathLike[str]) -> Calibration | None:
+    """Return what lies beside a checkpoint, whosever it is, or in an exported folder; None for nothing.
 
     Raises:
-        UserError: if what lies there is damaged, or belongs to another checkpoint.
+        UserError: if it is damaged, or a link that leads out of the folder.
     """
     path = calibration_path(model)
     if not path.exists():
         return None
     if Path(model).is_dir():  # a stranger's, like all that lies in it
         require_inside(path, Path(model))
-    calibration = Calibration.read(path)
-    if Path(model).is_file() and calibration.checkpoint_sha256 != file_sha256(model):
+    return Calibration.read(path)
+
+
+def belongs_to(calibration: Calibration, model: str | os.PathLike[str]) -> bool:
+    """Return whether a calibration is that of a checkpoint; a folder's is whatever lies in it."""
+    return not Path(model).is_file() or calibration.checkpoint_sha256 == file_sha256(model)
+
+
+def calibration_of(model: str | os.PathLike[str]) -> Calibration | None:
+    """Return the calibration of a checkpoint, or of an exported folder; None where there is none.
+
+    Raises:
+        UserError: if what lies there is damaged, or belongs to another checkpoint.
+    """
+    calibration = read_calibration(model)
+    if calibration is not None and not belongs_to(calibration, model):
         raise UserError(
-            f"{path} belongs to another checkpoint than {model} (their SHA-256 differ): "
-            f"say captionlab calibrate {model}"
+            f"{calibration_path(model)} belongs to another checkpoint than {model} (their SHA-256 "
+            f"differ): say captionlab calibrate {model}"
         )
     return calibration
 

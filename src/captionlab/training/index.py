@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
+from captionlab.core.modules import modes_kept
 from captionlab.core.targets import locate
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.inference.checkpoints import Checkpoint
@@ -79,7 +80,7 @@ def fill_index(
         f"{index.sizes.captions:,}",
     )
     captioner.to(trainer.strategy.root_device).eval()
-    index.set_features(_pooled(captioner, data))
+    index.set_features(pooled_features(captioner, data))
     if is_validated(trainer):
         trainer.validate(module, datamodule=data, verbose=False)
     else:
@@ -96,7 +97,13 @@ def fill_index(
 
 
 @torch.inference_mode()
-def _pooled(captioner: Captioner, data: CaptionDataModule) -> Iterator[Tensor]:
+def pooled_features(
+    captioner: Captioner, data: CaptionDataModule, split: str = "train"
+) -> Iterator[Tensor]:
+    """Yield what the encoder alone sees of each item of a split, (b,D) after (b,D)."""
     device = next((b.device for b in captioner.buffers()), torch.device("cpu"))
-    for batch in data.whole_dataloader("train"):
-        yield captioner.encode(batch.to(device).images).pooled
+    with modes_kept(captioner):
+        captioner.eval()
+        for batch in data.whole_dataloader(split):
+            pooled = captioner.look(batch.to(device).images).pooled
+            yield pooled if batch.rows is None else pooled[batch.rows.to(device)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from captionlab.core.errors import UserError
 from captionlab.data.datamodule import CaptionDataModule
 from captionlab.models.captioner import Captioner
 from captionlab.objectives.frozen import encoder_learns
-from captionlab.training.index import caption_ids
+from captionlab.training.index import caption_ids, pooled_features
 
 log = logging.getLogger("captionlab")
 
@@ -51,12 +50,15 @@ def index_training_captions(captioner: Captioner, data: CaptionDataModule) -> No
 def fill_training_index(
     captioner: Captioner, data: CaptionDataModule, device: torch.device
 ) -> None:
-    """Look at the training images, and hold what is seen of them."""
+    """Look at the training images, hold what is seen of them, and let their captions be given."""
     if captioner.retrieval is None:
         return
     captioner.to(device)
     index = captioner.retrieval.index
-    index.set_features(_pooled(captioner, data, "train"))
+    # at once, for both: an encoder's look at every image takes long
+    pooled = list(pooled_features(captioner, data))
+    index.set_features(pooled)
+    _give_before(captioner, data, "train", pooled, indexed=True)
     log.info(
         "retrieval  captions of %s similar images before each caption, among %s of training",
         captioner.retrieval.images,
@@ -75,14 +77,23 @@ def retrieve(
         return
     captioner.to(device)
     for split in splits:
-        places: Tensor | None = None
-        if split == "train" and _is_indexed(captioner, data):
-            places = torch.arange(len(data.dataset("train")))
-        given: list[list[int]] = []
-        for pooled in _pooled(captioner, data, split):
-            own = None if places is None else places[len(given) :][: len(pooled)].to(pooled.device)
-            given += captioner.retrieval.prompts(pooled, own)
-        data.dataset(split).give_before(given)
+        indexed = split == "train" and _is_indexed(captioner, data)
+        _give_before(captioner, data, split, pooled_features(captioner, data, split), indexed)
+
+
+def _give_before(
+    captioner: Captioner,
+    data: CaptionDataModule,
+    split: str,
+    pooled: Iterable[Tensor],
+    indexed: bool,
+) -> None:
+    """Give what is retrieved for pooled vectors (b,D); ``indexed``: they are those of the index."""
+    given: list[list[int]] = []
+    for part in pooled:
+        places = torch.arange(len(given), len(given) + len(part), device=part.device)
+        given += captioner.retrieval.prompts(part, places if indexed else None)
+    data.dataset(split).give_before(given)
 
 
 def _is_indexed(captioner: Captioner, data: CaptionDataModule) -> bool:
@@ -91,24 +102,3 @@ def _is_indexed(captioner: Captioner, data: CaptionDataModule) -> bool:
     ids = [token for image in caption_ids(data) for caption in image for token in caption]
     sizes = (len(data.dataset("train")), len(ids))
     return sizes == (index.sizes.images, index.sizes.tokens) and index.tokens.tolist() == ids
-
-
-@torch.inference_mode()
-def _pooled(captioner: Captioner, data: CaptionDataModule, split: str) -> Iterator[Tensor]:
-    """Yield what the encoder alone sees of each image of a split, (b,D) after (b,D)."""
-    device = captioner.retrieval.index.features.device
-    with _evaluating(captioner):
-        for batch in data.whole_dataloader(split):
-            pooled = captioner.look(batch.to(device).images).pooled
-            yield pooled if batch.rows is None else pooled[batch.rows.to(device)]
-
-
-@contextmanager
-def _evaluating(captioner: Captioner) -> Iterator[None]:
-    modes = {module: module.training for module in captioner.modules()}
-    captioner.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from captionlab.applications import loopback
 from captionlab.applications.endpoint.secret import DEFAULT_VARIABLE, Secret
 from captionlab.core.errors import UserError
 
@@ -110,13 +110,7 @@ def _is_host(host: str) -> bool:
 
 def is_loopback(url: str) -> bool:
     """Return whether an address leads to this machine, by its name: nothing is resolved."""
-    host = httpx.URL(url).host
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return loopback.is_loopback(httpx.URL(url).host)
 
 
 def is_private(url: str) -> bool:

@@ -5,7 +5,6 @@ W words, S pixels a side, B pictures, N memory slots.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -18,6 +17,7 @@ from captionlab.applications.explain.occlusion import occlusion_maps
 from captionlab.applications.explain.saliency import Method, Saliency, Settings
 from captionlab.applications.explain.words import Word
 from captionlab.core.errors import UserError
+from captionlab.inference.words import as_grids
 from captionlab.models.captioner import Captioner
 
 
@@ -33,13 +33,13 @@ def attention(
     weights = likelihood.steps(picture[None]).weights
     if weights is None:
         raise UserError("this model tells no attention to parts of a picture")
-    slots = weights.shape[-1]
-    side = math.isqrt(slots)
-    if side < 2 or side**2 != slots:
+    grids = as_grids(weights[0])
+    if grids is None:
+        slots = weights.shape[-1]
         raise UserError(
             f"where the encoder's {slots} memory slots are is not known: they form no square grid"
         )
-    grids = weights[0].float().cpu().unflatten(-1, (side, side))
+    side = grids.shape[-1]
     maps = torch.stack([grids[word.first : word.end].mean(0) for word in words])
     large = F.interpolate(maps[:, None], size=picture.shape[-2:], mode="bilinear")[:, 0]
     return [Saliency("attention", one, f"{side} x {side} places") for one in large]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from captionlab.core.errors import UserError, did_you_mean
-from captionlab.text.scoring import CJK
+from captionlab.decoding.captions import TokenIds
+from captionlab.inference.words import word_tokens
 
 # words that a picture hardly decides, in the languages of the built-in data
 _FUNCTION_WORDS = """
@@ -34,31 +34,10 @@ class Word(NamedTuple):
         return any(map(str.isalnum, self.text)) and self.text.lower() not in FUNCTION_WORDS
 
 
-class Decodes(Protocol):
-    """What words need of a tokenizer."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids."""
-        ...
-
-
-def words_of(tokens: Sequence[int], tokenizer: Decodes) -> list[Word]:
-    """Return the words of a caption's tokens, one for each blank-separated part of its text.
-
-    Where nothing stands between words, as in Chinese, each token is one.
-    """
-    ends: list[int] = []  # of each word, as far as it is read
-    text = tokenizer.decode(list(tokens))
-    apart = re.search(f"[{CJK}]", text) is None
-    for place in range(len(tokens)):
-        read = len(tokenizer.decode(list(tokens[: place + 1])).split()) if apart else place + 1
-        ends += [place] * (read - len(ends))
-        if ends:
-            ends[-1] = place + 1
-    starts = [0, *ends[:-1]]
+def words_of(tokens: Sequence[int], tokenizer: TokenIds) -> list[Word]:
+    """Return the words of a caption's tokens, as ``inference.words`` tells them apart."""
     return [
-        Word(tokenizer.decode(list(tokens[first:end])).strip(), first, end)
-        for first, end in zip(starts, ends, strict=True)
+        Word(text, places[0], places[-1] + 1) for text, places in word_tokens(tokenizer, tokens)
     ]
 
 

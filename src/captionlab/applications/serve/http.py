@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from captionlab.applications.serve.loopback import is_loopback
+from captionlab.applications.loopback import is_loopback
 from captionlab.core.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -8,19 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captionlab.core.errors import UserError
-from captionlab.inference.export.manifest import require_inside
-from captionlab.metrics.calibration import NAME, Calibration
+from captionlab.core.files import file_sha256
+from captionlab.inference.calibrated import belongs_to, calibration_path, read_calibration
+from captionlab.inference.export.folder import MANIFEST
+from captionlab.metrics.calibration import Calibration
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "captionlab.json"  # of an exported folder; it holds the hashes of the other files
 DIGITS = 12
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(paths: Sequence[str]) -> str:
@@ -28,6 +23,7 @@ def fingerprint(paths: Sequence[str]) -> str:
 
     Nothing for what is no file of this machine.
     """
+    # the list of an exported folder holds the hashes of its other files
     files = [Path(path, MANIFEST) if Path(path).is_dir() else Path(path) for path in paths]
     digests = [file_sha256(file) for file in files if file.is_file()]  # none of an address
     if not digests:
@@ -43,18 +39,17 @@ def calibration_of(paths: Sequence[str]) -> Calibration | None:
 
     One that belongs to another checkpoint is not used, and neither is any for several captioners.
     """
-    path = Path(paths[0])
-    file = path / NAME if path.is_dir() else path.parent / NAME
-    if len(paths) > 1 or not file.is_file():
+    if len(paths) > 1:
         return None
     try:
-        if path.is_dir():
-            require_inside(file, path)
-        calibration = Calibration.read(file)
+        calibration = read_calibration(paths[0])
     except UserError as error:
         log.warning("%s; captions are served without their chance of being right", error)
         return None
-    if path.is_file() and calibration.checkpoint_sha256 != file_sha256(path):
-        log.warning("%s is of another checkpoint; write it again with captionlab calibrate", file)
+    if calibration is not None and not belongs_to(calibration, paths[0]):
+        log.warning(
+            "%s is of another checkpoint; write it again with captionlab calibrate",
+            calibration_path(paths[0]),
+        )
         return None
     return calibration

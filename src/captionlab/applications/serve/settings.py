@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from captionlab.applications.serve.loopback import is_loopback
+from captionlab.applications.loopback import is_loopback
 from captionlab.core.errors import UserError
 
 MEGABYTE = 2**20
+
+
+# the smallest value of each number; of the timeout it is one that cannot be
+LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("port", "timeout", "batch_wait", "drain"), 0),
+    **dict.fromkeys(("workers", "max_bytes", "max_buffered", "max_pixels", "max_images"), 1),
+    **dict.fromkeys(("max_captions", "max_queue", "batch_size", "max_width", "image_threads"), 1),
+}
 
 
 @dataclass(frozen=True)
@@ -54,31 +63,11 @@ class ServeSettings:
     drain: float = 0.0
 
     def __post_init__(self) -> None:
-        least = {"port": 0, "timeout": 0.0, "batch_wait": 0.0, "drain": 0.0}
-        for name in (
-            *(
-                "port",
-                "workers",
-                "max_bytes",
-                "max_buffered",
-                "max_pixels",
-                "max_images",
-                "max_captions",
-            ),
-            *(
-                "max_queue",
-                "timeout",
-                "batch_size",
-                "batch_wait",
-                "max_width",
-                "image_threads",
-                "drain",
-            ),
-        ):
+        for name, least in LEAST.items():
             value = getattr(self, name)
-            if not value >= least.get(name, 1) or (name == "timeout" and value == 0):
+            if not value >= least or (name == "timeout" and value == 0):
                 option = "--" + name.replace("_", "-")
-                bound = "more than 0" if name == "timeout" else f"at least {least.get(name, 1):g}"
+                bound = "more than 0" if name == "timeout" else f"at least {least:g}"
                 raise UserError(f"{option} {value} is too small: say {bound}")
         if not self.port <= 65535:
             raise UserError(f"--port {self.port} is no port: they end at 65535")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_config_dir, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_config_dir,
+    add_device,
+    add_trust,
+)
 
 
 def add(commands: Commands) -> None:
@@ -30,7 +35,7 @@ def add(commands: Commands) -> None:
         "cider>=0.5 (default: truth where the data tell it, exact for answers, else cider>=0.5)",
     )
     calibrate.add_argument("--out", metavar="FILE.json", help="beside the checkpoint by default")
-    calibrate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add_device(calibrate)
     add_config_dir(calibrate)
     add_trust(calibrate)
 

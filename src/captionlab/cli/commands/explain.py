@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_config_dir, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_asked,
+    add_config_dir,
+    add_decoding,
+    add_device,
+    add_trust,
+)
 
 
 def add(commands: Commands) -> None:
@@ -39,13 +46,12 @@ def add(commands: Commands) -> None:
     explain.add_argument(
         "--steps", type=int, default=50, metavar="N", help="of integrated gradients (50)"
     )
-    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    explain.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="decoding=beam and the like"
+    add_device(explain)
+    add_decoding(
+        explain,
+        "decoding=beam and the like",
     )
-    explain.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
-    explain.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
-    explain.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+    add_asked(explain)
     add_config_dir(explain)
     add_trust(explain)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_decoding,
+    add_device,
+    add_trust,
+)
 from captionlab.cli.page_options import add_address
 
 
@@ -28,11 +33,11 @@ def add(commands: Commands) -> None:
         metavar="FILE.sqlite",
         help="where labels are kept; FOLDER/labels.sqlite by default",
     )
-    label.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE",
-        help="how the model writes: decoding=beam decoding.num_captions=3",
-    )  # fmt: skip
-    label.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add_decoding(
+        label,
+        "how the model writes: decoding=beam decoding.num_captions=3",
+    )
+    add_device(label)
     add_address(label)
     files = label.add_argument_group("files", "Done at once, without a page.")
     files.add_argument(

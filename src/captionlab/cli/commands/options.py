@@ -32,6 +32,24 @@ def add_trust(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add ``--device``: where the captioner is."""
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+
+
+def add_decoding(command: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--set``: how captions are written; ``text`` is its help."""
+    command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help=text)
+
+
+# a parser or a group of one, a class of its own without a public name
+def add_asked(command: Any) -> None:
+    """Add what is asked of each photo: ``--ask``, ``--style``, ``--language``."""
+    command.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
+    command.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
+    command.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+
+
 def add_config_dir(command: argparse.ArgumentParser) -> None:
     """Add ``--config-dir``: YAML files of the user's own."""
     command.add_argument(

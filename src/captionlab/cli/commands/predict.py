@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_asked,
+    add_config_dir,
+    add_decoding,
+    add_device,
+    add_ensemble,
+    add_trust,
+)
 from captionlab.cli.endpoint_options import (
     add_endpoint,
     read_endpoint,
@@ -35,13 +43,10 @@ def add(commands: Commands) -> None:
     predict.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="images captioned together (32)"
     )
-    predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    predict.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
+    add_device(predict)
+    add_decoding(
+        predict,
+        "decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
     )
     predict.add_argument(
         "--abstain",
@@ -53,9 +58,7 @@ def add(commands: Commands) -> None:
     asked = predict.add_argument_group(
         "what is asked of each photo", "Each as far as the captioner was trained on it."
     )
-    asked.add_argument("--ask", default="", metavar="QUESTION", help='"what color is the ball?"')
-    asked.add_argument("--style", default="", metavar="NAME", help="terse, or an author's name")
-    asked.add_argument("--language", default="", metavar="CODE", help="en, zh ...")
+    add_asked(asked)
     asked.add_argument(
         "--begin", default="", metavar="WORDS", help='"a photo of": go on from there'
     )

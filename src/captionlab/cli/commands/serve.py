@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_config_dir,
+    add_decoding,
+    add_device,
+    add_ensemble,
+    add_trust,
+)
 
 
 def add(commands: Commands) -> None:
@@ -23,17 +30,14 @@ def add(commands: Commands) -> None:
     serve.add_argument(
         "--port", type=int, default=8000, metavar="N", help="0 for a free one (8000)"
     )
-    serve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add_device(serve)
     serve.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes with a captioner each (1)"
     )
     serve.add_argument("--name", default="", metavar="NAME", help="what answers call the model")
-    serve.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="how captions are written unless a request says it: decoding=beam decoding.beam_size=5",
+    add_decoding(
+        serve,
+        "how captions are written unless a request says it: decoding=beam decoding.beam_size=5",
     )
     _add_access(serve)
     _add_limits(serve)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -17,13 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from captionlab.core.errors import UserError
-from captionlab.core.files import require_folder_place
+from captionlab.core.files import file_sha256, require_folder_place
 
 MANIFEST = "captionlab.json"
 EXPORT_KEY = "captionlab_export"
 FORMAT_VERSION = 1
 CARD = "README.md"
-_CHUNK = 2**20
 
 
 def is_export(path: str | os.PathLike[str]) -> bool:
@@ -114,16 +112,7 @@ def file_entry(path: Path) -> dict[str, object]:
     """Return the size of a file in bytes and its SHA-256, as the list holds them."""
     if not path.is_file() or path.is_symlink():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    return {"bytes": path.stat().st_size, "sha256": digest(path)}
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    made = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            made.update(chunk)
-    return made.hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def write_manifest(folder: Path, entries: Mapping[str, object]) -> None:

@@ -19,10 +19,11 @@ from captionlab.config.override import known_references
 from captionlab.config.references import resolve_references, restore
 from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
+from captionlab.core.files import file_sha256
 from captionlab.core.tensor_files import plain
 from captionlab.inference.bounds import LARGEST_IMAGE
 from captionlab.inference.checkpoints import FORMAT, Checkpoint, portable_entry
-from captionlab.inference.export.folder import EXPORT_KEY, FORMAT_VERSION, MANIFEST, digest
+from captionlab.inference.export.folder import EXPORT_KEY, FORMAT_VERSION, MANIFEST
 from captionlab.inference.export.onnx.graphs import BEGIN, ENCODER, STEP
 from captionlab.inference.export.onnx.storage import WEIGHTS_FILE, graph_file
 from captionlab.text.tokenizers import tokenizer_from_dict
@@ -213,7 +214,7 @@ def _require_unchanged(path: Path, root: Path, entry: Mapping[str, Any]) -> None
             f"{path} has {size:,} bytes, and {MANIFEST} says {entry['bytes']:,}: it is damaged or "
             "incomplete; copy or download it again."
         )
-    if digest(path) != entry["sha256"]:
+    if file_sha256(path) != entry["sha256"]:
         raise UserError(
             f"{path} is not the file that {MANIFEST} lists (its SHA-256 differs): copy or download "
             "it again."

@@ -13,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captionlab.core.errors import UserError, first_line
+from captionlab.core.memory import Memory
 from captionlab.inference.export.onnx.flatten import (
-    BATCH,
-    BEAMS,
     IMAGES,
-    WIDTH,
-    WORDS,
     Leaf,
     Shape,
     StateOutline,
-    example,
     leaves,
     outline_state,
     require_no_index,
@@ -33,20 +29,20 @@ from captionlab.inference.export.onnx.flatten import (
 from captionlab.inference.export.onnx.graphs import (
     BEGIN,
     ENCODER,
-    IMAGES_INPUT,
-    LOGITS,
-    NOISE,
-    PAST,
-    PRESENT,
     STEP,
-    TOKENS,
-    TOKENS_SHAPE,
-    WEIGHTS,
     BeginModule,
     EncoderModule,
     StepModule,
+    begin_inputs,
+    encoder_inputs,
+    latent_width,
+    longest_caption,
+    random_images,
+    step_inputs,
+    step_outputs,
 )
 from captionlab.inference.export.onnx.runner import runner_settings
+from captionlab.inference.export.onnx.tracing import dynamic_shapes, largest_values
 from captionlab.inference.loaded import LoadedCaptioner
 
 RUNNER = "caption_torch.py"
@@ -74,16 +70,14 @@ def write_programs(loaded: LoadedCaptioner, folder: Path) -> dict[str, Any]:
     captioner = loaded.captioner.cpu().eval()
     decoder: Any = captioner.decoder
     require_no_index(captioner, "program of torch.export")
-    size = captioner.encoder.image_size
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=generator)
+    images = random_images(captioner.encoder.image_size)
     memory = captioner.encode(images)
     outline = outline_state(decoder, memory)
-    noise = decoder.latent if hasattr(decoder, "init_state_with") else None
+    noise = latent_width(decoder)
     parts = {
         ENCODER: Part(
             EncoderModule(captioner),
-            {IMAGES_INPUT: (images[:IMAGES], (BATCH, *images.shape[1:]))},
+            encoder_inputs(images),
             list(leaves(memory)),
         ),
         BEGIN: _begin(decoder, memory.first(IMAGES), outline, noise),
@@ -93,57 +87,33 @@ def write_programs(loaded: LoadedCaptioner, folder: Path) -> dict[str, Any]:
     for name, part in parts.items():
         limits |= _write(part, folder / f"{name}{ENDING}")
     shutil.copyfile(Path(__file__).with_name(RUNNER), folder / RUNNER)
-    longest = [top - outline.counters[name.removeprefix(PAST)] + 1 for name, top in limits.items()]
     return {
         "programs": {
             name: {"inputs": list(part.inputs), "outputs": part.outputs}
             for name, part in parts.items()
         },
         "counters": dict(outline.counters),
-        "longest": min(longest, default=None),
+        "longest": longest_caption(limits, outline),
         "noise": noise,
         "runner": runner_settings(loaded),
     }
 
 
-def _begin(decoder: Any, memory: Any, outline: StateOutline, noise: int | None) -> Part:
-    inputs: dict[str, tuple[Leaf, Shape]] = {TOKENS: (_tokens(), TOKENS_SHAPE)}
-    for name, tensor in leaves(memory).items():
-        inputs[name] = tensor, (BATCH, *tensor.shape[1:])
-    if noise is not None:
-        inputs[NOISE] = torch.zeros(IMAGES, WIDTH, noise), (BATCH, BEAMS, noise)
+def _begin(decoder: Any, memory: Memory, outline: StateOutline, noise: int | None) -> Part:
     kept = list(outline.shapes)
-    outputs = [LOGITS, *_weights(outline), *(PRESENT + name for name in kept)]
-    return Part(BeginModule(decoder, memory, outline, kept), inputs, outputs)
+    module = BeginModule(decoder, memory, outline, kept)
+    return Part(module, begin_inputs(memory, noise), step_outputs(outline, kept))
 
 
 def _step(decoder: Any, outline: StateOutline) -> Part:
     names = [*outline.shapes, *outline.counters]
-    inputs: dict[str, tuple[Leaf, Shape]] = {TOKENS: (_tokens(), TOKENS_SHAPE)}
-    for name, leaf in zip(names, example(outline, names), strict=True):
-        inputs[PAST + name] = leaf, outline.shapes.get(name, ())
-    outputs = [PRESENT + name for name in names if name in outline.beams]
+    moved = [name for name in names if name in outline.beams]
     module = StepModule(decoder, outline, names)
-    return Part(module, inputs, [LOGITS, *_weights(outline), *outputs])
-
-
-def _tokens() -> Tensor:
-    return torch.ones(IMAGES, WIDTH, dtype=torch.long)
-
-
-def _weights(outline: StateOutline) -> list[str]:
-    return [WEIGHTS] if outline.attends else []
+    return Part(module, step_inputs(outline, names), step_outputs(outline, moved))
 
 
 def _write(part: Part, path: Path) -> dict[str, int]:
     """Export a part into a file; return the largest value of each integer input that has one."""
-    dims = {what: torch.export.Dim(what) for what in (BATCH, BEAMS, WORDS)}
-    shapes = tuple(
-        {place: dims[s] for place, s in enumerate(shape) if isinstance(s, str)}
-        if isinstance(value, Tensor)
-        else torch.export.Dim.DYNAMIC
-        for value, shape in part.inputs.values()
-    )
     single = isinstance(part.module, EncoderModule)
     examples = tuple(value for value, _ in part.inputs.values())
     try:
@@ -152,7 +122,7 @@ def _write(part: Part, path: Path) -> dict[str, int]:
             program = torch.export.export(
                 part.module.eval(),
                 examples,
-                dynamic_shapes={"inputs": shapes},
+                dynamic_shapes=dynamic_shapes(part.inputs),
             )
     except Exception as error:  # torch raises whatever the module's code leads it to
         module: Any = part.module
@@ -165,7 +135,7 @@ def _write(part: Part, path: Path) -> dict[str, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(program, path)
-    return _largest(program, part.inputs)
+    return largest_values(program, part.inputs)
 
 
 def _without_traces(program: torch.export.ExportedProgram) -> None:
@@ -176,18 +146,3 @@ def _without_traces(program: torch.export.ExportedProgram) -> None:
                 for key in _TRACES:
                     node.meta.pop(key, None)
     program._example_inputs = None
-
-
-def _largest(
-    program: torch.export.ExportedProgram, inputs: Mapping[str, tuple[Leaf, Shape]]
-) -> dict[str, int]:
-    """Return the largest value that a program allows for each integer input that has a limit."""
-    largest = {}
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    for node, (name, (value, _)) in zip(placeholders[-len(inputs) :], inputs.items(), strict=True):
-        if isinstance(value, Tensor):
-            continue
-        allowed = program.range_constraints.get(node.meta["val"].node.expr)
-        if allowed is not None and allowed.upper.is_finite and int(allowed.upper) < 2**31:
-            largest[name] = int(allowed.upper)
-    return largest

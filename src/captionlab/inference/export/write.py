@@ -16,9 +16,9 @@ from captionlab import __version__
 from captionlab.config.instantiate import build_part
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
-from captionlab.core.files import read_json
+from captionlab.core.files import file_sha256, read_json
 from captionlab.inference.bounds import require_decoding
-from captionlab.inference.calibrated import file_sha256
+from captionlab.inference.calibrated import calibration_path
 from captionlab.inference.checkpoints import Checkpoint
 from captionlab.inference.export.card import render_card
 from captionlab.inference.export.card_facts import CardFacts, Measured
@@ -28,15 +28,13 @@ from captionlab.inference.export.merge import merge_adapters
 from captionlab.inference.export.safetensors_format import write_weights
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.weights import captioner_of
+from captionlab.metrics.calibration import KEY, MOST_BYTES, NAME
 
 log = logging.getLogger(__name__)
 
 # of a configuration, what describes a captioner; the rest is of its training and of its machine
 GROUPS = ("model", "decoding", "data")
 SETTINGS = ("seed", "meteor", "samples")
-# what captionlab calibrate leaves beside a checkpoint
-CALIBRATION, CALIBRATION_KEY = "calibration.json", "captionlab_calibration"
-LARGEST_CALIBRATION = 2**16  # bytes; one has a few hundred
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -192,23 +190,21 @@ def copy_calibration(path: Path, folder: Path) -> bool:
     Raises:
         UserError: if it is none.
     """
-    place = (path if path.is_dir() else path.parent) / CALIBRATION
+    place = calibration_path(path)
     if not place.is_file():
         return False
-    if place.stat().st_size > LARGEST_CALIBRATION:
-        raise UserError(
-            f"{place} is no calibration: it has more than {LARGEST_CALIBRATION:,} bytes"
-        )
+    if place.stat().st_size > MOST_BYTES:
+        raise UserError(f"{place} is no calibration: it has more than {MOST_BYTES:,} bytes")
     try:
         content = read_json(place)
     except ValueError as error:
         raise UserError(f"{place} is no calibration: {str(error)[:200]}") from error
-    if not isinstance(content, dict) or CALIBRATION_KEY not in content:
-        raise UserError(f"{place} is no calibration: it has no entry {CALIBRATION_KEY!r}")
+    if not isinstance(content, dict) or KEY not in content:
+        raise UserError(f"{place} is no calibration: it has no entry {KEY!r}")
     if path.is_file() and content.get("checkpoint_sha256") != file_sha256(path):
         log.warning("%s is of another checkpoint than %s: it is not exported", place, path)
         return False
-    (folder / CALIBRATION).write_bytes(place.read_bytes())
+    (folder / NAME).write_bytes(place.read_bytes())
     return True
 
 

@@ -138,11 +138,11 @@ def trace_graphs(captioner: Captioner, images: Tensor) -> Graphs:
     require_no_index(captioner, "graph of ONNX")
     memory = captioner.encode(images)
     outline = outline_state(decoder, memory)
-    noise = decoder.latent if hasattr(decoder, "init_state_with") else None
+    noise = latent_width(decoder)
     encoder = trace(
         type(captioner.encoder).__name__,
         EncoderModule(captioner),
-        {IMAGES_INPUT: (images[:IMAGES], (BATCH, *images.shape[1:]))},
+        encoder_inputs(images),
         list(leaves(memory)),
     )
     step, longest = _trace_step(decoder, outline)
@@ -150,14 +150,31 @@ def trace_graphs(captioner: Captioner, images: Tensor) -> Graphs:
     begin = trace(
         type(decoder).__name__,
         BeginModule(decoder, memory.first(IMAGES), outline, kept),
-        _begin_inputs(memory.first(IMAGES), noise),
-        [LOGITS, *_weights(outline), *(PRESENT + name for name in kept)],
+        begin_inputs(memory.first(IMAGES), noise),
+        step_outputs(outline, kept),
     )
     counters = {k: v for k, v in outline.counters.items() if PAST + k in _inputs(step)}
     return Graphs({ENCODER: encoder, BEGIN: begin, STEP: step}, counters, longest, noise)
 
 
-def _begin_inputs(memory: Memory, noise: int | None) -> dict[str, tuple[Leaf, Shape]]:
+def random_images(size: int) -> Tensor:
+    """Return more images than ``IMAGES``, uint8, to try a captioner with."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def latent_width(decoder: Any) -> int | None:
+    """Return the width of a latent decoder's noise, None for any other."""
+    return decoder.latent if hasattr(decoder, "init_state_with") else None
+
+
+def encoder_inputs(images: Tensor) -> dict[str, tuple[Leaf, Shape]]:
+    """Return an example of the encoder's input, and its shape."""
+    return {IMAGES_INPUT: (images[:IMAGES], (BATCH, *images.shape[1:]))}
+
+
+def begin_inputs(memory: Memory, noise: int | None) -> dict[str, tuple[Leaf, Shape]]:
+    """Return an example of each input of the first step, and its shape."""
     inputs: dict[str, tuple[Leaf, Shape]] = {TOKENS: (_tokens(), TOKENS_SHAPE)}
     for name, tensor in leaves(memory).items():
         inputs[name] = tensor, (BATCH, *tensor.shape[1:])
@@ -166,30 +183,39 @@ def _begin_inputs(memory: Memory, noise: int | None) -> dict[str, tuple[Leaf, Sh
     return inputs
 
 
-def _trace_step(decoder: Any, outline: StateOutline) -> tuple[Any, int | None]:
-    """Return the graph of a step, and the most tokens of a caption, None for no limit."""
-    names = [*outline.shapes, *outline.counters]
+def step_inputs(outline: StateOutline, names: Sequence[str]) -> dict[str, tuple[Leaf, Shape]]:
+    """Return an example of each input of a further step, the state's leaves by ``names``, and its shape."""
     inputs: dict[str, tuple[Leaf, Shape]] = {TOKENS: (_tokens(), TOKENS_SHAPE)}
     for name, leaf in zip(names, example(outline, names), strict=True):
         inputs[PAST + name] = leaf, outline.shapes.get(name, ())
-    outputs = [PRESENT + name for name in names if name in outline.beams]
+    return inputs
+
+
+def step_outputs(outline: StateOutline, present: Sequence[str]) -> list[str]:
+    """Return the names of a step's outputs, the state's tensors ``present`` among them."""
+    weights = [WEIGHTS] if outline.attends else []
+    return [LOGITS, *weights, *(PRESENT + name for name in present)]
+
+
+def longest_caption(limits: Mapping[str, int], outline: StateOutline) -> int | None:
+    """Return the most tokens of a caption, of the largest values of counters; None for no limit."""
+    longest = [top - outline.counters[name.removeprefix(PAST)] + 1 for name, top in limits.items()]
+    return min(longest, default=None)
+
+
+def _trace_step(decoder: Any, outline: StateOutline) -> tuple[Any, int | None]:
+    """Return the graph of a step, and the most tokens of a caption, None for no limit."""
+    names = [*outline.shapes, *outline.counters]
     limits: dict[str, int] = {}
     module = StepModule(decoder, outline, names)
-    written = [LOGITS, *_weights(outline), *outputs]
-    model = trace(type(decoder).__name__, module, inputs, written, limits)
-    longest = [
-        largest - outline.counters[name.removeprefix(PAST)] + 1 for name, largest in limits.items()
-    ]
+    outputs = step_outputs(outline, [name for name in names if name in outline.beams])
+    model = trace(type(decoder).__name__, module, step_inputs(outline, names), outputs, limits)
     _drop_unread(model)
-    return model, min(longest, default=None)
+    return model, longest_caption(limits, outline)
 
 
 def _tokens() -> Tensor:
     return torch.ones(IMAGES, WIDTH, dtype=torch.long)
-
-
-def _weights(outline: StateOutline) -> list[str]:
-    return [WEIGHTS] if outline.attends else []
 
 
 def _inputs(model: Any) -> list[str]:

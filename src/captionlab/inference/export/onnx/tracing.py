@@ -38,13 +38,6 @@ def trace(
     """
     onnx_library()
     examples = [value for value, _ in inputs.values()]
-    dims = {what: torch.export.Dim(what) for what in (BATCH, BEAMS, WORDS)}
-    shapes = tuple(
-        {place: dims[s] for place, s in enumerate(shape) if isinstance(s, str)}
-        if isinstance(value, Tensor)
-        else torch.export.Dim.DYNAMIC
-        for value, shape in inputs.values()
-    )
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -52,7 +45,7 @@ def trace(
                 tuple(examples),
                 input_names=list(inputs),
                 output_names=list(outputs),
-                dynamic_shapes={"inputs": shapes},
+                dynamic_shapes=dynamic_shapes(inputs),
                 dynamo=True,
                 verbose=False,
             )
@@ -62,7 +55,7 @@ def trace(
     model = program.model_proto
     _require_dynamic(what, model, inputs)
     if limits is not None:
-        limits |= _largest(program.exported_program, inputs)
+        limits |= largest_values(program.exported_program, inputs)
     _without_traces(model)
     return model
 
@@ -86,7 +79,19 @@ def _require_dynamic(what: str, model: Any, inputs: Mapping[str, tuple[Leaf, Sha
                 dim.dim_param = size
 
 
-def _largest(program: Any, inputs: Mapping[str, tuple[Leaf, Shape]]) -> dict[str, int]:
+def dynamic_shapes(inputs: Mapping[str, tuple[Leaf, Shape]]) -> dict[str, Any]:
+    """Return how the sizes of a module's inputs depend on the batch, as torch's exporters want it."""
+    dims = {what: torch.export.Dim(what) for what in (BATCH, BEAMS, WORDS)}
+    shapes = (
+        {place: dims[s] for place, s in enumerate(shape) if isinstance(s, str)}
+        if isinstance(value, Tensor)
+        else torch.export.Dim.DYNAMIC
+        for value, shape in inputs.values()
+    )
+    return {"inputs": tuple(shapes)}
+
+
+def largest_values(program: Any, inputs: Mapping[str, tuple[Leaf, Shape]]) -> dict[str, int]:
     """Return the largest value that the program allows for each integer input that has a limit."""
     found = {}
     placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]

@@ -11,7 +11,7 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.inference.export.onnx.captioner import OnnxCaptioner
-from captionlab.inference.export.onnx.graphs import Graphs, trace_graphs
+from captionlab.inference.export.onnx.graphs import Graphs, random_images, trace_graphs
 from captionlab.inference.export.onnx.precision import lowered
 from captionlab.inference.export.onnx.runner import runner_settings
 from captionlab.inference.export.onnx.session import GraphSession
@@ -44,10 +44,8 @@ def write_onnx(
     """
     captioner = loaded.captioner.cpu().eval()
     size = captioner.encoder.image_size
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=generator)
     settings = runner_settings(loaded)
-    graphs = trace_graphs(captioner, images)
+    graphs = trace_graphs(captioner, random_images(size))
     save_graphs(graphs.models, folder)
     described = {"tokenizer": loaded.tokenizer.to_dict(), "image": {"size": size}}
     _require_same(captioner, OnnxCaptioner(folder, {"onnx": _entry(graphs, folder), **described}))

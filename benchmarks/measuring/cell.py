@@ -12,7 +12,7 @@ from rivals import rival_of
 from measuring.clock import Sample, Side, Timed, in_turns, median, ratio
 from measuring.floor import large_product, record
 from measuring.ours import Operation, operation
-from measuring.revision import Cannot, Revision
+from measuring.revision import CannotError, Revision
 from measuring.work import Work
 
 
@@ -142,7 +142,7 @@ def _add_revision(
 ) -> None:
     try:
         about = other.prepare(cell.work)
-    except Cannot as reason:
+    except CannotError as reason:
         cell.notes.append(f"against: {reason}")
         return
     cell.parameters["against"] = about["parameters"]

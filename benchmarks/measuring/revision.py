@@ -40,7 +40,7 @@ def checked_out(revision: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-class Cannot(Exception):
+class CannotError(Exception):
     """A revision cannot do a work: in one line, why."""
 
 
@@ -58,7 +58,7 @@ class Revision:
         )
 
     def prepare(self, work: Work) -> dict[str, Any]:
-        """Build its side of a work; return what is to know of it. Raises Cannot, saying why."""
+        """Build its side of a work; return what is to know of it. Raises CannotError, saying why."""
         return self._ask({"prepare": work.to_dict()})
 
     def __call__(self) -> Sample:
@@ -84,13 +84,13 @@ class Revision:
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
-            raise Cannot("its process has ended") from None
+            raise CannotError("its process has ended") from None
         line = process.stdout.readline()
         if not line:
-            raise Cannot("its process has ended")
+            raise CannotError("its process has ended")
         answer: dict[str, Any] = json.loads(line)
         if "cannot" in answer:
-            raise Cannot(answer["cannot"])
+            raise CannotError(answer["cannot"])
         return answer
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from measuring.references import made_references
-from measuring.work import BOS, EOS, PAD, SAMPLES, Work, ending_bias
+from measuring.work import BOS, EOS, FIRST_WORD, PAD, SAMPLES, Work, ending_bias
 
 from rivals.ic_models import (
     Att2in2Core,
@@ -20,6 +20,10 @@ from rivals.ic_models import (
 )
 from rivals.ic_search import beam_search, write
 from rivals.ic_self_critical import SelfCriticalStep
+from rivals.ic_transformer import Transformer
+from rivals.show_attend_tell import ShowAttendTell
+from rivals.show_attend_tell import beam_search as sat_search
+from rivals.show_attend_tell import likelihood_loss as sat_loss
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ def updown(work: Work) -> ImageCaptioning:
     return RecurrentCaptioning(UpDownCore, width=1000, attention=512, pooled=True, **_sizes(work))
 
 
+def transformer(work: Work) -> ImageCaptioning:
+    return Transformer(**_sizes(work))
+
+
 def _sizes(work: Work) -> dict[str, int]:
     return {"vocabulary": work.vocabulary, "memory_dim": work.width, "steps": work.steps}
 
@@ -50,14 +58,21 @@ IC = {
     "att2in_512": (att2in, True),
     "updown": (updown, False),
     "updown_1000": (updown, True),
+    "transformer": (transformer, True),
 }
 
 
 def rival_of(work: Work) -> Rival | None:
     """Return the rival of a work, None where there is none."""
-    if work.family in IC and work.operation not in ("predict", "cold_start"):
+    if work.operation in ("predict", "cold_start"):
+        return None
+    if work.family in IC:
         return _image_captioning(work)
-    return None
+    if work.realistic or work.operation not in ("train", "greedy", "beam"):
+        return None
+    if work.family == "attn_lstm":
+        return _show_attend_tell(work)
+    return _hugging_face(work) if work.family == "gpt2" else None
 
 
 def _image_captioning(work: Work) -> Rival:
@@ -67,8 +82,36 @@ def _image_captioning(work: Work) -> Rival:
     model.bos, model.eos, model.pad = BOS, EOS, PAD
     slots = work.slots()
     run = _steps(model, work, slots)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return Rival("ImageCaptioning.pytorch", run, count, equal)
+    return Rival("ImageCaptioning.pytorch", run, parameters_of(model), equal)
+
+
+def _show_attend_tell(work: Work) -> Rival:
+    torch.manual_seed(0)
+    model = ShowAttendTell(work.width, work.vocabulary).to(work.device)
+    slots, (tokens, lengths) = work.slots(), work.tokens()
+    if work.operation == "train":
+        run = trained(model.train(), work, lambda: sat_loss(model, slots, tokens, lengths))
+    else:
+        size = 5 if work.operation == "beam" else 1
+        run = inferred(
+            work, lambda: sat_search(model.eval(), slots, size, steps=work.steps, bos=BOS)
+        )
+    return Rival("Show-Attend-Tell tutorial", run, parameters_of(model))
+
+
+def _hugging_face(work: Work) -> Rival:
+    from rivals.hugging_face import Gpt2
+
+    torch.manual_seed(0)
+    model = Gpt2(work.width, work.vocabulary - FIRST_WORD).to(work.device)
+    slots, (tokens, lengths) = work.slots(), work.tokens()
+    tokens = (tokens - FIRST_WORD).clamp_min(0)
+    if work.operation == "train":
+        run = trained(model.train(), work, lambda: model(slots, tokens, lengths))
+        return Rival("transformers GPT-2", run, parameters_of(model))
+    beams = 5 if work.operation == "beam" else 1
+    run = inferred(work, lambda: model.eval().decode(slots, beams, steps=work.steps, bos=BOS))
+    return Rival("transformers GPT-2", run, parameters_of(model))
 
 
 def _steps(model: ImageCaptioning, work: Work, slots: torch.Tensor) -> Callable[[], object]:
@@ -77,13 +120,9 @@ def _steps(model: ImageCaptioning, work: Work, slots: torch.Tensor) -> Callable[
         # an end that no caption comes to, or that each comes to after 8 to 16 words
         model.ending = ending_bias if work.realistic else lambda last, _: -1e4 + 0.0 * last
 
-        def decode() -> object:
-            with torch.no_grad(), precision(work):
-                if work.operation == "beam":
-                    return beam_search(model, slots, 5)
-                return write(model, slots, greedy=True)
-
-        return decode
+        if work.operation == "beam":
+            return inferred(work, lambda: beam_search(model, slots, 5))
+        return inferred(work, lambda: write(model, slots, greedy=True))
     model.train()
     tokens, _ = work.tokens()
     if work.operation == "train":
@@ -116,6 +155,21 @@ def trained(
         value.backward()
 
     return run
+
+
+def inferred(work: Work, decode: Callable[[], object]) -> Callable[[], object]:
+    """Return a decoding without gradients, in the work's precision."""
+
+    def run() -> object:
+        with torch.no_grad(), precision(work):
+            return decode()
+
+    return run
+
+
+def parameters_of(module: torch.nn.Module) -> int:
+    """Return the number of a module's parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def precision(work: Work) -> contextlib.AbstractContextManager[Any]:

@@ -180,7 +180,8 @@ def repeated(prepared: Prepared, times: int) -> Prepared:
     """Return each tensor with every row ``times`` times."""
     if times == 1:
         return prepared
-    return [one.repeat_interleave(times, dim=0) for one in prepared]
+    wider = (one.unsqueeze(1).expand(-1, times, *one.shape[1:]) for one in prepared)
+    return [one.reshape(-1, *one.shape[2:]) for one in wider]
 
 
 def likelihood_loss(model: ImageCaptioning, slots: Tensor, tokens: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
     python benchmarks/families.py [--families updown,att2in_512] [--operations greedy,beam]
         [--images 10,50] [--against REV] [--json FILE] [--quick]
 
-docs/speed.md explains the table. Each cell is measured in turns: captionlab, its matrix products
+docs/guides/speed.md explains the table. Each cell is measured in turns: captionlab, its matrix products
 alone, a large product, the rival, the other revision, and again.
 """
 
@@ -25,6 +25,10 @@ from measuring.work import FAMILIES, OPERATIONS, Work
 
 import captionlab
 
+QUICK = {
+    "families": ["att2in_512", "updown", "transformer"],
+    "operations": ["train", "greedy", "beam"],
+}
 # of these, the usual numbers of images; the others once, with the first of --images
 BOTH_SIZES = ("greedy", "beam")
 WITHOUT_FAMILY = ("predict", "cold_start")  # they caption photographs by experiment=photos
@@ -32,8 +36,8 @@ WITHOUT_FAMILY = ("predict", "cold_start")  # they caption photographs by experi
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--families", type=_names(FAMILIES), default=list(FAMILIES))
-    parser.add_argument("--operations", type=_names(OPERATIONS), default=list(OPERATIONS))
+    parser.add_argument("--families", type=_names(FAMILIES), help=f"of {', '.join(FAMILIES)}")
+    parser.add_argument("--operations", type=_names(OPERATIONS), help=f"of {', '.join(OPERATIONS)}")
     parser.add_argument("--images", type=_numbers, help="10,50 for decoding, else 10; photos: 64")
     parser.add_argument("--captions", type=int, help="captions an image in training (5)")
     parser.add_argument("--cells", type=int, help="slots an image (196 or 36, by family)")
@@ -50,7 +54,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--no-rival", action="store_true")
     parser.add_argument("--no-floor", action="store_true")
     parser.add_argument("--json", type=Path, help="write all numbers into this file")
-    parser.add_argument("--quick", action="store_true", help="a minute: three families, 1 round")
+    parser.add_argument("--quick", action="store_true", help="a minute: fewer cells, 3 rounds")
     return parser
 
 
@@ -78,24 +82,32 @@ def planned(options: argparse.Namespace) -> list[Work]:
     sizes |= {name: getattr(options, name) for name in ("device", "dtype", "threads")}
     sizes["overrides"] = tuple(options.set)
     works = []
-    for family in options.families:
-        for operation in options.operations:
+    families, operations = _chosen(options)
+    for family in families:
+        for operation in operations:
             if operation in WITHOUT_FAMILY:
                 continue
             usual = [10, 50] if operation in BOTH_SIZES and not options.quick else [10]
             for images in options.images or usual:
                 works.append(Work.of(family, operation, images=images, **sizes))
     for operation in WITHOUT_FAMILY:
-        if operation in options.operations:
+        if operation in operations:
             images = options.images[0] if options.images else 64
             works.append(Work.of("attn_lstm", operation, images=images, **sizes))
     return works
 
 
+def _chosen(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return what was asked for; without a word, all, or of each what is quick."""
+    usual = QUICK if options.quick else {"families": FAMILIES, "operations": OPERATIONS}
+    families, operations = (getattr(options, name) or list(usual[name]) for name in usual)
+    return families, operations
+
+
 def main() -> None:
     options = arguments().parse_args()
     if options.quick:
-        options.seconds, options.repeats = min(options.seconds, 0.5), 3
+        options.seconds, options.repeats = 0.5, 3
     torch.set_num_threads(options.threads)
     start = time.perf_counter()
     print(f"captionlab of {Path(captionlab.__file__).parent}, against {options.against}")

@@ -68,13 +68,16 @@ class Timed:
 
 
 def in_turns(sides: Mapping[str, Side], *, seconds: float, rounds: int) -> dict[str, list[Sample]]:
-    """Return each side's samples, a round each, after two rounds that are not counted.
+    """Return each side's samples, a round each, after one or two rounds that are not counted.
 
-    At least three rounds are counted, and at most ``rounds``; none is begun after ``seconds``.
+    At least three rounds are counted, and at most ``rounds``; no further one, nor a second that is
+    not counted, is begun after ``seconds``.
     """
+    start = time.perf_counter()
     for _ in range(2):
-        for side in sides.values():
-            side()
+        if time.perf_counter() - start <= seconds:
+            for side in sides.values():
+                side()
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     start = time.perf_counter()
     for done in range(rounds):

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
+LARGE = {"cpu": 1536, "cuda": 8192}  # rows of a product that reaches the device's rate
 Replay = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
@@ -130,7 +131,7 @@ def record(run: Callable[[], object]) -> Products:
 
 def large_product(dtype: torch.dtype, device: str) -> tuple[Callable[[], object], int]:
     """Return a large matrix product to time, and its FLOP."""
-    size = 1536 if torch.device(device).type == "cpu" else 8192
+    size = LARGE.get(torch.device(device).type, LARGE["cpu"])
     draw = torch.rand(size, size, device=device).to(dtype)
     other = torch.rand(size, size, device=device).to(dtype)
     return lambda: draw @ other, 2 * size**3

@@ -140,9 +140,9 @@ class Work:
 def ending_bias(last: Tensor, step: int) -> Tensor:
     """Return what is added to the end token's logit behind the last words, of any shape.
 
-    From the eighth word on a share of the words, larger step by step, ends a caption. The word alone
-    decides, so that every decoder that writes the same words ends at the same place.
+    From the eighth word on a share of the words, larger step by step, ends a caption. Word and step
+    alone decide, so that every decoder that writes the same words ends at the same place.
     """
     chance = max(0, step - 7) * 0.1
-    draw = (last * 2654435761 % 2**32).double() / 2**32
+    draw = ((last + 7919 * step) * 2654435761 % 2**32).double() / 2**32
     return torch.where(draw < chance, 14.0, -30.0)

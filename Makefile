@@ -64,8 +64,10 @@ format: $(READY) ## rewrite the code in the project's style
 	$(VENV)/python -m ruff check --fix .
 	$(VENV)/python -m ruff format .
 
-bench: $(READY) ## time every benchmarks/*.py
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/python "$$file"; done
+bench: $(READY) ## time every family, then every other benchmarks/*.py; families alone: make bench ARGS=--quick
+	$(VENV)/python benchmarks/families.py $(ARGS)
+	@[ -n "$(ARGS)" ] || { set -e; for file in $(filter-out benchmarks/families.py,$(wildcard benchmarks/*.py)); do \
+	  echo "== $$file"; $(VENV)/python "$$file"; done; }
 
 docs: $(READY) ## build the documentation into site/; every warning is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict --quiet

@@ -1,0 +1,1 @@
+"""What benchmarks/families.py measures with: the work, the clock, the floor, another revision."""

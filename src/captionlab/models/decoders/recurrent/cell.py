@@ -16,6 +16,7 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.adaptive import AdaptiveAttention
 from captionlab.models.attention.base import Attention, NoAttention
+from captionlab.models.attention.shared import Shared
 from captionlab.models.decoders.recurrent.packing import Packing
 
 RecurrentState = tuple[Tensor, ...]  # each (B, W, ...), the same images and beams first
@@ -121,6 +122,8 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
     ) -> StepOutput:
         """Return the outputs (M, ...) of all steps; memory and state in the order of the packing."""
         keys = self.keys(memory)
+        if torch.is_grad_enabled():
+            keys = self.attention.loop_keys(keys, memory)
         outputs = []
         for index, (images, captions) in enumerate(packing.step_shapes):
             if (images, captions) != state[0].shape[:2]:
@@ -149,7 +152,7 @@ def first_images(keys: Keys, images: int) -> Keys:
     """Return the keys, a tensor or tuples of them, of the first images."""
     if isinstance(keys, tuple):
         return tuple(first_images(part, images) for part in keys)
-    return keys[:images]
+    return keys.first(images) if isinstance(keys, Shared) else keys[:images]
 
 
 def _rows(steps: tuple[Tensor | None, ...]) -> Tensor | None:

@@ -44,29 +44,11 @@ class StepRows(Protocol):
     def step_counts(self) -> list[int]:
         """The number of rows of each step; they sum to M."""
 
-    @property
-    def image_index(self) -> Tensor:
-        """The image (M,) of each row, by its place in the memory."""
 
+class SingleStep(NamedTuple):
+    """The rows of one step of decoding."""
 
-class SingleStep:
-    """The rows of one step of decoding: W beams of each of B images."""
-
-    def __init__(self, token_ids: Tensor) -> None:
-        self._shape, self._device = token_ids.shape, token_ids.device
-
-    @property
-    def step_counts(self) -> list[int]:
-        """The number of rows."""
-        images, width = self._shape
-        return [images * width]
-
-    @property
-    def image_index(self) -> Tensor:
-        """The image of each row (B W,)."""
-        images, width = self._shape
-        # not repeat_interleave, which torch 2.15 exports to ONNX as something else
-        return torch.arange(images, device=self._device).unsqueeze(1).expand(-1, width).flatten()
+    step_counts: list[int]
 
 
 class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
@@ -107,6 +89,11 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
         """Return the attention's keys, computed once an image."""
         return self.attention.keys(memory)
 
+    def loop_keys(self, keys: Keys, memory: Memory) -> Keys:
+        """Return keys as the steps of one loop read them, see ``Attention.loop_keys``."""
+        own = type(self).keys is not RecurrentCell.keys  # more than the attention's, or others
+        return keys if own else self.attention.loop_keys(keys, memory)
+
     def project_output(self, output: StepOutput) -> Tensor:
         """Return what scores the next word (..., H)."""
         return output.hidden
@@ -123,7 +110,7 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
         """Return the outputs (M, ...) of all steps; memory and state in the order of the packing."""
         keys = self.keys(memory)
         if torch.is_grad_enabled():
-            keys = self.attention.loop_keys(keys, memory)
+            keys = self.loop_keys(keys, memory)
         outputs = []
         for index, (images, captions) in enumerate(packing.step_shapes):
             if (images, captions) != state[0].shape[:2]:
@@ -139,7 +126,8 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
         self, words: Tensor, state: RecurrentState, keys: Keys, memory: Memory
     ) -> tuple[StepOutput, RecurrentState]:
         """Return the output (B, W, ...) of one embedded word a beam (B, W, E), and the next state."""
-        inputs = self.precompute(words.flatten(0, 1), SingleStep(words[..., 0]), memory)
+        rows = words.flatten(0, 1)
+        inputs = self.precompute(rows, SingleStep([len(rows)]), memory)
         return self.step(inputs, 0, state, keys, memory)
 
     def zeros(self, memory: Memory, width: int, parts: int) -> RecurrentState:

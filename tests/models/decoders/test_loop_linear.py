@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from captionlab.models import few_rows
 from captionlab.models.attention import additive_scores as module
 from captionlab.models.attention.additive_scores import additive_scores
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
@@ -42,27 +44,43 @@ def test_additive_scores_gradient_is_right():
 
 def test_loop_linear_gives_the_gradients_of_a_plain_loop():
     torch.manual_seed(0)
-    inputs = [torch.randn(4, 3), torch.randn(2, 3), torch.randn(5, 6), torch.randn(6, 5)]
+    first, second = nn.Linear(3, 5), nn.Linear(2, 5, bias=False)
+    steps = [(torch.randn(rows, 3), torch.randn(rows, 2)) for rows in (4, 2)]
+    base = torch.randn(6, 5)
 
     def grads(make):
-        x, y, weight, base = (value.clone().requires_grad_(True) for value in inputs)
-        make(x, y, weight, base).square().sum().backward()
-        return [value.grad for value in (x, y, weight, base) if value.grad is not None]
+        leaves = [base.clone(), *(x.clone() for pair in steps for x in pair)]
+        for leaf in leaves:
+            leaf.requires_grad_(True)
+        parameters = [*first.parameters(), *second.parameters()]
+        outputs = make(leaves[0], [leaves[1:3], leaves[3:]])
+        return torch.autograd.grad(outputs.square().sum(), [*leaves, *parameters])
 
-    def plain(x, y, _, base):
-        w = base[:, :3]
-        return torch.cat([x @ w.T, (y @ w.T).tanh()])
+    def plain(base, pairs):
+        sums = zip(pairs, base.split([4, 2]), strict=True)
+        return torch.cat([known + first(x) + second(y) for (x, y), known in sums])
 
-    def loop(x, y, _, base):
-        linear = LoopLinear(base[:, :3], torch.zeros(6, 6), [4, 2])
-        return torch.cat([linear(0, x), linear(1, y).tanh()])
+    def loop(base, pairs):
+        linear = LoopLinear(first, second, base=base, sizes=[4, 2])
+        return torch.cat([linear(step, x, y) for step, (x, y) in enumerate(pairs)])
 
     torch.testing.assert_close(grads(loop), grads(plain))
+    with torch.no_grad():
+        torch.testing.assert_close(loop(base, steps), plain(base, steps))
 
 
-def test_loop_linear_passes_the_gradient_of_its_base():
+def test_loop_linear_without_a_base_adds_the_bias():
     torch.manual_seed(0)
-    base = torch.randn(6, 4, requires_grad=True)
-    linear = LoopLinear(torch.randn(4, 3, requires_grad=True), base, [4, 2])
-    (linear(0, torch.randn(4, 3)).sum() + 2 * linear(1, torch.randn(2, 3)).sum()).backward()
-    assert base.grad.tolist() == [[1.0] * 4] * 4 + [[2.0] * 4] * 2
+    layer, x = nn.Linear(3, 4), torch.randn(2, 3)
+    (LoopLinear(layer, sizes=[2])(0, x) * torch.arange(8.0).view(2, 4)).sum().backward()
+    assert layer.bias.grad.tolist() == [4.0, 6.0, 8.0, 10.0]
+    torch.testing.assert_close(LoopLinear(layer, sizes=[2])(0, x), layer(x))
+
+
+@pytest.mark.parametrize("rows", [1, 10, 15, 16])
+def test_a_few_rows_are_multiplied_as_by_the_layer_itself(rows, monkeypatch):
+    monkeypatch.setattr(few_rows, "_LARGE", 1)
+    torch.manual_seed(0)
+    layer, x = nn.Linear(6, 4), torch.randn(rows, 1, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(few_rows.apply_linear(layer, x), layer(x))

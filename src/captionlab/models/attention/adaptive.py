@@ -7,12 +7,15 @@ H query width, A attention width.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captionlab.core.memory import Memory
 from captionlab.models.attention.additive import AdditiveAttention, doubled_exponential
+from captionlab.models.attention.additive_scores import share_keys
+from captionlab.models.attention.shared import share_slots, weighted_sum
 
 
 class AdaptiveAttention(AdditiveAttention):
@@ -48,8 +51,12 @@ class AdaptiveAttention(AdditiveAttention):
         values = self.value(memory.slots).relu()
         return doubled_exponential(self.key(values)), values
 
+    def loop_keys(self, keys: tuple[Tensor, Tensor], memory: Memory) -> Any:  # type: ignore[override]
+        """Return keys and values whose gradients all steps of a loop sum up in one place."""
+        return share_keys(keys[0]), share_slots(keys[1])
+
     def attend(
-        self, query: Tensor, keys: tuple[Tensor, Tensor], memory: Memory, sentinel: Tensor
+        self, query: Tensor, keys: tuple[Any, Any], memory: Memory, sentinel: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return contexts (B, Q, H) and the image's weights, given sentinels (B, Q, H)."""
         projected = self.query(query)
@@ -59,5 +66,5 @@ class AdaptiveAttention(AdditiveAttention):
         masked = scores.masked_fill(~memory.mask.unsqueeze(1), -math.inf)
         weights = torch.cat([masked, own.to(scores.dtype).unsqueeze(-1)], -1).softmax(-1)
         image, beta = weights[..., :-1], weights[..., -1:]
-        context = torch.bmm(image.to(keys[1].dtype), keys[1]) + beta.to(sentinel.dtype) * sentinel
+        context = weighted_sum(image, keys[1]) + beta.to(sentinel.dtype) * sentinel
         return context, image

@@ -7,13 +7,15 @@ H query width, A attention width.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captionlab.core.memory import Memory
-from captionlab.models.attention.additive_scores import additive_scores
+from captionlab.models.attention.additive_scores import additive_scores, share_keys
 from captionlab.models.attention.base import ScoreAttention
+from captionlab.models.attention.shared import Shared, share_slots
 
 # exp(2 * 20)**2 still fits float32, and tanh has long been flat there
 _LIMIT = 20.0
@@ -43,7 +45,11 @@ class AdditiveAttention(ScoreAttention):
         """Return exp(2 U slot) (B, N, A), the form in which the scores want the keys."""
         return doubled_exponential(super().keys(memory))
 
-    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+    def loop_keys(self, keys: Tensor, memory: Memory) -> Any:
+        """Return keys and slots whose gradients all steps of a loop sum up in one place."""
+        return share_keys(keys), share_slots(memory.slots)
+
+    def scores(self, query: Tensor, keys: Tensor | Shared) -> Tensor:
         """Return the additive scores (B, Q, N), up to a constant that softmax does not see."""
         return additive_scores(doubled_exponential(self.query(query)), keys, self.score)
 

@@ -15,11 +15,11 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.attention.shared import weighted_sum
 
 
 class Attention(nn.Module, ABC):
@@ -48,6 +48,14 @@ class Attention(nn.Module, ABC):
     @abstractmethod
     def forward(self, query: Tensor, keys: Any, memory: Memory) -> tuple[Tensor, ...]:
         """Return contexts (B, Q, C) and weights (B, Q, N) of queries (B, Q, H)."""
+
+    def loop_keys(self, keys: Any, memory: Memory) -> Any:
+        """Return keys as the steps of one teacher-forced loop read them, with a gradient.
+
+        They are what ``forward`` takes, and may have a cheaper way to sum up the gradients of all
+        steps (``captionlab.models.attention.shared``).
+        """
+        return keys
 
     def require_memory(self, memory: Memory) -> None:
         """Raise UserError if the memory has another width, or an image has no real slot."""
@@ -91,10 +99,12 @@ class ScoreAttention(Attention):
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Return how well each query (B, Q, H) fits each key (B, N, A), as (B, Q, N)."""
 
-    def forward(self, query: Tensor, keys: Tensor, memory: Memory) -> tuple[Tensor, ...]:
+    def forward(self, query: Tensor, keys: Any, memory: Memory) -> tuple[Tensor, ...]:
         """Return contexts (B, Q, D) and weights (B, Q, N) of queries (B, Q, H)."""
-        weights = masked_softmax(self.scores(query, keys), memory)
-        return torch.bmm(weights.to(memory.slots.dtype), memory.slots), weights
+        # a loop brings the slots as well, see ``loop_keys``
+        projected, slots = keys if isinstance(keys, tuple) else (keys, memory.slots)
+        weights = masked_softmax(self.scores(query, projected), memory)
+        return weighted_sum(weights, slots), weights
 
 
 class NoAttention(nn.Module):

@@ -6,12 +6,15 @@ H query width, A attention width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.additive import AdditiveAttention
+from captionlab.models.attention.additive_scores import share_keys
 from captionlab.models.attention.base import masked_softmax
 
 
@@ -50,8 +53,12 @@ class HardAttention(AdditiveAttention):
         soft = torch.rand(keys.shape[0], device=keys.device) < self.expected
         return keys, soft if self.training else torch.zeros_like(soft)
 
-    def forward(  # type: ignore[override]
-        self, query: Tensor, keys: tuple[Tensor, Tensor], memory: Memory
+    def loop_keys(self, keys: tuple[Tensor, Tensor], memory: Memory) -> Any:  # type: ignore[override]
+        """Return keys whose gradient all steps of a loop sum up in one place, and the images."""
+        return share_keys(keys[0]), keys[1]
+
+    def forward(
+        self, query: Tensor, keys: tuple[Any, Tensor], memory: Memory
     ) -> tuple[Tensor, ...]:
         """Return contexts (B, Q, D), weights (B, Q, N) and the slots (B, Q), -1 for expectation."""
         projected, soft = keys

@@ -21,6 +21,7 @@ from captionlab.models.decoders.recurrent.cell import (
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
 from captionlab.models.decoders.recurrent.layers import lstm_update
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
+from captionlab.models.few_rows import apply_linear
 
 
 class AdaptiveCell(RecurrentCell[LoopLinear]):
@@ -45,18 +46,27 @@ class AdaptiveCell(RecurrentCell[LoopLinear]):
         """Return a hidden and a cell state of zeros."""
         return self.zeros(memory, width, 2)
 
+    def keys(self, memory: Memory) -> Keys:
+        """Return the attention's keys, and what the image adds to all gates (B, 5H)."""
+        return super().keys(memory), self.from_image(self.image(memory.pooled).relu())
+
+    def loop_keys(self, keys: Keys, memory: Memory) -> Keys:
+        """Return the attention's keys as a loop reads them, and what the image adds (B, 5H)."""
+        return self.attention.loop_keys(keys[0], memory), keys[1]
+
     def precompute(self, words: Tensor, rows: StepRows, memory: Memory) -> LoopLinear:
-        """Return the product that gives all gates, which knows word and image."""
-        image = self.from_image(self.image(memory.pooled).relu())
-        base = self.word(words) + image[rows.image_index]
-        return LoopLinear(self.recurrent.weight, base, rows.step_counts)
+        """Return the product that gives all gates but for the image, and knows the word."""
+        base = apply_linear(self.word, words)
+        return LoopLinear(self.recurrent, base=base, sizes=rows.step_counts)
 
     def step(
         self, inputs: LoopLinear, index: int, state: RecurrentState, keys: Keys, memory: Memory
     ) -> tuple[StepOutput, RecurrentState]:
         """Return hidden (b, k, H), context (b, k, H) and weights, and the state after."""
         hidden, cell = state
+        keys, image = keys
         sums = inputs(index, hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
+        sums = sums + image.unsqueeze(1)
         hidden, cell = lstm_update(sums[..., : 4 * self.hidden], cell)
         sentinel = sums[..., 4 * self.hidden :].sigmoid() * cell.tanh()
         context, weights = self.attention.attend(hidden, keys, memory, sentinel)

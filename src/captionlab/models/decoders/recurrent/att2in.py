@@ -21,6 +21,7 @@ from captionlab.models.decoders.recurrent.cell import (
 )
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
+from captionlab.models.few_rows import apply_linear
 
 
 class Att2inCell(RecurrentCell[tuple[LoopLinear, LoopLinear]]):
@@ -48,9 +49,9 @@ class Att2inCell(RecurrentCell[tuple[LoopLinear, LoopLinear]]):
         self, words: Tensor, rows: StepRows, memory: Memory
     ) -> tuple[LoopLinear, LoopLinear]:
         """Return the two products of the loop: of the state, and of the context."""
-        bias = self.context.bias.to(words.dtype).expand(words.shape[0], -1)
-        gates = LoopLinear(self.recurrent.weight, self.word(words), rows.step_counts)
-        return gates, LoopLinear(self.context.weight, bias, rows.step_counts)
+        base = apply_linear(self.word, words)
+        gates = LoopLinear(self.recurrent, base=base, sizes=rows.step_counts)
+        return gates, LoopLinear(self.context, sizes=rows.step_counts)
 
     def step(
         self,

@@ -16,6 +16,7 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.adaptive import AdaptiveAttention
 from captionlab.models.attention.base import Attention, NoAttention
+from captionlab.models.attention.shared import Shared
 from captionlab.models.decoders.recurrent.packing import Packing
 
 RecurrentState = tuple[Tensor, ...]  # each (B, W, ...), the same images and beams first
@@ -43,29 +44,11 @@ class StepRows(Protocol):
     def step_counts(self) -> list[int]:
         """The number of rows of each step; they sum to M."""
 
-    @property
-    def image_index(self) -> Tensor:
-        """The image (M,) of each row, by its place in the memory."""
 
+class SingleStep(NamedTuple):
+    """The rows of one step of decoding."""
 
-class SingleStep:
-    """The rows of one step of decoding: W beams of each of B images."""
-
-    def __init__(self, token_ids: Tensor) -> None:
-        self._shape, self._device = token_ids.shape, token_ids.device
-
-    @property
-    def step_counts(self) -> list[int]:
-        """The number of rows."""
-        images, width = self._shape
-        return [images * width]
-
-    @property
-    def image_index(self) -> Tensor:
-        """The image of each row (B W,)."""
-        images, width = self._shape
-        # not repeat_interleave, which torch 2.15 exports to ONNX as something else
-        return torch.arange(images, device=self._device).unsqueeze(1).expand(-1, width).flatten()
+    step_counts: list[int]
 
 
 class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
@@ -106,6 +89,11 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
         """Return the attention's keys, computed once an image."""
         return self.attention.keys(memory)
 
+    def loop_keys(self, keys: Keys, memory: Memory) -> Keys:
+        """Return keys as the steps of one loop read them, see ``Attention.loop_keys``."""
+        own = type(self).keys is not RecurrentCell.keys  # more than the attention's, or others
+        return keys if own else self.attention.loop_keys(keys, memory)
+
     def project_output(self, output: StepOutput) -> Tensor:
         """Return what scores the next word (..., H)."""
         return output.hidden
@@ -121,6 +109,8 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
     ) -> StepOutput:
         """Return the outputs (M, ...) of all steps; memory and state in the order of the packing."""
         keys = self.keys(memory)
+        if torch.is_grad_enabled():
+            keys = self.loop_keys(keys, memory)
         outputs = []
         for index, (images, captions) in enumerate(packing.step_shapes):
             if (images, captions) != state[0].shape[:2]:
@@ -136,7 +126,8 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
         self, words: Tensor, state: RecurrentState, keys: Keys, memory: Memory
     ) -> tuple[StepOutput, RecurrentState]:
         """Return the output (B, W, ...) of one embedded word a beam (B, W, E), and the next state."""
-        inputs = self.precompute(words.flatten(0, 1), SingleStep(words[..., 0]), memory)
+        rows = words.flatten(0, 1)
+        inputs = self.precompute(rows, SingleStep([len(rows)]), memory)
         return self.step(inputs, 0, state, keys, memory)
 
     def zeros(self, memory: Memory, width: int, parts: int) -> RecurrentState:
@@ -149,7 +140,7 @@ def first_images(keys: Keys, images: int) -> Keys:
     """Return the keys, a tensor or tuples of them, of the first images."""
     if isinstance(keys, tuple):
         return tuple(first_images(part, images) for part in keys)
-    return keys[:images]
+    return keys.first(images) if isinstance(keys, Shared) else keys[:images]
 
 
 def _rows(steps: tuple[Tensor | None, ...]) -> Tensor | None:

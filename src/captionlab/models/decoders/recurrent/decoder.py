@@ -23,6 +23,7 @@ from captionlab.models.decoders.recurrent.cell import (
     StepOutput,
 )
 from captionlab.models.decoders.recurrent.packing import Packing
+from captionlab.models.few_rows import apply_linear
 from captionlab.models.state import PER_BEAM, State
 
 
@@ -105,7 +106,7 @@ class RecurrentDecoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the unnormalized log-probabilities of the next word, (..., V) from (..., H)."""
-        return self.output(hidden)
+        return apply_linear(self.output, hidden)
 
     def init_state(self, memory: Memory, width: int) -> RecurrentDecoderState:
         """Return the state before the first token, for ``width`` beams an image.

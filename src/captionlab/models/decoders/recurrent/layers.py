@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from captionlab.models.decoders.recurrent.cell import RecurrentState
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
+from captionlab.models.few_rows import apply_linear
 
 # advance(step, context (B, k, D), state of (B, k, H)) -> state of (B, k, H), the output first
 Advance = Callable[[int, Tensor, RecurrentState], RecurrentState]
@@ -37,11 +38,8 @@ class LSTMLayer(nn.Module):
 
     def precompute(self, words: Tensor, step_counts: list[int]) -> Advance:
         """Return the function that advances a state, given the words (M, E) of all its steps."""
-        return self.precompute_from(self.word(words), step_counts)
-
-    def precompute_from(self, base: Tensor, step_counts: list[int]) -> Advance:
-        """Return the same, given what the gates (M, 4H) know before the loop."""
-        gates = LoopLinear(self.recurrent.weight, base, step_counts)
+        base = apply_linear(self.word, words)
+        gates = LoopLinear(self.recurrent, base=base, sizes=step_counts)
 
         def advance(step: int, context: Tensor, state: RecurrentState) -> RecurrentState:
             hidden, cell = state
@@ -77,10 +75,9 @@ class GRULayer(nn.Module):
 
     def precompute(self, words: Tensor, step_counts: list[int]) -> Advance:
         """Return the function that advances a state, given the words (M, E) of all its steps."""
-        projected = self.word(words)
-        bias = self.recurrent.bias.to(projected.dtype).expand_as(projected)
-        outer = LoopLinear(self.context.weight, projected, step_counts)
-        inner = LoopLinear(self.recurrent.weight, bias, step_counts)
+        base = apply_linear(self.word, words)
+        outer = LoopLinear(self.context, base=base, sizes=step_counts)
+        inner = LoopLinear(self.recurrent, sizes=step_counts)
 
         def advance(step: int, context: Tensor, state: RecurrentState) -> RecurrentState:
             (hidden,) = state

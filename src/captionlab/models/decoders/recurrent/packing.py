@@ -48,11 +48,6 @@ class Packing:
         """The number of rows of each step; they sum to M."""
         return [images * captions for images, captions in self.step_shapes]
 
-    @property
-    def image_index(self) -> Tensor:
-        """The image (M,) of each row."""
-        return self._positions // (self.shape[1] * self.shape[2])
-
     def pack(self, values: Tensor) -> Tensor:
         """Return the kept rows (M, ...) of ``values`` (B, K, T, ...)."""
         return values.flatten(0, 2)[self._positions]

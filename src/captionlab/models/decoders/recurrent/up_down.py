@@ -20,11 +20,12 @@ from captionlab.models.decoders.recurrent.cell import (
     require_attention,
 )
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
-from captionlab.models.decoders.recurrent.layers import Advance, LSTMLayer, lstm_update
+from captionlab.models.decoders.recurrent.layers import LSTMLayer, lstm_update
 from captionlab.models.decoders.recurrent.loop_linear import LoopLinear
+from captionlab.models.few_rows import apply_linear
 
 
-class UpDownCell(RecurrentCell[tuple[Advance, LoopLinear]]):
+class UpDownCell(RecurrentCell[tuple[LoopLinear, LoopLinear]]):
     """Two LSTMs: one decides where to look, the other what to say (Anderson et al. 2018).
 
     Section 3.2, equations 1 to 7: the attention LSTM reads [h2, mean of the slots, word], its state
@@ -43,35 +44,44 @@ class UpDownCell(RecurrentCell[tuple[Advance, LoopLinear]]):
         """Return both LSTMs' states of zeros."""
         return self.zeros(memory, width, 4)
 
+    def keys(self, memory: Memory) -> Keys:
+        """Return the attention's keys, and what the image adds to the attention LSTM's gates (B, 4H)."""
+        return super().keys(memory), self.image(memory.pooled)
+
+    def loop_keys(self, keys: Keys, memory: Memory) -> Keys:
+        """Return the attention's keys as a loop reads them, and what the image adds (B, 4H)."""
+        return self.attention.loop_keys(keys[0], memory), keys[1]
+
     def precompute(
         self, words: Tensor, rows: StepRows, memory: Memory
-    ) -> tuple[Advance, LoopLinear]:
-        """Return the attention LSTM's function, which knows word and image, and the other's product."""
-        # the mean of the slots is projected once an image, not once a word
-        base = self.top_down.word(words) + self.image(memory.pooled)[rows.image_index]
-        # the second LSTM reads h1 and no word: its input layer runs inside of the step
-        weight = torch.cat([self.language.word.weight, self.language.recurrent.weight], 1)
-        bias = self.language.word.bias.to(base.dtype).expand(words.shape[0], -1)
+    ) -> tuple[LoopLinear, LoopLinear]:
+        """Return the products of the attention LSTM, which know the words, and of the language LSTM."""
+        base = apply_linear(self.top_down.word, words)
+        # the language LSTM reads h1 and no word: its input layer runs inside of the step
+        layers = self.language.word, self.language.recurrent
         return (
-            self.top_down.precompute_from(base, rows.step_counts),
-            LoopLinear(weight, bias, rows.step_counts),
+            LoopLinear(self.top_down.recurrent, base=base, sizes=rows.step_counts),
+            LoopLinear(*layers, sizes=rows.step_counts),
         )
 
     def step(
         self,
-        inputs: tuple[Advance, LoopLinear],
+        inputs: tuple[LoopLinear, LoopLinear],
         index: int,
         state: RecurrentState,
         keys: Keys,
         memory: Memory,
     ) -> tuple[StepOutput, RecurrentState]:
         """Return h2 (b, k, H), context (b, k, C) and weights, and the state after."""
-        attention_lstm, language_gates = inputs
+        attention_lstm, language_lstm = inputs
+        keys, image = keys
         h1, c1, h2, c2 = state
-        h1, c1 = attention_lstm(index, h2, (h1, c1))
+        shape = h1.shape[:2]
+        gates = attention_lstm(index, torch.cat([h2, h1], -1).flatten(0, 1)).unflatten(0, shape)
+        h1, c1 = lstm_update(gates + image.unsqueeze(1), c1)
         attended = self.attention(h1, keys, memory)
-        language_input = torch.cat([h1, attended[0], h2], -1).flatten(0, 1)
-        gates = language_gates(index, language_input).unflatten(0, h1.shape[:2])
+        seen = torch.cat([attended[0], h2], -1)
+        gates = language_lstm(index, h1.flatten(0, 1), seen.flatten(0, 1)).unflatten(0, shape)
         h2, c2 = lstm_update(gates, c2)
         return StepOutput(h2, *attended), (h1, c1, h2, c2)
 

@@ -50,7 +50,7 @@ class GatedCrossAttention(nn.Module):
         self, x: Tensor, keys: KeysValues, mask: Tensor | None, weigh: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return x (R, Q, H) and, if asked, the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
-        queries = self.norm(x).reshape(len(keys[0]), -1, x.shape[-1])
+        queries = self.norm(x).reshape(keys[0].shape[0], -1, x.shape[-1])
         weights = None
         if weigh:
             attended, weights = self.attention.attend_with_weights(queries, keys, mask)

@@ -208,7 +208,7 @@ class TransformerDecoder(nn.Module):
         for layer, levels in zip(self.layers, projected_memory, strict=True):
             x, _ = layer.attend_words(x, rows, None)
             x, weights = layer.attend_memory(x, rows, levels, mask, weigh=layer is self.layers[-1])
-        hidden = rows.unpack(self.norm(x), len(tokens)).view(*tokens.shape, -1)
+        hidden = rows.unpack(self.norm(x), tokens.shape[0]).view(*tokens.shape, -1)
         return Decoded(hidden, None if weights is None else weights.view(*tokens.shape, -1))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ class TransformerDecoder(nn.Module):
 
     def step(self, token_ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
-        images = len(token_ids)
+        images = token_ids.shape[0]
         rows = PackedRows(torch.Size((*token_ids.shape, 1)))
         x = self.dropout(rows.pack(self._embed(token_ids.unsqueeze(-1), state.length)))
         words, weights = [], None

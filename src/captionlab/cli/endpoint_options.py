@@ -32,6 +32,7 @@ CHECKPOINT_OPTIONS = {
     "set": ("--set", []),
     "batch_size": ("--batch-size", 32),
     "device": ("--device", "auto"),
+    "precision": ("--precision", None),
     "abstain": ("--abstain", None),
 }
 

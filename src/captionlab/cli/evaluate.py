@@ -39,6 +39,7 @@ from captionlab.evaluation.report import named_by_split
 from captionlab.inference.bounds import require_decoding
 from captionlab.inference.checkpoints import Checkpoint, read_checkpoint
 from captionlab.inference.loaded import require_alike
+from captionlab.inference.precision import TRAINER_PRECISION, Precision, note_slow_bfloat16
 from captionlab.inference.weights import captioner_of
 from captionlab.runs.evaluation_folder import claim, folder_name, relative, require_free
 from captionlab.training.build import (
@@ -70,6 +71,7 @@ def evaluate(
     out: str | None = None,
     others: Sequence[str] = (),
     trust: Sequence[str] = (),
+    precision: Precision | None = None,
 ) -> dict[str, float]:
     """Score a checkpoint, print the table, write results.json and captions.json; return the scores.
 
@@ -82,6 +84,7 @@ def evaluate(
             Results of other settings are never written over.
         others: more checkpoints, which write together with it (an ensemble).
         trust: classes, or packages of your own, that they may name beside captionlab's.
+        precision: stands for ``trainer.precision=...`` among the overrides; None for none.
     """
     quiet_lightning()
     if out:
@@ -91,6 +94,7 @@ def evaluate(
     for other in stored[1:]:
         require_alike(stored[0], other)
     split, rest = take(overrides, "split", "test")
+    rest += [] if precision is None else [f"trainer.precision={TRAINER_PRECISION[precision]}"]
     config = configure(stored[0], rest, trust)
     check_devices(config["trainer"])
     data = open_data(config["data"], stored[0], split)
@@ -105,6 +109,8 @@ def evaluate(
     module.evaluator.keep_attention(example_ids(data.dataset(split), GALLERY_IMAGES))
     trainer = build_trainer({**config, "output_dir": "."}, loggers=[], callbacks=[])
     if trainer.is_global_zero:
+        if precision == "bf16":
+            note_slow_bfloat16(trainer.strategy.root_device.type)
         images, place = len(data.records(split)), settings["data"]["origin"]
         print(f"data       {data.name} {split}: {images:,} images from {place}")
         note_unasked(data, split, checkpoint)

@@ -24,6 +24,7 @@ from captionlab.data.readers.files import nearest
 from captionlab.decoding.captions import all_captions
 from captionlab.inference.calibrated import require_calibration
 from captionlab.inference.loaded import LoadedCaptioner, load_captioner
+from captionlab.inference.precision import Precision, computing
 from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
@@ -68,12 +69,14 @@ def predict(
     trust: Sequence[str] = (),
     prompt: Prompt = NO_PROMPT,
     abstain: float | None = None,
+    precision: Precision = "32",
 ) -> int:
     """Caption images; return 0, or 1 if some file could not be read (each is named).
 
     ``others`` are checkpoints that write together with the first one; ``trust`` are classes, or
     packages, that they may name beside captionlab's own; ``prompt`` is what is asked of each image.
-    Captions whose chance of being right is below ``abstain`` are not given.
+    Captions whose chance of being right is below ``abstain`` are not given. ``precision`` bf16 computes in
+    bfloat16 where that may be.
 
     Raises:
         UserError: if the checkpoint, the device, a path or ``out`` is wrong; nothing is written then.
@@ -91,8 +94,10 @@ def predict(
     if abstention is not None:
         _note_other_settings(abstention.calibration, captioner, prompt)
     if target is None:
-        return _caption(captioner, images, prompt, batch_size, None, abstention)
+        with computing(precision, captioner.device):
+            return _caption(captioner, images, prompt, batch_size, None, abstention)
     with (
+        computing(precision, captioner.device),
         replacing(target) as temporary,
         # half a surrogate, of a file's name that is no UTF-8, is written as JSON escapes it
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,

@@ -59,6 +59,15 @@ class Memory:
         """Return the memory of the images with these indices, in this order."""
         return self.each(lambda tensor: tensor[images])
 
+    def mask_of_some(self) -> Tensor | None:
+        """Return the mask, or None where every slot is real: attention is quicker without one.
+
+        An exported program, which has shapes and no values, always keeps it.
+        """
+        if torch.compiler.is_exporting() or not self.mask.all():
+            return self.mask
+        return None
+
     def require_width(self, width: int, reader: str, pooled: int | None = None) -> None:
         """Raise a UserError that quotes both sizes unless the slots are ``width`` wide.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from captionlab.inference.weights import load_weights
 from captionlab.objectives.base import Objective, StageStart, require_objective, with_tags
 from captionlab.training.earlier_checkpoints import update_checkpoint
 from captionlab.training.loss_guard import LossGuard
-from captionlab.training.optimizers import ParameterGroup, parameter_groups, reset_optimizer
+from captionlab.training.optimizers import (
+    NewOptimizer,
+    build_optimizer,
+    parameter_groups,
+    reset_optimizer,
+)
 from captionlab.training.random_state import random_states_of_all_ranks, restore_random_state
 from captionlab.training.schedules import Schedule
 from captionlab.training.weight_average import WeightAverage, restore_average
@@ -51,7 +56,7 @@ class CaptioningModule(pl.LightningModule):
         *,
         evaluator: Evaluator,
         objective: Objective,
-        optimizer: Callable[[Iterable[ParameterGroup]], Optimizer],
+        optimizer: NewOptimizer,
         schedule: Schedule | None = None,
         portable: Config | None = None,
         start_scores: Mapping[str, float] | None = None,
@@ -215,7 +220,11 @@ class CaptioningModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
-        optimizer = self.new_optimizer(parameter_groups(self.captioner))
+        optimizer = build_optimizer(
+            self.new_optimizer,
+            parameter_groups(self.captioner),
+            scales_loss=self.trainer.precision == "16-mixed",
+        )
         # asking for the number of steps makes Lightning build the loader: only for a schedule
         if self._schedule is None:
             return optimizer

@@ -15,6 +15,7 @@ from captionlab.models.attention.base import NoAttention
 from captionlab.models.attention.multi_head import MultiHeadAttention
 from captionlab.models.decoders.transformer.decoder import DecoderLayer, TransformerDecoder
 from captionlab.models.decoders.transformer.layers import EncoderLayer, multi_head, sinusoids
+from captionlab.models.packed_rows import PackedRows
 
 SIZES = {"heads": 2, "inner": 12, "dropout": 0.0}
 MASK = torch.tensor([[True, True, True, False], [True] * 4])
@@ -71,10 +72,11 @@ def test_decoder_layer_equals_torchs(norm: str):
     words, slots = torch.randn(2, 5, 8), torch.randn(2, 4, 8)
     causal = nn.Transformer.generate_square_subsequent_mask(5)
     expected = theirs(words, slots, causal, memory_key_padding_mask=~MASK)
-    seen, _ = ours.attend_words(words, None)
+    rows = PackedRows(torch.Size([2, 1, 5]))
+    seen, _ = ours.attend_words(words.flatten(0, 1), rows, None)
     for weigh in (True, False):
-        found, _ = ours.attend_memory(seen, ours.project([slots]), MASK, weigh)
-        torch.testing.assert_close(found, expected)
+        found, _ = ours.attend_memory(seen, rows, ours.project([slots]), MASK, weigh)
+        torch.testing.assert_close(found, expected.flatten(0, 1))
 
 
 def test_weights_are_torchs_mean_over_the_heads():
@@ -113,9 +115,9 @@ def test_the_mesh_adds_gated_looks_at_every_encoder_layer():
         total = total + gate(torch.cat([x, seen], -1)).sigmoid() * seen
     y = layer.around_cross.norm(x + total / math.sqrt(2))
     expected = layer.around_feed_forward.norm(y + layer.feed_forward(y))
-    torch.testing.assert_close(
-        layer.attend_memory(x, layer.project(slots), MASK, True)[0], expected
-    )
+    rows = PackedRows(torch.Size([2, 1, 3]))
+    found, _ = layer.attend_memory(x.flatten(0, 1), rows, layer.project(slots), MASK, True)
+    torch.testing.assert_close(found, expected.flatten(0, 1))
 
 
 def test_sinusoids_are_the_papers_formula():
@@ -151,3 +153,49 @@ def test_what_does_not_fit_is_said():
         make(norm="pots")
     with pytest.raises(UserError, match=r"model\.decoder\.max_length=9"):
         make()(a_memory(), torch.ones(2, 1, 10, dtype=torch.long))
+
+
+@pytest.mark.parametrize("meshed", [True, False])
+def test_padding_that_is_not_computed_changes_no_loss_and_no_gradient(meshed, monkeypatch):
+    decoder = make(meshed=meshed, memory_slots=2 * meshed).double()
+    memory = a_memory().each(lambda part: part.double() if part.is_floating_point() else part)
+    tokens = torch.tensor([[[1, 4, 5, 6], [1, 7, 0, 0]], [[1, 8, 9, 0], [0, 0, 0, 0]]])
+    real = tokens != 0
+
+    def computed() -> list[torch.Tensor]:
+        decoder.zero_grad()
+        hidden, weights, *_ = decoder(memory, tokens)
+        assert hidden.isfinite().all()
+        assert weights.isfinite().all()
+        decoder.logits(hidden[real]).logsumexp(-1).sum().backward()
+        gradients = [p.grad for p in decoder.parameters() if p.grad is not None]
+        return [hidden[real], weights[real], *gradients]
+
+    packed = computed()
+    monkeypatch.setattr(PackedRows, "of", lambda tokens, pad_id: PackedRows(tokens.shape))
+    torch.testing.assert_close(packed, computed())
+
+
+def test_a_memory_without_padding_needs_no_mask():
+    decoder = make(memory_slots=2, meshed=True)
+    memory = a_memory()
+    whole = Memory(memory.slots, memory.pooled, torch.ones_like(memory.mask))
+    wider = Memory(
+        torch.cat([memory.slots, torch.randn(2, 1, 6)], 1),
+        memory.pooled,
+        torch.cat([whole.mask, torch.zeros(2, 1, dtype=torch.bool)], 1),
+    )
+    assert whole.mask_of_some() is None
+    assert wider.mask_of_some() is wider.mask
+    tokens = torch.tensor([[[1, 4, 5]], [[1, 7, 3]]])
+    torch.testing.assert_close(decoder(whole, tokens).hidden, decoder(wider, tokens).hidden)
+
+
+def test_attention_with_dropout_is_torchs_where_nothing_drops_out():
+    """With dropout a CPU computes the softmax itself; a chance that drops nothing shows it is right."""
+    torch.manual_seed(6)
+    layer = multi_head(8, 2, dropout=1e-9)
+    x = torch.randn(2, 5, 8)
+    for options in ({"causal": True}, {"mask": torch.rand(2, 5) < 0.7}, {}):
+        trained = layer.train().attend(x, layer.project(x), **options)
+        torch.testing.assert_close(trained, layer.eval().attend(x, layer.project(x), **options))

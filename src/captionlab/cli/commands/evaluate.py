@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from captionlab.cli.commands.options import Commands, add_config_dir, add_ensemble, add_trust
+from captionlab.cli.commands.options import (
+    Commands,
+    add_config_dir,
+    add_ensemble,
+    add_precision,
+    add_trust,
+)
 from captionlab.cli.endpoint_options import (
     add_endpoint,
     read_endpoint,
@@ -31,6 +37,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--out", metavar="FOLDER", help="where to write; beside the checkpoint by default"
     )
+    add_precision(evaluate, "as in training by default")
     add_config_dir(evaluate)
     add_ensemble(evaluate)
     add_endpoint(evaluate, limit=True)
@@ -60,5 +67,6 @@ def _run(options: argparse.Namespace) -> int:
         out=options.out,
         others=options.others,
         trust=options.trust,
+        precision=options.precision,
     )
     return 0

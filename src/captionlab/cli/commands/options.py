@@ -37,6 +37,15 @@ def add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 
 
+def add_precision(command: argparse.ArgumentParser, usual: str) -> None:
+    """Add ``--precision``; ``usual`` says what holds without it."""
+    command.add_argument(
+        "--precision",
+        choices=("32", "bf16"),
+        help=f"bf16: bfloat16 where it may be, quick on GPUs and CPUs that compute in it; {usual}",
+    )
+
+
 def add_decoding(command: argparse.ArgumentParser, text: str) -> None:
     """Add ``--set``: how captions are written; ``text`` is its help."""
     command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help=text)

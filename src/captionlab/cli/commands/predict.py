@@ -11,6 +11,7 @@ from captionlab.cli.commands.options import (
     add_decoding,
     add_device,
     add_ensemble,
+    add_precision,
     add_trust,
 )
 from captionlab.cli.endpoint_options import (
@@ -44,6 +45,7 @@ def add(commands: Commands) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="images captioned together (32)"
     )
     add_device(predict)
+    add_precision(predict, "32 by default")
     add_decoding(
         predict,
         "decoding=beam decoding.beam_size=5 decoding.num_captions=3 'decoding.forced_words=[dog]'",
@@ -94,4 +96,5 @@ def _run(options: argparse.Namespace) -> int:
         trust=options.trust,
         prompt=prompt,
         abstain=options.abstain,
+        precision=options.precision or "32",
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.attention.base import Attention
+from captionlab.models.dropout import dropout
 
 KeysValues = tuple[Tensor, Tensor]  # each (R, h, N, d)
 
@@ -62,7 +63,7 @@ class MultiHeadAttention(Attention):
 
     def project(self, inputs: Tensor) -> KeysValues:
         """Return keys and values (R, h, N, d) of inputs (R, N, D), the learned ones at the end."""
-        keys, values = self._split(self.key(inputs)), self._split(self.value(inputs))
+        keys, values = self.split(self.key(inputs)), self.split(self.value(inputs))
         if self.memory_keys is not None and self.memory_values is not None:
             rows = inputs.shape[0]
             # sqrt(d) and sqrt(m) undo the small deviations, as in the paper's code
@@ -83,33 +84,54 @@ class MultiHeadAttention(Attention):
     ) -> Tensor:
         """Return contexts (R, Q, H) of queries (R, Q, H), and projected keys and values.
 
-        ``mask`` (R, N) is True where a key may be seen; learned slots are always seen.
+        ``mask`` (R, N) is True where a key may be seen, None where all may; learned slots are
+        always seen.
         """
-        keys, values = projected
-        heads = F.scaled_dot_product_attention(
-            self._split(self.query(queries)),
-            keys,
-            values,
-            attn_mask=self._full_mask(mask, keys),
-            is_causal=causal,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        return self.project_output(queries, heads.transpose(1, 2).flatten(2))
+        heads = self.heads_of(self.query(queries), projected, mask=mask, causal=causal)
+        return self.project_output(queries, heads)
 
     def attend_with_weights(
         self, queries: Tensor, projected: KeysValues, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return what ``attend`` does, and the weights (R, Q, N) averaged over the heads."""
+        heads, weights = self.heads_and_weights(self.query(queries), projected, mask=mask)
+        return self.project_output(queries, heads), weights.mean(1)
+
+    def heads_of(
+        self, query: Tensor, projected: KeysValues, *, mask: Tensor | None, causal: bool = False
+    ) -> Tensor:
+        """Return the heads' contexts side by side (R, Q, H) of projected queries (R, Q, H)."""
+        rate = self.dropout if self.training else 0.0
+        if rate and query.device.type == "cpu":
+            # torch has no fused kernel with dropout on a CPU
+            return self.heads_and_weights(query, projected, mask=mask, causal=causal)[0]
         keys, values = projected
-        query = self._split(self.query(queries)) / math.sqrt(keys.shape[-1])
-        scores = query @ keys.transpose(-2, -1)
+        heads = F.scaled_dot_product_attention(
+            self.split(query),
+            keys,
+            values,
+            attn_mask=self._full_mask(mask, keys),
+            is_causal=causal,
+            dropout_p=rate,
+        )
+        return heads.transpose(1, 2).flatten(2)
+
+    def heads_and_weights(
+        self, query: Tensor, projected: KeysValues, *, mask: Tensor | None, causal: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return what ``heads_of`` does, and each head's weights (R, h, Q, N)."""
+        keys, values = projected
+        scores = self.split(query / math.sqrt(keys.shape[-1])) @ keys.transpose(-2, -1)
         full_mask = self._full_mask(mask, keys)
+        if causal:
+            earlier = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+            full_mask = earlier if full_mask is None else full_mask & earlier
         if full_mask is not None:
             scores = scores.masked_fill(~full_mask, -math.inf)
         weights = scores.softmax(-1)
-        dropped = F.dropout(weights, self.dropout, self.training)
+        dropped = dropout(weights, self.dropout, self.training)
         heads = dropped.to(values.dtype) @ values
-        return self.project_output(queries, heads.transpose(1, 2).flatten(2)), weights.mean(1)
+        return heads.transpose(1, 2).flatten(2), weights
 
     def project_output(self, queries: Tensor, heads: Tensor) -> Tensor:
         """Return the context (R, Q, H) of the heads' contexts side by side (R, Q, H)."""
@@ -129,5 +151,6 @@ class MultiHeadAttention(Attention):
             return None
         return F.pad(mask, (0, keys.shape[2] - mask.shape[1]), value=True)[:, None, None]
 
-    def _split(self, inputs: Tensor) -> Tensor:
+    def split(self, inputs: Tensor) -> Tensor:
+        """Return (R, h, N, d) of projected inputs (R, N, H), the heads side by side."""
         return inputs.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -22,7 +22,7 @@ from captionlab.models.decoders.transformer.layers import multi_head
 class CrossAttentionContext:
     """The memory's keys and values during one pass, and the last layer's weights (B, Q R / B, N)."""
 
-    def __init__(self, keys_values: tuple[KeysValues, ...], mask: Tensor) -> None:
+    def __init__(self, keys_values: tuple[KeysValues, ...], mask: Tensor | None) -> None:
         self.keys_values = keys_values
         self.mask = mask
         self.weights: Tensor | None = None
@@ -46,11 +46,16 @@ class GatedCrossAttention(nn.Module):
         self.attention = multi_head(width, heads, dropout=dropout)
         self.gate = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor, keys: KeysValues, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (R, Q, H) and the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
-        images = mask.shape[0]
-        queries = self.norm(x).reshape(images, -1, x.shape[-1])
-        attended, weights = self.attention.attend_with_weights(queries, keys, mask)
+    def forward(
+        self, x: Tensor, keys: KeysValues, mask: Tensor | None, weigh: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return x (R, Q, H) and, if asked, the weights (B, Q R / B, N) of a memory (B, h, N, d)."""
+        queries = self.norm(x).reshape(keys[0].shape[0], -1, x.shape[-1])
+        weights = None
+        if weigh:
+            attended, weights = self.attention.attend_with_weights(queries, keys, mask)
+        else:
+            attended = self.attention.attend(queries, keys, mask=mask)
         return x + self.gate.tanh() * attended.view_as(x), weights
 
 
@@ -74,7 +79,10 @@ class AdaptedLayer(nn.Module):
         """Return what the layer makes of hidden states (R, Q, H) after the memory."""
         context = _CONTEXT.get()
         x, context.weights = self.cross(
-            hidden_states, context.keys_values[self.place], context.mask
+            hidden_states,
+            context.keys_values[self.place],
+            context.mask,
+            weigh=self.place == len(context.keys_values) - 1,
         )
         return self.layer(x, *args, **kwargs)
 

@@ -41,6 +41,7 @@ class LanguageModelState(State):
     """The memory projected for each adapted layer, and keys and values (B, W, h, t, d) of words."""
 
     keys_values: tuple[KeysValues, ...]
+    mask: Tensor | None  # (B, N) of the real slots, None where all are
     words: Words = field(default=(), metadata=PER_BEAM)
     length: int = 0
 
@@ -115,7 +116,7 @@ class LanguageModelDecoder(CausalDecoder):
         """
         images, captions, length = tokens.shape
         self.require_length(length)
-        context = CrossAttentionContext(self._project_memory(memory), memory.mask)
+        context = CrossAttentionContext(self._project_memory(memory), memory.mask_of_some())
         with cross_attention_context(context):
             output = self.body(inputs_embeds=self.embed(tokens.flatten(0, 1)), use_cache=False)
         hidden = output.last_hidden_state.view(images, captions, length, -1)
@@ -126,7 +127,9 @@ class LanguageModelDecoder(CausalDecoder):
 
         Raises UserError for a memory of another width or without a real slot.
         """
-        return LanguageModelState(memory=memory, keys_values=self._project_memory(memory))
+        return LanguageModelState(
+            memory=memory, keys_values=self._project_memory(memory), mask=memory.mask_of_some()
+        )
 
     def step(
         self, token_ids: Tensor, state: LanguageModelState
@@ -137,7 +140,7 @@ class LanguageModelDecoder(CausalDecoder):
         cache = self.new_cache()
         for index, (keys, values) in enumerate(rows_of(state.words)):
             cache.update(keys, values, index)
-        context = CrossAttentionContext(state.keys_values, state.memory.mask)
+        context = CrossAttentionContext(state.keys_values, state.mask)
         with cross_attention_context(context):
             hidden = self.read(self.embed(token_ids.view(-1, 1)), cache)
         following = replace(

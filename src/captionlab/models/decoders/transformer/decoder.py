@@ -1,7 +1,7 @@
 """Transformer captioners: the plain one and, through ``meshed``, the meshed-memory one.
 
 Legend: B images, K captions an image, T tokens, W beams, N memory slots, D memory width, H hidden
-width, V vocabulary, L decoder layers, h heads, d = H / h.
+width, V vocabulary, L decoder layers, h heads, d = H / h, M real tokens of a batch.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from captionlab.models.decoders.transformer.layers import (
     Residual,
     multi_head,
 )
+from captionlab.models.dropout import Dropout
+from captionlab.models.packed_rows import PackedRows
 from captionlab.models.state import PER_BEAM, State
 
 Levels = tuple[KeysValues, ...]  # keys and values of each encoder layer that a decoder layer reads
@@ -42,6 +44,7 @@ class TransformerState(State):
     """
 
     projected_memory: tuple[Levels, ...]
+    mask: Tensor | None  # (B, N) of the real slots, None where all are
     words: tuple[KeysValues, ...] = field(default=(), metadata=PER_BEAM)
     length: int = 0
 
@@ -79,28 +82,43 @@ class DecoderLayer(nn.Module):
         """Return the keys and values of each encoder layer's slots (B, N, H)."""
         return tuple(self.cross_attention.project(slots) for slots in levels)
 
-    def attend_words(self, x: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
-        """Return x (R, Q, H) after self-attention, and all keys and values so far (R, h, t, d)."""
+    def attend_words(
+        self, x: Tensor, rows: PackedRows, past: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
+        """Return x (M, H) after self-attention, and keys and values (B K, h, t, d) of all words so far."""
         inputs = self.around_self.before(x)
-        keys, values = self.self_attention.project(inputs)
+        attention = self.self_attention
+        captions = rows.shape[0] * rows.shape[1]
+        query = rows.unpack(attention.query(inputs), captions)
+        keys = attention.split(rows.unpack(attention.key(inputs), captions))
+        values = attention.split(rows.unpack(attention.value(inputs), captions))
         if past is not None:
             keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
-        attended = self.self_attention.attend(inputs, (keys, values), causal=past is None)
+        heads = attention.heads_of(query, (keys, values), mask=None, causal=past is None)
+        attended = attention.project_output(inputs, rows.pack(heads))
         return self.around_self.after(x, attended), (keys, values)
 
     def attend_memory(
-        self, x: Tensor, levels: Levels, mask: Tensor, weigh: bool
+        self, x: Tensor, rows: PackedRows, levels: Levels, mask: Tensor | None, weigh: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Return x (B, Q, H) after the memory and the feed-forward; the weights (B, Q, N) if asked."""
+        """Return x (M, H) after the memory and the feed-forward; the weights (B, K T, N) if asked."""
         inputs = self.around_cross.before(x)
+        attention = self.cross_attention
+        # the words of all captions are queries of one image; every level is asked the same
+        query = rows.unpack(attention.query(inputs), rows.shape[0])
         contexts, weights = [], None
         for index, level in enumerate(levels):
             if weigh and index == len(levels) - 1:
-                context, weights = self.cross_attention.attend_with_weights(inputs, level, mask)
+                heads, each = attention.heads_and_weights(query, level, mask=mask)
+                weights = each.mean(1)
             else:
-                context = self.cross_attention.attend(inputs, level, mask=mask)
+                heads = attention.heads_of(query, level, mask=mask)
+            context = attention.project_output(inputs, rows.pack(heads))
             contexts.append(self._gated(index, inputs, context))
-        x = self.around_cross.after(x, torch.stack(contexts).sum(0) / math.sqrt(len(contexts)))
+        context = contexts[0]
+        if len(contexts) > 1:
+            context = torch.stack(contexts).sum(0) / math.sqrt(len(contexts))
+        x = self.around_cross.after(x, context)
         inner = self.feed_forward(self.around_feed_forward.before(x))
         return self.around_feed_forward.after(x, inner), weights
 
@@ -157,7 +175,7 @@ class TransformerDecoder(nn.Module):
             "norm": norm,
         }
         self.slots = nn.Sequential(
-            nn.Linear(memory_dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.LayerNorm(hidden)
+            nn.Linear(memory_dim, hidden), nn.ReLU(), Dropout(dropout), nn.LayerNorm(hidden)
         )
         encoder = nn.ModuleList(
             EncoderLayer(hidden, memory_slots=memory_slots, **sizes) for _ in range(encoder_layers)
@@ -167,7 +185,7 @@ class TransformerDecoder(nn.Module):
         self.words = nn.Embedding(vocabulary_size, hidden, padding_idx=pad_id)
         nn.init.normal_(self.words.weight, std=hidden**-0.5)
         self.positions = PositionTable(positions, max_length, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         levels = encoder_layers if meshed else 1
         writers = nn.ModuleList(DecoderLayer(hidden, levels=levels, **sizes) for _ in range(layers))
         self.layers = cast("Sequence[DecoderLayer]", writers)
@@ -182,20 +200,15 @@ class TransformerDecoder(nn.Module):
         ``tokens`` (B, K, T) are inputs (bos w1 .. wn, then pad); what stands at padding is finite
         and of no meaning. Raises UserError for a memory of another width or without a real slot.
         """
-        projected_memory = self._project_memory(memory)
-        images, captions, length = tokens.shape
-        x = self._embed(tokens, 0)
+        mask = memory.mask_of_some()
+        projected_memory = self._project_memory(memory, mask)
+        rows = PackedRows.of(tokens, self.pad_id)
+        x = self.dropout(rows.pack(self._embed(tokens, 0)))
         weights = None
         for layer, levels in zip(self.layers, projected_memory, strict=True):
-            # captions are rows for their words, and queries of one image for its memory
-            x, _ = layer.attend_words(x.view(images * captions, length, -1), None)
-            x, weights = layer.attend_memory(
-                x.reshape(images, captions * length, -1),
-                levels,
-                memory.mask,
-                weigh=layer is self.layers[-1],
-            )
-        hidden = self.norm(x).view(images, captions, length, -1)
+            x, _ = layer.attend_words(x, rows, None)
+            x, weights = layer.attend_memory(x, rows, levels, mask, weigh=layer is self.layers[-1])
+        hidden = rows.unpack(self.norm(x), tokens.shape[0]).view(*tokens.shape, -1)
         return Decoded(hidden, None if weights is None else weights.view(*tokens.shape, -1))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -212,43 +225,44 @@ class TransformerDecoder(nn.Module):
         size = self.output_dim // attention.heads
         shape = (memory.slots.shape[0], width, attention.heads, 0, size)
         nothing = memory.slots.new_zeros(shape)
+        mask = memory.mask_of_some()
         return TransformerState(
             memory=memory,
-            projected_memory=self._project_memory(memory),
+            projected_memory=self._project_memory(memory, mask),
+            mask=mask,
             words=((nothing, nothing),) * layers,
         )
 
     def step(self, token_ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
-        images, width = token_ids.shape
-        x = self._embed(token_ids.unsqueeze(-1), state.length)
+        images = token_ids.shape[0]
+        rows = PackedRows(torch.Size((*token_ids.shape, 1)))
+        x = self.dropout(rows.pack(self._embed(token_ids.unsqueeze(-1), state.length)))
         words, weights = [], None
         for layer, levels, past in zip(
             self.layers, state.projected_memory, state.words, strict=True
         ):
-            rows = (past[0].flatten(0, 1), past[1].flatten(0, 1))
-            x, keys_values = layer.attend_words(x.reshape(images * width, 1, -1), rows)
+            x, keys_values = layer.attend_words(
+                x, rows, (past[0].flatten(0, 1), past[1].flatten(0, 1))
+            )
             words.append((_beams(keys_values[0], images), _beams(keys_values[1], images)))
             x, weights = layer.attend_memory(
-                x.view(images, width, -1),
-                levels,
-                state.memory.mask,
-                weigh=layer is self.layers[-1],
+                x, rows, levels, state.mask, weigh=layer is self.layers[-1]
             )
         following = replace(state, words=tuple(words), length=state.length + 1, weights=weights)
-        return self.logits(self.norm(x)), following
+        return self.logits(rows.unpack(self.norm(x), images)), following
 
     def _embed(self, tokens: Tensor, first: int) -> Tensor:
         scaled = self.words(tokens) * math.sqrt(self.output_dim)
-        return self.dropout(scaled + self.positions(first, tokens.shape[-1]))
+        return scaled + self.positions(first, tokens.shape[-1])
 
-    def _project_memory(self, memory: Memory) -> tuple[Levels, ...]:
+    def _project_memory(self, memory: Memory, mask: Tensor | None) -> tuple[Levels, ...]:
         memory.require_width(self.memory_dim, "decoder")
         memory.require_real_slots()
         slots = self.slots(memory.slots)
         levels = []
         for layer in self.encoder:
-            slots = layer(slots, memory.mask)
+            slots = layer(slots, mask)
             levels.append(slots)
         read = levels if self.meshed else [self.encoder_norm(slots)]
         return tuple(layer.project(read) for layer in self.layers)

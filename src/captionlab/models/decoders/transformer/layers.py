@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.models.attention.multi_head import MultiHeadAttention
+from captionlab.models.dropout import Dropout
 
 Norm = Literal["pre", "post"]
 Positions = Literal["learned", "sinusoidal"]
@@ -37,7 +38,7 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__(
-            nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width)
+            nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width)
         )
         for layer in self:
             if isinstance(layer, nn.Linear):
@@ -53,7 +54,7 @@ class Residual(nn.Module):
         if norm not in get_args(Norm):
             raise UserError(f"norm={norm!r}: {did_you_mean(str(norm), get_args(Norm))}")
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.first = norm == "pre"
 
     def before(self, x: Tensor) -> Tensor:
@@ -85,8 +86,8 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(width, inner, dropout)
         self.around_feed_forward = Residual(width, dropout, norm)
 
-    def forward(self, slots: Tensor, mask: Tensor) -> Tensor:
-        """Return slots (B, N, H) of slots (B, N, H); mask (B, N) is True for real ones."""
+    def forward(self, slots: Tensor, mask: Tensor | None) -> Tensor:
+        """Return slots (B, N, H) of slots (B, N, H); mask (B, N) is True for real ones, None: all."""
         inputs = self.around_attention.before(slots)
         attended = self.attention.attend(inputs, self.attention.project(inputs), mask=mask)
         slots = self.around_attention.after(slots, attended)

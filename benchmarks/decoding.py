@@ -41,6 +41,9 @@ class GruState:
         chosen = self.hidden.gather(1, indices[..., None].expand(-1, -1, self.hidden.shape[-1]))
         return GruState(self.cells, chosen, self.steps)
 
+    def take(self, images: Tensor) -> GruState:
+        return GruState(self.cells[images], self.hidden[images], self.steps)
+
 
 class GruModel(nn.Module):
     """One GRU layer with dot-product attention; its eos grows likely after eight words."""

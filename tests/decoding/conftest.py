@@ -32,6 +32,10 @@ class FakeState:
             weights = weights.gather(1, indices[..., None].expand(-1, -1, weights.shape[-1]))
         return replace(self, history=self.history.gather(1, indices), weights=weights)
 
+    def take(self, images: Tensor) -> FakeState:
+        weights = None if self.weights is None else self.weights[images]
+        return FakeState(self.history[images], weights)
+
 
 class FakeModel:
     """Looks logits and attention up in random tables, by a hash of the history."""

@@ -73,8 +73,9 @@ def test_a_prompt_is_read_once_whatever_the_beams(make_model):
     model.step = counted
     method = Beam(beam_size=3, max_length=4)
     decode_prompted(method, model, model.memory(1, 2), [[5, 6], [4, 4]], **model.SPECIAL)
-    assert read[:2] == [(2, 1), (2, 1)]  # bos and the first token
-    assert set(read[2:]) == {(2, 3)}
+    # bos, the first token, and the last one, behind which the beams part
+    assert read[:3] == [(2, 1)] * 3
+    assert {width for _, width in read[3:]} == {3}
 
 
 def test_no_prompt_is_the_method_itself(make_model):

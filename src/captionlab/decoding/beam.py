@@ -6,9 +6,10 @@ Legend: B images, W beams, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.decoding.constraints import (
@@ -22,7 +23,6 @@ from captionlab.decoding.generated import (
     MemoryT,
     StateT,
     StepModel,
-    all_finished,
     image_index,
     is_number,
     require_integer,
@@ -34,8 +34,50 @@ from captionlab.decoding.partitions import (
     ConstrainedBeam,
     DiverseBeam,
 )
+from captionlab.decoding.unfinished import narrowed, unfinished_images
 
 MOST_FORCED = 5
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """The beams of the images that are still searched, and the captions that these have so far.
+
+    ``live`` (b,W) log-probabilities, ``token`` (b,W) the last words, ``history`` (b,W,t) all words,
+    which are kept only where constraints read them. Before the first word there is one token (b,1).
+    """
+
+    live: Tensor
+    token: Tensor
+    history: Tensor
+    best: list[FinishedHypotheses]
+
+    @classmethod
+    def begin(cls, partitions: BeamPartitions, images: int, bos_id: int) -> Hypotheses:
+        """Return the beams before the first word."""
+        live = partitions.init_log_probs(images)
+        token = torch.full((images, 1), bos_id, device=live.device)
+        best = partitions.init_finished(images)
+        return cls(live, token, token[..., None][..., :0], best)
+
+    def following(
+        self,
+        live: Tensor,
+        token: Tensor,
+        parents: Tensor,
+        best: list[FinishedHypotheses],
+        history: Tensor | None,
+    ) -> Hypotheses:
+        """Return the beams after a word, (b,W) each; ``history`` None where nobody reads it."""
+        if history is None:
+            return replace(self, live=live, token=token, best=best)
+        words = torch.cat([history[image_index(parents), parents], token[..., None]], -1)
+        return Hypotheses(live, token, words, best)
+
+    def take(self, images: Tensor) -> Hypotheses:
+        """Return the beams of some of the images."""
+        best = [part.take(images) for part in self.best]
+        return Hypotheses(self.live[images], self.token[images], self.history[images], best)
 
 
 @dataclass(frozen=True)
@@ -144,29 +186,33 @@ class Beam(GenerationConstraints):
         bos_id: int,
     ) -> tuple[list[FinishedHypotheses], Backpointers]:
         """Return the finished captions of each partition, and how they came about."""
-        images = len(memory.pooled)
-        state = model.init_state(memory, partitions.width)
-        live = partitions.init_log_probs(images)
-        token = torch.full(live.shape, bos_id, device=live.device)
-        best = partitions.init_finished(images)
+        hypotheses = Hypotheses.begin(partitions, len(memory.pooled), bos_id)
+        # beams are alike before the first word: one is read for all
+        state = model.init_state(memory, 1)
+        found, images = hypotheses.best, None
         backpointers = Backpointers()
-        history = token[..., None][..., :0]
         for step in range(self.max_length):
-            logits, state = model.step(token, state)
-            logits = logits.float()
-            allowed = processor(logits, step, history if processor.needs_history else None)
-            log_probs, parents, token = partitions.extend(live, logits, allowed)
-            backpointers.add(token, parents, state.weights)
+            logits, state = model.step(hypotheses.token, state)
+            history = hypotheses.history if processor.needs_history else None
+            allowed = processor(logits.log_softmax(-1, dtype=torch.float32), step, history)
+            log_probs, parents, token = partitions.extend(hypotheses.live, allowed)
+            if step == 0:
+                parents = torch.zeros_like(parents)
+            backpointers.add(token, parents, state.weights, images)
             last = step + 1 == self.max_length
             ended = torch.ones_like(token).bool() if last else token == processor.eos_id
-            live, best = partitions.update_finished(log_probs, ended, step + 1, best)
-            if all_finished(step, live > -torch.inf):
+            live, best = partitions.update_finished(log_probs, ended, step + 1, hypotheses.best)
+            hypotheses = hypotheses.following(live, token, parents, best, history)
+            rest = unfinished_images(step, live > -torch.inf)
+            if rest is not None or last:
+                found = _put(found, images, best)
+            if last or (rest is not None and not len(rest)):
                 break
+            if rest is not None:
+                hypotheses, state, parents = hypotheses.take(rest), state.take(rest), parents[rest]
+                images = narrowed(images, rest)
             state = state.select(parents)
-            if processor.needs_history:
-                moved = history[image_index(parents), parents]
-                history = torch.cat([moved, token[..., None]], -1)
-        return best, backpointers
+        return found, backpointers
 
     def partitions(
         self, encode: Encode | None, unknown: Sequence[int], device: torch.device
@@ -190,3 +236,12 @@ class Beam(GenerationConstraints):
             if word in self.forbidden_words:
                 raise UserError(f"decoding.forced_words has {word!r}, which is forbidden as well")
         return [word_ids("forced_words", words, encode, unknown) for words in either]
+
+
+def _put(
+    found: list[FinishedHypotheses], images: Tensor | None, best: list[FinishedHypotheses]
+) -> list[FinishedHypotheses]:
+    """Return each partition's captions of the batch with those of some images, None for all."""
+    if images is None:
+        return best
+    return [every.put(images, own) for every, own in zip(found, best, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.decoding.generated import require_integer, require_lengths
-from captionlab.decoding.logits import ban, never_ids, require_length
+from captionlab.decoding.logits import ban_, never_ids, require_length_
 
 Encode = Callable[[str], list[int]]
 
@@ -51,7 +51,7 @@ class GenerationConstraints:
         encode: Encode | None,
         device: torch.device,
     ) -> LogitsProcessor:
-        """Return the limits as a function of logits, its words as ids.
+        """Return the limits as a function of scores, its words as ids.
 
         Raises:
             UserError: for a word that the vocabulary does not have, or that is several tokens.
@@ -84,52 +84,45 @@ class LogitsProcessor:
         """Whether the tokens so far matter."""
         return self.no_repeat_ngram > 0 or len(self.bad_endings) > 0
 
-    def __call__(self, logits: Tensor, step: int, history: Tensor | None) -> Tensor:
-        """Return logits (B,W,V) with -inf where a token may not follow ``history`` (B,W,t).
+    def __call__(self, scores: Tensor, step: int, history: Tensor | None) -> Tensor:
+        """Set scores (B,W,V) to -inf where a token may not follow ``history`` (B,W,t); return them.
 
         Where nothing would be left, eos is: a caption that cannot go on may end.
         """
-        allowed = require_length(
-            ban(logits, self.never), words=step, min_length=self.min_length, eos_id=self.eos_id
-        )
+        end = scores[..., self.eos_id].clone()
+        ban_(scores, self.never)
+        require_length_(scores, words=step, min_length=self.min_length, eos_id=self.eos_id)
         if history is None or step == 0:
-            return allowed
+            return scores
         if len(self.bad_endings):
-            allowed = no_bad_ending(allowed, history, self.bad_endings, self.eos_id)
+            no_bad_ending_(scores, history, self.bad_endings, self.eos_id)
         if self.no_repeat_ngram:
-            allowed = no_repeat(allowed, history, self.no_repeat_ngram)
-        stuck = (allowed == -torch.inf).all(-1)
-        ending = allowed.clone()
-        ending[..., self.eos_id] = logits[..., self.eos_id]
-        return torch.where(stuck[..., None], ending, allowed)
+            no_repeat_(scores, history, self.no_repeat_ngram)
+        stuck = scores.amax(-1) == -torch.inf
+        scores[..., self.eos_id] = torch.where(stuck, end, scores[..., self.eos_id])
+        return scores
 
 
-def no_repeat(logits: Tensor, history: Tensor, n: int) -> Tensor:
-    """Return logits (B,W,V) with -inf for tokens that would repeat an n-gram of ``history``.
+def no_repeat_(scores: Tensor, history: Tensor, n: int) -> Tensor:
+    """Set scores (B,W,V) of tokens that would repeat an n-gram of ``history`` to -inf; return them.
 
     All windows of all hypotheses are compared at once with the last n - 1 tokens.
     """
     length = history.shape[-1]
     if length < n:
-        return logits
+        return scores
     windows = history.unfold(-1, n, 1)  # (B,W,t-n+1,n)
     last = history[..., length - n + 1 :].unsqueeze(-2)
     same = (windows[..., : n - 1] == last).all(-1)
-    follows = windows[..., n - 1]
-    # places that do not match write the logit that stands there already
-    value = logits.gather(-1, follows).masked_fill(same.logical_not(), torch.inf)
-    repeated = torch.where(same, -torch.inf, value)
-    return torch.minimum(
-        logits, torch.full_like(logits, torch.inf).scatter_reduce(-1, follows, repeated, "amin")
-    )
+    # a window that does not match leaves what stands there: the least of it and infinity
+    limit = torch.full_like(same, torch.inf, dtype=scores.dtype).masked_fill(same, -torch.inf)
+    return scores.scatter_reduce_(-1, windows[..., n - 1], limit, "amin")
 
 
-def no_bad_ending(logits: Tensor, history: Tensor, words: Tensor, eos_id: int) -> Tensor:
-    """Return logits (B,W,V) with -inf for eos after one of ``words`` (n,)."""
-    bad = torch.isin(history[..., -1], words)
-    held = logits.clone()
-    held[..., eos_id] = held[..., eos_id].masked_fill(bad, -torch.inf)
-    return held
+def no_bad_ending_(scores: Tensor, history: Tensor, words: Tensor, eos_id: int) -> Tensor:
+    """Set scores (B,W,V) of eos after one of ``words`` (n,) to -inf, and return them."""
+    scores[..., eos_id].masked_fill_(torch.isin(history[..., -1], words), -torch.inf)
+    return scores
 
 
 def word_ids(

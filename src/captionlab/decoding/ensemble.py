@@ -52,6 +52,10 @@ class EnsembleState(Generic[StateT]):
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
         return EnsembleState(tuple(state.select(indices) for state in self.members))
 
+    def take(self, images: Tensor) -> EnsembleState[StateT]:
+        """Return the state of the images with these indices, in this order."""
+        return EnsembleState(tuple(state.take(images) for state in self.members))
+
 
 class EnsembleMember(StepModel[MemoryT, StateT], Protocol[MemoryT, StateT]):
     """A model that can write with others."""

@@ -30,6 +30,10 @@ class StepState(Protocol):
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
         ...
 
+    def take(self, images: Tensor) -> Self:
+        """Return the state of the images with these indices, in this order."""
+        ...
+
 
 class BatchMemory(Protocol):
     """The encoded images: their number, their device, and some of them."""
@@ -58,7 +62,10 @@ class StepModel(Protocol[MemoryT_contra, StateT]):
         ...
 
     def step(self, token_ids: Tensor, state: StateT) -> tuple[Tensor, StateT]:
-        """Return logits (B,W,V) of the token after ``token_ids`` (B,W), and the next state."""
+        """Return logits (B,W,V) of the token after ``token_ids`` (B,W), and the next state.
+
+        W is that of the state: 1 at the beginning, where all hypotheses are alike.
+        """
         ...
 
 
@@ -85,17 +92,6 @@ class Generated:
 def longest(lengths: Tensor) -> int:
     """Return the number of tokens of the longest caption, 0 where there is none."""
     return int(lengths.max()) if lengths.numel() else 0
-
-
-def all_finished(step: int, unfinished: Tensor) -> bool:
-    """Return whether no hypothesis (B,W) is unfinished, asked only at steps where asking is cheap.
-
-    The answer makes the host wait for a GPU, so there it is asked every fourth step; up to three
-    steps too many change no result.
-    """
-    if unfinished.device.type != "cpu" and step % 4 != 3:
-        return False
-    return not bool(unfinished.any())
 
 
 def require_integer(key: str, value: object, *, at_least: int) -> None:

@@ -12,14 +12,10 @@ import torch
 from torch import Tensor
 
 from captionlab.decoding.constraints import Encode, GenerationConstraints, LogitsProcessor
-from captionlab.decoding.generated import (
-    Generated,
-    MemoryT,
-    StateT,
-    StepModel,
-    all_finished,
-    longest,
-)
+from captionlab.decoding.generated import Generated, MemoryT, StateT, StepModel
+from captionlab.decoding.grown import Grown
+from captionlab.decoding.logits import largest
+from captionlab.decoding.unfinished import unfinished_images
 
 
 @dataclass(frozen=True)
@@ -57,72 +53,58 @@ class Greedy(GenerationConstraints):
         )
 
 
-def most_probable(logits: Tensor) -> Tensor:
-    """Return the ids (B,W) of the largest logits (B,W,V)."""
-    # topk as in the beam search: half-precision logits tie often, and both must break ties alike
-    return logits.topk(1, dim=-1).indices.squeeze(-1)
+# of the log-probabilities (b,W,V) of allowed tokens and the images (b,), None for the whole batch, to
+# ids (b,W)
+Choose = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def most_probable(allowed: Tensor, images: Tensor | None = None) -> Tensor:
+    """Return the ids (B,W) of the largest scores (B,W,V)."""
+    # as in the beam search: half-precision logits tie often, and both must break ties alike
+    return largest(allowed, 1)[1].squeeze(-1)
 
 
 @torch.no_grad()
 def roll_out(
     model: StepModel[MemoryT, StateT],
     state: StateT,
-    choose: Callable[[Tensor], Tensor],
+    choose: Choose,
     processor: LogitsProcessor,
     *,
     first: Tensor,
     max_length: int,
     pad_id: int,
+    width: int | None = None,
 ) -> Generated:
     """Return captions grown each by itself, in the order of their hypotheses.
 
-    ``state`` is the model's at the start, ``first`` (B,W) the bos tokens, ``choose`` takes allowed
-    float32 logits (B,W,V) and returns ids (B,W). Where a model leaves no token possible (all logits
-    -inf, or one NaN), the caption ends with log-probability -inf.
+    ``state`` is the model's at the start, ``first`` (B,W) the tokens that it reads, the bos tokens
+    say; with ``width`` both are (B,1), and so many captions grow from there. Where a model leaves no
+    token possible (all logits -inf, or one NaN), the caption ends with log-probability -inf.
     """
     token = first
-    unfinished = torch.ones_like(token, dtype=torch.bool)
-    lengths = torch.zeros_like(token)
-    log_probs = torch.zeros(token.shape, device=token.device)
-    tokens: list[Tensor] = []
-    weights: list[Tensor] = []
+    width = first.shape[1] if width is None else width
+    grown = Grown.none(len(first), width, first.device)
+    unfinished = torch.ones(len(first), width, dtype=torch.bool, device=first.device)
     for step in range(max_length):
         logits, state = model.step(token, state)
-        history = torch.stack(tokens, -1) if tokens and processor.needs_history else None
-        allowed = processor(logits, step, history)
-        token = choose(allowed)
-        log_prob = token_log_prob(logits, allowed, token)
+        scores = logits.log_softmax(-1, dtype=torch.float32)
+        history = grown.history() if processor.needs_history else None
+        allowed = processor(scores, step, history)
+        if token.shape[1] < width:
+            state = state.select(torch.zeros_like(unfinished, dtype=torch.long))
+            allowed = allowed.expand(-1, width, -1)
+        token = choose(allowed, grown.images)
+        log_prob = allowed.gather(-1, token[..., None]).squeeze(-1)
+        log_prob = log_prob.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         token = token.masked_fill(log_prob == -torch.inf, processor.eos_id)
-        log_probs = log_probs + log_prob.masked_fill(~unfinished, 0.0)
-        lengths = lengths + unfinished
-        tokens.append(token.masked_fill(~unfinished, pad_id))
-        if state.weights is not None:
-            weights.append(state.weights * unfinished[..., None])
+        grown.add(token.masked_fill(~unfinished, pad_id), log_prob, state.weights, unfinished)
         unfinished = unfinished & (token != processor.eos_id)
-        if all_finished(step, unfinished):
+        rest = unfinished_images(step, unfinished)
+        if rest is None:
+            continue
+        if not len(rest):
             break
-    return _stack(tokens, lengths, log_probs, weights)
-
-
-def _stack(
-    tokens: list[Tensor], lengths: Tensor, log_probs: Tensor, weights: list[Tensor]
-) -> Generated:
-    """Return the captions of the steps' tokens (B,W) and weights (B,W,N)."""
-    end = longest(lengths)
-    return Generated(
-        tokens=torch.stack(tokens, dim=2)[:, :, :end],
-        lengths=lengths,
-        scores=log_probs,
-        log_probs=log_probs,
-        weights=torch.stack(weights, dim=2)[:, :, :end] if weights else None,
-    )
-
-
-def token_log_prob(logits: Tensor, allowed: Tensor, token: Tensor) -> Tensor:
-    """Return the model's log-probability (B,W) of ``token``, -inf where it is not allowed.
-
-    ``logits`` (B,W,V) float32 as the model gave them, ``allowed`` (B,W,V) after the constraints.
-    """
-    chosen = allowed.gather(-1, token[..., None]).squeeze(-1)
-    log_prob = chosen - logits.logsumexp(-1)
-    return log_prob.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+        grown.go_on_with(rest)
+        state, token, unfinished = state.take(rest), token[rest], unfinished[rest]
+    return grown.captions(pad_id)

@@ -5,42 +5,40 @@ Legend: B images, W beams, K captions kept an image, N memory slots, V vocabular
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from captionlab.decoding.generated import Generated, image_index, longest
+from captionlab.decoding.logits import largest
+from captionlab.decoding.unfinished import in_batch
+
+_NAMES = ("scores", "log_probs", "lengths", "places")  # the fields of FinishedHypotheses
 
 
 def extend(
-    live: Tensor,
-    logits: Tensor,
-    allowed: Tensor,
-    cost: Tensor | None = None,
-    width: int | None = None,
+    live: Tensor, allowed: Tensor, cost: Tensor | None = None, width: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the W best one-token extensions of each image: log-probabilities, parents, tokens.
 
     All (B,W), best first; ``width`` asks for fewer than there are beams. ``live`` (B,W):
-    log-probabilities of the hypotheses so far, ``logits`` (B,W,V) float32 as the model gave them,
-    ``allowed`` (B,W,V) after the constraints, ``cost`` (B,1,V) what a token costs in the choice,
-    but not in the log-probability. -inf marks an extension that is not possible, also where a row
-    of logits holds NaN.
+    log-probabilities of the hypotheses so far, ``allowed`` (B,W,V) the log-probabilities of the next
+    tokens after the constraints, or (B,1,V) where all beams have the same; ``cost`` (B,1,V) what a
+    token costs in the choice, but not in the log-probability. -inf marks an extension that is not
+    possible, also where a row of the model's logits held NaN.
     """
-    beams, vocabulary = logits.shape[1:]
+    beams, vocabulary = live.shape[1], allowed.shape[-1]
     width = beams if width is None else width
     # the W best of an image are among the W best of each of its beams: no (B, W*V) tensor is made
-    ranked = allowed if cost is None else allowed - cost
-    values, ids = ranked.topk(min(width, vocabulary), dim=-1)
-    normalizer = logits.logsumexp(-1, keepdim=True)
-    ranks = (live[..., None] + (values - normalizer)).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+    values, ids = largest(allowed if cost is None else allowed - cost, min(width, vocabulary))
+    ranks = (live[..., None] + values).nan_to_num_(nan=-torch.inf, neginf=-torch.inf)
     log_probs, order = ranks.flatten(1).topk(width, dim=-1)
     parents = order // ids.shape[-1]
-    tokens = ids.flatten(1).gather(1, order)
+    tokens = ids.expand_as(ranks).flatten(1).gather(1, order)
     if cost is not None:
-        log_probs = log_probs + cost.expand_as(allowed).gather(-1, ids).flatten(1).gather(1, order)
+        log_probs = log_probs + cost.squeeze(1).gather(1, tokens)
     return log_probs, parents, tokens
 
 
@@ -64,11 +62,23 @@ class FinishedHypotheses:
         nothing = torch.zeros((images, captions), dtype=torch.long, device=device)
         return cls(impossible, impossible, nothing, nothing)
 
+    def take(self, images: Tensor) -> FinishedHypotheses:
+        """Return the captions of the images with these indices, in this order."""
+        return self._each(lambda own: own[images])
+
+    def put(self, images: Tensor, found: FinishedHypotheses) -> FinishedHypotheses:
+        """Return the captions with those of the images with these indices replaced by ``found``."""
+        return FinishedHypotheses(
+            *(getattr(self, n).index_copy(0, images, getattr(found, n)) for n in _NAMES)
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> FinishedHypotheses:
+        return FinishedHypotheses(*(change(getattr(self, name)) for name in _NAMES))
+
     @classmethod
     def together(cls, several: Sequence[FinishedHypotheses]) -> FinishedHypotheses:
         """Return the captions of several, side by side."""
-        names = ("scores", "log_probs", "lengths", "places")
-        return cls(*(torch.cat([getattr(one, name) for one in several], 1) for name in names))
+        return cls(*(torch.cat([getattr(one, name) for one in several], 1) for name in _NAMES))
 
     def ranked(self, count: int, first: Tensor | None = None) -> FinishedHypotheses:
         """Return the ``count`` best: those larger in ``first`` (B,K) before the better scored.
@@ -82,8 +92,7 @@ class FinishedHypotheses:
                 1, (first * real).gather(1, order).argsort(dim=1, descending=True, stable=True)
             )
         order = order[:, :count]
-        names = ("scores", "log_probs", "lengths", "places")
-        return FinishedHypotheses(*(getattr(self, name).gather(1, order) for name in names))
+        return self._each(lambda own: own.gather(1, order))
 
     def merge(
         self, log_probs: Tensor, length: int, penalty: float, first: int = 0
@@ -111,33 +120,43 @@ class FinishedHypotheses:
 class Backpointers:
     """The extensions of every step: one list entry a step, so nothing is copied as beams reorder.
 
-    ``tokens`` and ``parents`` (B,W): token of each extension and the beam it extends; ``weights``
-    (B,W,N) belong to the beams before they are extended.
+    ``tokens`` and ``parents`` (b,W): token of each extension and the beam it extends; ``weights``
+    (b,W,N) belong to the beams before they are extended. ``images`` (b,) tells whose they are, None
+    for all B in order.
     """
 
     tokens: list[Tensor] = field(default_factory=list)
     parents: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
+    images: list[Tensor | None] = field(default_factory=list)
 
-    def add(self, tokens: Tensor, parents: Tensor, weights: Tensor | None) -> None:
+    def add(
+        self, tokens: Tensor, parents: Tensor, weights: Tensor | None, images: Tensor | None = None
+    ) -> None:
         """Append one step."""
         self.tokens.append(tokens)
         self.parents.append(parents)
+        self.images.append(images)
         if weights is not None:
             self.weights.append(weights)
 
     def captions(self, best: FinishedHypotheses, pad_id: int) -> Generated:
         """Return the captions found by following parents back from the end of each."""
-        place = best.places
+        place, count = best.places, len(best.places)
         tokens: list[Tensor] = []
         weights: list[Tensor] = []
         for step in reversed(range(len(self.tokens))):
+            images = self.images[step]
+            own = place if images is None else place[images]
             inside = step < best.lengths
-            tokens.append(self.tokens[step].gather(1, place).masked_fill(~inside, pad_id))
-            parent = self.parents[step].gather(1, place)
+            # an image that was laid aside has no caption that reaches this step
+            token = in_batch(self.tokens[step].gather(1, own), images, count)
+            parent = in_batch(self.parents[step].gather(1, own), images, count)
+            tokens.append(token.masked_fill(~inside, pad_id))
             if self.weights:
-                attended = self.weights[step][image_index(parent), parent]
-                weights.append(attended * inside[..., None])
+                among = parent if images is None else parent[images]
+                attended = self.weights[step][image_index(among), among]
+                weights.append(in_batch(attended, images, count) * inside[..., None])
             place = torch.where(inside, parent, place)
         end = longest(best.lengths)
         return Generated(

@@ -59,9 +59,7 @@ class BeamPartitions(ABC):
         """Return the log-probabilities (B,W) of the beams before the first word."""
 
     @abstractmethod
-    def extend(
-        self, live: Tensor, logits: Tensor, allowed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def extend(self, live: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each partition's best extensions side by side: log-probabilities, parents, tokens (B,W).
 
         The arguments are those of ``hypotheses.extend``.
@@ -116,20 +114,17 @@ class DiverseBeam(BeamPartitions):
         live[..., 0] = 0.0
         return live.flatten(1)
 
-    def extend(
-        self, live: Tensor, logits: Tensor, allowed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def extend(self, live: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each group's best extensions side by side."""
         if self.count == 1:
-            return extend(live, logits, allowed)
-        used = torch.zeros_like(logits[:, 0])  # (B,V): how often each word was taken at this step
+            return extend(live, allowed)
+        used = torch.zeros_like(allowed[:, 0])  # (B,V): how often each word was taken at this step
         extensions = []
         for group in range(self.count):
             beams = self.beams(group)
             cost = self.diversity * used[:, None]
-            log_probs, parents, token = extend(
-                live[:, beams], logits[:, beams], allowed[:, beams], cost
-            )
+            own = allowed if allowed.shape[1] == 1 else allowed[:, beams]
+            log_probs, parents, token = extend(live[:, beams], own, cost)
             taken = (log_probs > -torch.inf).to(used.dtype)
             used = used.scatter_add(1, token, taken)
             extensions.append((log_probs, parents + group * self.size, token))
@@ -170,14 +165,13 @@ class ConstrainedBeam(BeamPartitions):
         live[:, 0] = 0.0
         return live
 
-    def extend(
-        self, live: Tensor, logits: Tensor, allowed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def extend(self, live: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each partition's best extensions side by side.
 
         A partition is reached from itself by any token but the words it lacks, and from each that
         lacks one word more by that word.
         """
+        allowed = allowed.expand(-1, self.width, -1)
         extensions = []
         for partition in range(self.count):
             own = self._without_missing_words(allowed[:, self.beams(partition)], partition)
@@ -185,16 +179,14 @@ class ConstrainedBeam(BeamPartitions):
             for number, ids in enumerate(self.words):
                 if partition >> number & 1:
                     before = partition - (1 << number)
-                    word_logits = torch.full_like(allowed[:, self.beams(before)], -torch.inf)
-                    word_logits[..., ids] = allowed[:, self.beams(before)][..., ids]
-                    sources.append((before, word_logits))
+                    word_scores = torch.full_like(own, -torch.inf)
+                    word_scores[..., ids] = allowed[:, self.beams(before)][..., ids]
+                    sources.append((before, word_scores))
             places = torch.cat(
                 [torch.arange(self.width, device=self.device)[self.beams(w)] for w, _ in sources]
             )
-            reached = torch.cat([logits for _, logits in sources], 1)
-            log_probs, parents, token = extend(
-                live[:, places], logits[:, places], reached, width=self.size
-            )
+            reached = torch.cat([scores for _, scores in sources], 1)
+            log_probs, parents, token = extend(live[:, places], reached, width=self.size)
             extensions.append((log_probs, places[parents], token))
         return _concatenate(extensions)
 

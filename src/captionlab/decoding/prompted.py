@@ -32,6 +32,11 @@ class PromptedState(Generic[StateT]):
         """Return the state whose hypothesis w of image b continues the old ``indices[b, w]``."""
         return replace(self, inner=self.inner.select(indices))
 
+    def take(self, images: Tensor) -> PromptedState[StateT]:
+        """Return the state of the images with these indices, in this order."""
+        unread = None if self.unread is None else self.unread[images]
+        return PromptedState(self.inner.take(images), unread)
+
 
 class Prompted(Generic[MemoryT, StateT]):
     """A model that has read bos and a prompt before its first step; for it a ``StepModel``.

@@ -23,7 +23,7 @@ from captionlab.decoding.generated import (
     is_number,
     require_integer,
 )
-from captionlab.decoding.greedy import roll_out
+from captionlab.decoding.greedy import Choose, roll_out
 
 # Probabilities are counted in whole units of 2^-30 before they are summed up: such sums do not
 # depend on the order of adding, and torch's deterministic mode refuses float ones on a GPU.
@@ -112,18 +112,42 @@ class Sampling(GenerationConstraints):
             encode=encode,
             device=device,
         )
-        places = None if noise is None else iter(noise.to(device).unsqueeze(-1).unbind(2))
+        state, width = self._init_state(model, memory, generator, noise)
         drawn = roll_out(
             model,
-            self._init_state(model, memory, generator, noise),
-            lambda logits: self.draw(logits, generator, None if places is None else next(places)),
+            state,
+            self.drawing(images, self.num_samples, generator, noise),
             processor,
-            first=torch.full((images, self.num_samples), bos_id, device=device),
+            first=torch.full((images, width), bos_id, device=device),
             max_length=self.max_length,
             pad_id=pad_id,
+            width=self.num_samples,
         )
         drawn = best_first(drawn)
         return drawn if self.num_captions is None else distinct(drawn, self.num_captions, pad_id)
+
+    def drawing(
+        self,
+        images: int,
+        width: int,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Choose:
+        """Return ``draw`` for the steps of a batch; ``noise`` as ``__call__`` takes it.
+
+        An image's draws are the same whichever other images have ended.
+        """
+        steps = None if noise is None else iter(noise.unsqueeze(-1).unbind(2))
+
+        def choose(allowed: Tensor, among: Tensor | None) -> Tensor:
+            if steps is None:
+                shape = (images, width, 1)
+                place = torch.randint(NOISE, shape, generator=generator, device=allowed.device)
+            else:
+                place = next(steps).to(allowed.device)
+            return self.draw(allowed, place=place if among is None else place[among])
+
+        return choose
 
     def _init_state(
         self,
@@ -131,14 +155,18 @@ class Sampling(GenerationConstraints):
         memory: MemoryT,
         generator: torch.Generator | None,
         noise: Tensor | None,
-    ) -> StateT:
-        """Return the state before the first token; what is latent in a model is drawn a sample."""
+    ) -> tuple[StateT, int]:
+        """Return the state before the first token, and its width.
+
+        What is latent in a model is drawn a sample; without that all samples are alike, and one
+        hypothesis stands for them.
+        """
         sample_init_state = getattr(model, "sample_init_state", None)
         if sample_init_state is None:
-            return model.init_state(memory, self.num_samples)
+            return model.init_state(memory, 1), 1
         seeds = None if noise is None else noise[:, 0, 0].tolist()
         drawn: StateT = sample_init_state(memory, self.num_samples, generator, seeds)
-        return drawn
+        return drawn, self.num_samples
 
     def draw(
         self,
@@ -157,9 +185,10 @@ class Sampling(GenerationConstraints):
             logits, ids = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1)
         elif self.top_p is not None:
             logits, ids = logits.sort(dim=-1, descending=True)
-        # the largest logit becomes 0 before the division: any temperature then stays finite there
-        logits = (logits - logits.amax(-1, keepdim=True)) / max(self.temperature, SMALLEST)
-        upto = (logits.softmax(-1).nan_to_num() * UNITS).long().cumsum(-1)
+        if self.temperature != 1:
+            # the largest logit becomes 0 before the division: any temperature then stays finite there
+            logits = (logits - logits.amax(-1, keepdim=True)) / max(self.temperature, SMALLEST)
+        upto = logits.softmax(-1).nan_to_num_().mul_(UNITS).long().cumsum(-1)
         within = upto[..., -1:] if self.top_p is None else nucleus(upto, self.top_p)
         if place is None:
             place = torch.randint(NOISE, within.shape, generator=generator, device=logits.device)

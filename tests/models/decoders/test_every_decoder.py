@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from captionlab.core.memory import Memory
-from captionlab.decoding import Beam, Greedy, Sampling
+from captionlab.decoding import Beam, Greedy, Sampling, unfinished
 from captionlab.decoding.prompted import decode_prompted
 from captionlab.models.likelihood import teacher_forced
 from tests_support import PRESETS, tiny_preset
@@ -94,6 +94,47 @@ def test_an_image_alone_equals_itself_among_images_with_more_slots(model):
             length = int(one.lengths[0, 0])
             assert together.tokens[i, 0, :length].tolist() == one.tokens[0, 0, :length].tolist()
             torch.testing.assert_close(together.scores[i, 0], one.scores[0, 0])
+
+
+METHODS = [
+    Greedy(max_length=8),
+    Beam(beam_size=3, num_captions=2, max_length=8),
+    Beam(beam_size=4, groups=2, num_captions=2, no_repeat_ngram=1, max_length=8),
+    Beam(beam_size=2, forced_words=["5"], max_length=8),
+    Sampling(num_samples=3, max_length=8, seed=2),
+    Sampling(num_samples=2, max_length=8, seed=2, no_repeat_ngram=2, bad_endings=["6"]),
+]
+
+
+def test_images_that_are_laid_aside_change_no_caption(model, monkeypatch):
+    """Some end at once, some never do: the search goes on with the others, or with all of them."""
+    memory = memories(model.encoder.dim).take(torch.tensor([0, 1, 2, 1, 0, 2]))
+    step, rows = model.step, []
+    ends = torch.tensor([9.0, -9.0, 0.0, 2.0, 9.0, -9.0])
+
+    def ending(token_ids, state):
+        """The state's pooled vector tells the images apart: its first number is what eos gains."""
+        rows.append(len(token_ids))
+        logits, state = step(token_ids, state)
+        logits[..., 2] += state.memory.pooled[:, -1:]
+        return logits, state
+
+    memory.pooled[:, -1] = ends
+    monkeypatch.setattr(model, "step", ending)
+    for method in METHODS:
+        found = []
+        for share in (0.01, 2.0):
+            monkeypatch.setattr(unfinished, "SHARE", share)
+            rows.clear()
+            ids = {**IDS, "banned_ids": (3,), "encode": lambda word: [int(word)]}
+            found.append(method(model, memory, **ids))
+            assert (min(rows) < 6) == (share < 1)
+        apart, together = found
+        assert torch.equal(apart.tokens, together.tokens)
+        assert torch.equal(apart.lengths, together.lengths)
+        torch.testing.assert_close(apart.scores, together.scores)
+        torch.testing.assert_close(apart.log_probs, together.log_probs)
+        torch.testing.assert_close(apart.weights, together.weights)
 
 
 def test_beam_equals_exhaustive_search(model):

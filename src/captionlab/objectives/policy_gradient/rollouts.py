@@ -75,7 +75,7 @@ def complete_prefixes(
         rest = roll_out(
             model,
             state.select(rows),
-            sampling.draw,
+            sampling.drawing(images, rows.shape[1]),
             processor,
             first=token.gather(1, rows),
             max_length=max(1, sampling.max_length - step),

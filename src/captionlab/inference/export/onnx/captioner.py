@@ -60,6 +60,17 @@ class OnnxState:
             weights = self.weights[rows.to(self.weights.device), indices.to(self.weights.device)]
         return replace(self, beams=beams, weights=weights)
 
+    def take(self, images: Tensor) -> OnnxState:
+        """Return the state of the images with these indices, in this order."""
+        own = images.cpu()
+        return replace(
+            self,
+            memory=self.memory.take(images.to(self.memory.pooled.device)),
+            beams={name: tensor[own] for name, tensor in self.beams.items()},
+            images={name: tensor[own] for name, tensor in self.images.items()},
+            weights=None if self.weights is None else self.weights[images],
+        )
+
 
 class OnnxCaptioner(nn.Module):
     """The graphs of an exported folder behind the functions of a ``Captioner``, on the CPU.

@@ -151,7 +151,7 @@ def test_what_is_pushed_captions_when_it_is_fetched(fake: FakeHub, export: Path)
 
 def test_a_calibration_is_fetched_with_its_export(fake: FakeHub, export: Path):
     push(export, "ada/unsure")
-    with pytest.raises(UserError, match="hf://ada/unsure has no calibration.json"):
+    with pytest.raises(UserError, match=r"hf://ada/unsure has no calibration\.json"):
         require_calibration("hf://ada/unsure", "--abstain")
     Calibration("log_odds", 2.0, 0.5).write(export / NAME)
     manifest = json.loads((export / MANIFEST).read_text())

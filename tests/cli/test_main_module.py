@@ -6,6 +6,15 @@ import sys
 import pytest
 
 from captionlab import __version__
+from captionlab.cli.commands import COMMANDS
+from captionlab.cli.main import parser
+
+
+def test_every_command_has_its_help_beside_it(capsys: pytest.CaptureFixture[str]):
+    lines = parser().format_help().splitlines()
+    for command in COMMANDS:
+        name = command.__name__.rpartition(".")[2].replace("_", "-")
+        assert any(line.split()[:1] == [name] and len(line.split()) > 1 for line in lines), name
 
 
 @pytest.mark.parametrize(

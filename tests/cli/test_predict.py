@@ -24,6 +24,13 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["captions.csv", "captions.json", "captions.txt"])
+def test_another_kind_of_file_is_not_given_json_lines(tmp_path: Path, photos: Path, name: str):
+    with pytest.raises(UserError, match=r"JSON lines are written, .* say --out .*captions\.jsonl"):
+        predict("unread.ckpt", [str(photos)], out=str(tmp_path / name))
+    assert not (tmp_path / name).exists()
+
+
 def best(run: Path) -> str:
     return str(run / "checkpoints" / "best.ckpt")
 

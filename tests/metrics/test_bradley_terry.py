@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from captionlab.metrics.bradley_terry import fit_davidson, pairs_of, preferences, win_rates
+from captionlab.metrics.bradley_terry import (
+    connected_groups,
+    fit_davidson,
+    pairs_of,
+    preferences,
+    win_rates,
+)
 
 
 def fitted_by_descent(outcomes: np.ndarray, systems: int) -> tuple[np.ndarray, float]:
@@ -26,6 +32,16 @@ def fitted_by_descent(outcomes: np.ndarray, systems: int) -> tuple[np.ndarray, f
 
     optimizer.step(closure)
     return (log_s - log_s.mean()).detach().numpy(), float(log_v.detach())
+
+
+def test_systems_that_nobody_compared_are_in_groups_of_their_own():
+    outcomes = np.zeros((len(pairs_of(4)), 3))
+    assert connected_groups(outcomes, 4) == [[0], [1], [2], [3]]
+    for a, b in ((0, 2), (1, 3)):
+        outcomes[pairs_of(4).index((a, b)), 2] = 1
+    assert connected_groups(outcomes, 4) == [[0, 2], [1, 3]]
+    outcomes[pairs_of(4).index((2, 3)), 0] = 1
+    assert connected_groups(outcomes, 4) == [[0, 1, 2, 3]]
 
 
 def test_the_fit_is_that_of_an_independent_optimizer():

@@ -241,6 +241,16 @@ def test_a_real_run_is_shown_with_its_pictures(finished_run, tmp_path, capsys):
         assert whole[0] == pytest.approx(results[f"test/{name}"], abs=1e-5), name
 
 
+def test_one_of_several_languages_is_shown_with_its_pictures(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run, ignore=shutil.ignore_patterns("checkpoints"))
+    captions = json.loads((run / "captions.json").read_text())
+    ids = [{**one, "image_id": f"{one['image_id']}: en"} for one in captions]
+    (run / "captions.json").write_text(json.dumps(ids))
+    compare([str(run)], page=str(tmp_path / "page.html"), by="val/loss")
+    assert (tmp_path / "page.html").read_text().count("data:image/png") >= 5
+
+
 def facts(page: Path) -> dict[str, str]:
     """Return what the heading of a page says, as it stands in the HTML."""
     head = page.read_text().partition("<script")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,6 +68,36 @@ def calibrate(
     chosen = None if correct is None else Criterion.parse(correct)
     split, rest = take(overrides, "split", "test")
     stored = read_checkpoint(checkpoint)
+    path = _place(checkpoint, out)
+    config = _configure(stored, rest, split, trust)
+    splits = (FITTED_ON, split)
+    data, criterion, judged = judge(stored, config, splits, chosen, device=device, trust=trust)
+    fitted = Calibration.fit(
+        judged[FITTED_ON].log_probs, judged[FITTED_ON].lengths, judged[FITTED_ON].right
+    )
+    report = reliability_report(fitted, judged[split])
+    calibration = replace(
+        fitted,
+        right=str(criterion),
+        # a folder's calibration is whatever lies in it
+        checkpoint_sha256=file_sha256(checkpoint) if Path(checkpoint).is_file() else "",
+        ece=report["ece"],
+        facts={
+            "proxy": criterion.is_proxy,
+            "data": {"name": data.name, "origin": origin(config["data"]), "split": split}
+            | {name: summarize(data.records(name)) for name in splits},
+            "decoding": dict(config["decoding"]),
+            "report": report,
+            "abstention": abstention_table(fitted, judged[split]),
+        },
+    )
+    calibration.write(path)
+    _print(calibration, split, path)
+    return calibration
+
+
+def _place(checkpoint: str, out: str | None) -> Path:
+    """Return the file to write; UserError where it may not be written."""
     if Path(checkpoint).is_dir() and not out:
         raise UserError(
             f"{checkpoint} is an exported folder, which lists its files and may not change: calibrate its "
@@ -75,35 +106,7 @@ def calibrate(
     path = require_file_place(out, "--out ") if out else calibration_path(checkpoint)
     if path.exists() and path.samefile(checkpoint):
         raise UserError(f"--out {out} is the checkpoint itself: name another file")
-    config = _configure(stored, rest, split, trust)
-    splits = (FITTED_ON, split)
-    data, criterion, judged = judge(stored, config, splits, chosen, device=device, trust=trust)
-    fitted = Calibration.fit(
-        judged[FITTED_ON].log_probs, judged[FITTED_ON].lengths, judged[FITTED_ON].right
-    )
-    report = reliability_report(fitted, judged[split])
-    facts = {
-        "proxy": criterion.is_proxy,
-        "data": {"name": data.name, "origin": origin(config["data"]), "split": split}
-        | {name: summarize(data.records(name)) for name in (FITTED_ON, split)},
-        "decoding": dict(config["decoding"]),
-        "report": report,
-        "abstention": abstention_table(fitted, judged[split]),
-    }
-    calibration = Calibration(
-        fitted.feature,
-        fitted.temperature,
-        fitted.bias,
-        fitted.length_weight,
-        right=str(criterion),
-        # a folder's calibration is whatever lies in it
-        checkpoint_sha256=file_sha256(checkpoint) if Path(checkpoint).is_file() else "",
-        ece=report["ece"],
-        facts=facts,
-    )
-    calibration.write(path)
-    _print(calibration, split, path)
-    return calibration
+    return path
 
 
 def judge(
@@ -173,7 +176,7 @@ def judge_split(
         meteor=False,
         truth=data.truth,
         prompts={record.image_id: data.prompt(record.image_id) for record in records},
-        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
+        own=OwnScores.of(data.score_names, data.caption_scores),
     )
     return JudgedCaptions.of(written, criterion.judge(scores.per_image))
 

@@ -86,12 +86,8 @@ def evaluate_endpoint(
     records = [one for one in data.scored_records(split) if one.stored_id in kept]
     asked = Asked.of(records, data, wording, split)
     settings = settings_of(config, data, endpoint, asked.template, split, images, limit)
-    usual = Path(
-        "runs", folder_name("endpoint", endpoint.model), folder_name(str(data.name), split)
-    )
-    folder = Path(out) if out else usual
     if out:
-        require_free(folder, settings)
+        require_free(Path(out), settings)
     place = origin(config["data"])
     print(f"data       {data.name} {split}: {len(images):,} images{asked.more} from {place}")
     captions = caption_records(endpoint, records, asked)
@@ -103,12 +99,9 @@ def evaluate_endpoint(
         truth=data.truth,
         training=(lambda: data.source.records("train")) if "train" in data.source.splits else None,
         prompts=asked.prompts,
-        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
+        own=OwnScores.of(data.score_names, data.caption_scores),
     )
-    if out:
-        require_free(folder, settings)  # another evaluation may have written there meanwhile
-    else:
-        folder = claim(folder, settings)
+    folder = _folder(out, endpoint, data, settings)
     write_scored_folder(
         folder,
         scores,
@@ -119,6 +112,15 @@ def evaluate_endpoint(
         {"data": run_data(settings)},
     )
     write_text(folder / "config.yaml", config_text(config, endpoint, settings))
+
+
+def _folder(out: str | None, endpoint: Endpoint, data: CaptionDataModule, settings: Config) -> Path:
+    """Return the folder to write; UserError where another evaluation has written there meanwhile."""
+    if out:
+        require_free(Path(out), settings)
+        return Path(out)
+    of_data = folder_name(str(data.name), settings["data"]["split"])
+    return claim(Path("runs", folder_name("endpoint", endpoint.model), of_data), settings)
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,22 @@ def explain(
     broken: list[BrokenImage] = []
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
-        for path in bar.track(images, description="explaining"):
+        steps = len(explainer.parts) + 1  # the caption comes first
+        task = bar.add_task("captioning", total=len(images) * steps)
+
+        def report(part: str) -> None:
+            bar.update(task, advance=1, description=TITLES.get(part, part))
+
+        for number, path in enumerate(images, 1):
             try:
                 picture, ratio = _read(loaded, path)
             except BrokenImage as error:
                 broken.append(error)
                 continue
-            explanation = explainer(picture, word=word, prompt=prompt, caption=caption)
+            explanation = explainer(
+                picture, word=word, prompt=prompt, caption=caption, report=report
+            )
+            bar.update(task, completed=number * steps)
             explained.append(Explained(str(path), explanation, ratio, str(prompt)))
             _print(path, explanation)
     for one in broken:

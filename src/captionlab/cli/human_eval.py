@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,14 +90,15 @@ def _serve(study: Study, folder: Path, options: argparse.Namespace) -> None:
     from captionlab.applications.human_evaluation.app import create_app
     from captionlab.applications.local_pages import run_app
 
-    same = study.identical()
+    same, asked = study.identical(), study.images(asked=True)
+    if not asked:
+        raise UserError("all systems say the same of every picture: there is nothing to judge")
     note = f" ({same:,} pairs are the same caption twice: nobody is asked)" if same else ""
     run_app(
         create_app(study, folder, address),
         address,
         lambda url: print(
-            f"{len(study.images()):,} pictures to judge{note}: {url}\n"
-            f"kept in {study.path}; Ctrl-C ends it",
+            f"{len(asked):,} pictures to judge{note}: {url}\nkept in {study.path}; Ctrl-C ends it",
             flush=True,
         ),
     )
@@ -125,6 +127,13 @@ def _results(options: argparse.Namespace) -> None:
             shown.add_row(*map(escape, row))
         console.print(shown)
     console.print(escape(NOTE))
+    if len(results.groups) > 1:
+        groups = "; ".join(", ".join(group) for group in results.groups)
+        print(
+            f"note: nobody compared systems of one group with those of another ({groups}): their strengths "
+            "say nothing about each other",
+            file=sys.stderr,
+        )
 
 
 def _judgments(options: argparse.Namespace) -> Sequence[Judgment]:

@@ -108,7 +108,7 @@ def _export(store: LabelStore, folder: Path, what: str, *, overwrite: bool) -> N
     from captionlab.applications.label.label_studio import write_label_studio
 
     if what == "labelstudio":
-        file = require_file_place(str(folder / LABEL_STUDIO), "--export ")
+        file = _export_place(str(folder / LABEL_STUDIO), overwrite=overwrite)
         print(f"{write_label_studio(store, file):,} tasks in {file}")
         return
     labeled = labeled_pictures(store)
@@ -119,7 +119,7 @@ def _export(store: LabelStore, folder: Path, what: str, *, overwrite: bool) -> N
         write_sidecars(labeled, folder, pictures=pictures, overwrite=overwrite)
         print(f"{count} beside them\ntrain      python train.py data=sidecars data.root={folder}")
         return
-    file = require_file_place(what, "--export ")
+    file = _export_place(what, overwrite=overwrite)
     kind = {".jsonl": "jsonl", ".json": "json"}.get(file.suffix.lower())
     if kind is None:
         raise UserError(
@@ -135,3 +135,11 @@ def _export(store: LabelStore, folder: Path, what: str, *, overwrite: bool) -> N
         f"{count} in {file}\n"
         f"train      python train.py data={kind} data.root={folder} data.source.file={file.absolute()}"
     )
+
+
+def _export_place(place: str, *, overwrite: bool) -> Path:
+    """Return where a file is written; UserError where it cannot be, or something is there already."""
+    file = require_file_place(place, "--export ")
+    if file.exists() and not overwrite:
+        raise UserError(f"--export {file} is there already: say --overwrite to replace it")
+    return file

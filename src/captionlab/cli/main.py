@@ -54,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
         prog="captionlab",
         description="Train image captioners, score them, caption photos, and bring them to people.",
     )
-    top.add_argument("--version", action="version", version=f"captionlab {__version__}")
+    # its length gives the column of help room for the longest command
+    top.add_argument("-V", "--version", action="version", version=f"captionlab {__version__}")
     top.add_argument(
         "--debug", action="store_true", help="show the traceback of an error (any command)"
     )

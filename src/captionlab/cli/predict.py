@@ -30,6 +30,7 @@ from captionlab.text.prompts import NO_PROMPT, Prompt
 
 ASKED = ("question", "style", "language")
 ASK_FOR = {"questions": "--ask QUESTION", "styles": "--style NAME"}
+LINES_ENDINGS = (".jsonl", ".ndjson", "")  # none: a pipe, /dev/stdout
 NOT_SURE = "I am not sure"
 
 
@@ -85,7 +86,7 @@ def predict(
         raise UserError(f"--batch-size {batch_size} must be at least 1.")
     abstention = None if abstain is None else _abstention(checkpoint, abstain, others)
     images = find_images(paths)
-    target = None if out is None else require_file_place(out, "--out ")
+    target = None if out is None else lines_place(out)
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
@@ -103,6 +104,21 @@ def predict(
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         return _caption(captioner, images, prompt, batch_size, file, abstention)
+
+
+def lines_place(out: str) -> Path:
+    """Return where JSON lines are written.
+
+    Raises:
+        UserError: if nothing can be written there, or its name is that of another kind of file.
+    """
+    target = require_file_place(out, "--out ")
+    if target.suffix.lower() not in LINES_ENDINGS:
+        raise UserError(
+            f"--out {out}: JSON lines are written, and no {target.suffix}: say "
+            f"--out {target.with_suffix('.jsonl')}"
+        )
+    return target
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:

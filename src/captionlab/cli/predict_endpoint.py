@@ -12,9 +12,9 @@ from captionlab.applications.endpoint.captions import Request
 from captionlab.applications.endpoint.settings import Endpoint
 from captionlab.applications.endpoint.wording import Wording
 from captionlab.cli.endpoint_captions import caption_all
-from captionlab.cli.predict import ASKED, find_images
+from captionlab.cli.predict import ASKED, find_images, lines_place
 from captionlab.cli.streams import has_reader
-from captionlab.core.files import replacing, require_file_place
+from captionlab.core.files import replacing
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
 
@@ -37,7 +37,7 @@ def predict_endpoint(
     wording.require_served([prompt], "nothing stands there without --ask QUESTION or --style NAME")
     text = wording.text(prompt)
     images = find_images(paths)
-    target = None if out is None else require_file_place(out, "--out ")
+    target = None if out is None else lines_place(out)
     if target is None:
         return _caption(endpoint, images, prompt, text, None)
     with (

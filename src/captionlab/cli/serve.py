@@ -41,6 +41,7 @@ def serve(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         batch_wait=options.batch_wait,
         drain=options.drain,
+        abstain=options.abstain,
     )
     if settings.is_open:
         print(

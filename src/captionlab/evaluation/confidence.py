@@ -15,7 +15,7 @@ import torch
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, generate
-from captionlab.evaluation.evaluator import given_ids
+from captionlab.evaluation.evaluator import encode_batch
 from captionlab.metrics.calibration import Calibration
 from captionlab.metrics.reliability import (
     accuracy_at,
@@ -110,10 +110,7 @@ def write_captions(
     written: dict[ImageId, WrittenCaption] = {}
     for batch in batches:
         batch = batch.to(device)
-        memory = captioner.encode(batch.images)
-        if batch.rows is not None:
-            memory = memory.take(batch.rows)
-        prompts = given_ids(batch, tokenizer.pad_id)
+        memory, prompts = encode_batch(captioner, batch, tokenizer.pad_id)
         texts, generated = generate(captioner, memory, decoding, tokenizer, prompts)
         columns = (texts, generated.log_probs[:, 0].tolist(), generated.lengths[:, 0].tolist())
         captions = (WrittenCaption(*one) for one in zip(*columns, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from captionlab.core.distributed import all_gather_object, broadcast_tensors
 from captionlab.core.memory import Memory
 from captionlab.data.dataset import CaptionBatch
 from captionlab.decoding.captions import Decoding, all_captions, captions_each, generate
-from captionlab.decoding.ensemble import Ensemble, EnsembleMemory
-from captionlab.decoding.generated import Generated
+from captionlab.decoding.ensemble import Ensemble, EnsembleMember, EnsembleMemory
+from captionlab.decoding.generated import Generated, MemoryT
 from captionlab.decoding.prompted import prompt_lists
 from captionlab.decoding.sampling import Sampling, noise_of
 from captionlab.evaluation.attention_trace import AttentionTrace, attention_traces
@@ -102,10 +102,7 @@ class Evaluator:
 
     def update(self, batch: CaptionBatch) -> None:
         """Generate and collect the captions of a batch, and the likelihood of its references."""
-        memories = self._ensemble.encode(batch.images)
-        if batch.rows is not None:
-            memories = memories.take(batch.rows)
-        prompts = given_ids(batch, self._tokenizer.pad_id)
+        memories, prompts = encode_batch(self._ensemble, batch, self._tokenizer.pad_id)
         captions, generated = self._generate(memories, self.decoding, prompts)
         self._traces |= attention_traces(generated, batch.image_ids, self._tokenizer, self._kept)
         sets = self._caption_sets(memories, generated, batch.image_ids, prompts)
@@ -181,9 +178,18 @@ class Evaluator:
         return [[text for text, _ in one] for one in all_captions(generated, self._tokenizer)]
 
 
-def given_ids(batch: CaptionBatch, pad_id: int) -> Prompts:
-    """Return the ids that are given before the captions of each image: one prompt for all of them."""
-    return None if batch.prompts is None else prompt_lists(batch.prompts[:, 0], pad_id)
+def encode_batch(
+    model: EnsembleMember[MemoryT, Any], batch: CaptionBatch, pad_id: int
+) -> tuple[MemoryT, Prompts]:
+    """Return what a model sees of each caption's image, and the ids that are given before the caption.
+
+    One prompt stands for all captions of an image.
+    """
+    memory = model.encode(batch.images)
+    if batch.rows is not None:
+        memory = memory.take(batch.rows)
+    given = None if batch.prompts is None else prompt_lists(batch.prompts[:, 0], pad_id)
+    return memory, given
 
 
 def merge_across_ranks(per_image: Mapping[ImageId, T]) -> dict[ImageId, T]:

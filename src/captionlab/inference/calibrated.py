@@ -7,6 +7,7 @@ from pathlib import Path
 
 from captionlab.core.errors import UserError
 from captionlab.core.files import file_sha256
+from captionlab.inference.export.hub import download, is_hub_address
 from captionlab.inference.export.manifest import require_inside
 from captionlab.metrics.calibration import NAME, Calibration
 
@@ -20,14 +21,17 @@ def calibration_path(model: str | os.PathLike[str]) -> Path:
 def read_calibration(model: str | os.PathLike[str]) -> Calibration | None:
     """Return what lies beside a checkpoint, whosever it is, or in an exported folder; None for nothing.
 
+    An export on the hub (``hf://owner/name``) is fetched first.
+
     Raises:
-        UserError: if it is damaged, or a link that leads out of the folder.
+        UserError: if it is damaged, a link that leads out of the folder, or cannot be fetched.
     """
-    path = calibration_path(model)
+    folder, root = download(model) if is_hub_address(model) else (Path(model), Path(model))
+    path = calibration_path(folder)
     if not path.exists():
         return None
-    if Path(model).is_dir():  # a stranger's, like all that lies in it
-        require_inside(path, Path(model))
+    if folder.is_dir():  # a stranger's, like all that lies in it
+        require_inside(path, root)
     return Calibration.read(path)
 
 
@@ -40,7 +44,7 @@ def calibration_of(model: str | os.PathLike[str]) -> Calibration | None:
     """Return the calibration of a checkpoint, or of an exported folder; None where there is none.
 
     Raises:
-        UserError: if what lies there is damaged, or belongs to another checkpoint.
+        UserError: as ``read_calibration``, or if what lies there belongs to another checkpoint.
     """
     calibration = read_calibration(model)
     if calibration is not None and not belongs_to(calibration, model):
@@ -58,10 +62,15 @@ def require_calibration(model: str | os.PathLike[str], option: str) -> Calibrati
         UserError: as ``calibration_of``, and where there is none.
     """
     calibration = calibration_of(model)
-    if calibration is None:
-        checkpoint = "the checkpoint, and export it again" if Path(model).is_dir() else model
+    if calibration is not None:
+        return calibration
+    if is_hub_address(model):
         raise UserError(
-            f"{option}: there is no {calibration_path(model)}, which tells how sure a caption is: "
-            f"say captionlab calibrate {checkpoint}"
+            f"{option}: {model} has no {NAME}, which tells how sure a caption is: leave {option} out, "
+            "or ask its owner for one"
         )
-    return calibration
+    checkpoint = "the checkpoint, and export it again" if Path(model).is_dir() else model
+    raise UserError(
+        f"{option}: there is no {calibration_path(model)}, which tells how sure a caption is: "
+        f"say captionlab calibrate {checkpoint}"
+    )

@@ -73,9 +73,21 @@ def worded_captions(
     Raises:
         UserError: for what the captioner did not learn.
     """
+    return captions_of_memory(loaded, *loaded.encode(images, prompts), prompts, decoding, noise)
+
+
+@torch.inference_mode()
+def captions_of_memory(
+    loaded: LoadedCaptioner,
+    memory: Any,
+    given: Sequence[Sequence[int]] | None,
+    prompts: Sequence[Prompt],
+    decoding: Decoding | None = None,
+    noise: Tensor | None = None,
+) -> list[list[WordedCaption]]:
+    """Return ``worded_captions`` of images that ``LoadedCaptioner.encode`` has seen already."""
     beginnings = [loaded.tokenizer.encode(prompt.beginning) for prompt in prompts]
     model = loaded.model
-    memory, given = loaded.encode(images, prompts)
     method = decoding or loaded.decoding
     _, generated = generate(model, memory, method, loaded.tokenizer, given, noise)
     log_probs = token_log_probs(model, memory, generated.tokens, loaded.tokenizer, given)

@@ -31,6 +31,18 @@ def pairs_of(systems: int) -> list[tuple[int, int]]:
     return list(combinations(range(systems), 2))
 
 
+def connected_groups(outcomes: np.ndarray, systems: int) -> list[list[int]]:
+    """Return the groups of systems (S) that comparisons (P, 3) connect, directly or through others.
+
+    Strengths of two groups cannot be compared: nothing says how one stands to the other.
+    """
+    group = list(range(systems))
+    for (a, b), counts in zip(pairs_of(systems), outcomes, strict=True):
+        if counts.sum():
+            group = [group[a] if one == group[b] else one for one in group]
+    return [[n for n in range(systems) if group[n] == first] for first in dict.fromkeys(group)]
+
+
 def fit_davidson(outcomes: np.ndarray, systems: int, *, pseudo_count: float = 0.0) -> Strengths:
     """Return the strengths that make these outcomes most likely.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -22,6 +23,15 @@ class OwnScores:
 
     names: tuple[str, ...]
     score: Callable[[ImageId, str], Mapping[str, float | None]]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        score: Callable[[ImageId, str], Mapping[str, float | None]],
+    ) -> Self | None:
+        """Return the scores of a data set, None for one that brings none."""
+        return cls(tuple(names), score) if names else None
 
     def rows(self, ids: Sequence[ImageId], captions: Sequence[str]) -> list[dict[str, float]]:
         """Return the scores that each caption has."""

@@ -19,6 +19,8 @@ from captionlab.core.files import replacing
 from captionlab.core.registry import require_allowed
 from captionlab.data.dataset import read_record_image
 from captionlab.data.images.files import BrokenImage
+from captionlab.data.records import CaptionRecord
+from captionlab.data.scored_records import in_language, scored_records
 from captionlab.evaluation.gallery import fact_list, photo
 from captionlab.metrics.bootstrap import Difference
 from captionlab.runs.comparison import (
@@ -172,9 +174,20 @@ def add_pictures(
         check({"data": settings})
         data = build_data(settings, tokenizer=None)
         split = next((name for name in data.source.splits if name.startswith("test")), "val")
-        for record in data.scored_records(split):
-            if record.image_id in by_image_id:
+        for record in data.records(split):
+            shows = [
+                one for i in ids_of(record, data.source.language) if (one := by_image_id.get(i))
+            ]
+            if shows:
                 array = read_record_image(record).permute(1, 2, 0).numpy()
-                by_image_id[record.image_id]["src"] = photo(Image.fromarray(array))
+                picture = photo(Image.fromarray(array))
+                for one in shows:
+                    one["src"] = picture
     except (UserError, BrokenImage) as error:
         print(f"no pictures: {error}")
+
+
+def ids_of(record: CaptionRecord, language: str) -> set[int | str]:
+    """Return the ids under which an image is scored, by a captioner of several languages too."""
+    asked = [*scored_records([record]), *scored_records(in_language([record], language))]
+    return {one.image_id for one in asked}

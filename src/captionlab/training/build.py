@@ -116,7 +116,7 @@ def build_metrics(config: Config, data: CaptionDataModule) -> CaptionMetrics:
         answers=tokenizer.answers,
         asks=lambda image_id: bool(data.prompt(image_id).question),
         similarity=noun_similarity(language) if tokenizer.answers else None,
-        own=OwnScores(data.score_names, data.caption_scores) if data.score_names else None,
+        own=OwnScores.of(data.score_names, data.caption_scores),
     )
 
 

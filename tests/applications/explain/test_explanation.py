@@ -98,6 +98,17 @@ def test_explanation_has_a_map_of_each_word_by_each_method(preset: str):
             assert one.curves.insertion.values[-1] == pytest.approx(word.probability, rel=1e-4)
 
 
+def test_a_picture_is_encoded_once_and_each_part_is_reported():
+    captioner = loaded(tiny_preset("tiny"))
+    explainer = Explainer(captioner, ("attention",), Settings(curves=False))
+    encoded, parts = [], []
+    captioner.captioner.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    explainer(picture(), report=parts.append)
+    # for the caption, for the map, and with the picture and gray for the word's probability
+    assert len(encoded) == 3
+    assert tuple(parts) == explainer.parts == ("attention", "deletion and insertion")
+
+
 def test_explanations_are_repeatable():
     explainer = Explainer(loaded(tiny_preset("tiny")), ["occlusion"], Settings(masks=20))
     first, second = (explainer(picture(), caption="red star") for _ in range(2))

@@ -157,3 +157,19 @@ def test_tables_for_papers_and_the_command(
     assert shown[ending] in text
     with pytest.raises(UserError, match="say FILE"):
         write_table(analyze(rows), tmp_path / "table.pdf")
+
+
+def test_groups_that_nobody_compared_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "judgments.csv"
+    write_judgments(
+        [
+            Judgment("Ann", "0.png", "a", "b", "a"),
+            Judgment("Ann", "0.png", "c", "d", "equal"),
+        ],
+        file,
+    )
+    with pytest.raises(SystemExit):
+        main(["human-eval", "--results", "--from", str(file)])
+    assert "with those of another (a, b; c, d): their strengths say nothing" in (
+        capsys.readouterr().err
+    )

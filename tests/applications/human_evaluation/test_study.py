@@ -6,7 +6,7 @@ import pytest
 from captionlab.applications.human_evaluation.study import ABANDONED, Answer, Settings, Study
 from captionlab.applications.human_evaluation.systems import read_systems, shared_pictures
 from captionlab.core.errors import UserError
-from human_evaluation_support import judge_all, prefers_alpha, write_captions
+from human_evaluation_support import NAMES, judge_all, prefers_alpha, write_captions
 
 
 def test_a_judge_sees_every_pair_once_and_some_again_with_sides_exchanged(new_study):
@@ -22,6 +22,15 @@ def test_a_judge_sees_every_pair_once_and_some_again_with_sides_exchanged(new_st
             assert again[one.image].left != one.left
     assert {one.choice for one in judgments} == {"run-secret-a"}
     assert study.progress("Ann") == {"done": 15, "most": 15}
+
+
+def test_pictures_of_which_nobody_is_asked_are_not_counted(tmp_path, folder, files):
+    write_captions(files[1], "alpha", NAMES[:3])
+    systems = read_systems(files, folder)
+    study = Study(tmp_path / "same.sqlite", new=True)
+    study.set_up([systems[0], systems[1]], shared_pictures(systems), Settings())
+    assert (len(study.images()), study.images(asked=True)) == (3, set())
+    study.close()
 
 
 def test_sides_are_drawn_and_orders_differ(new_study):

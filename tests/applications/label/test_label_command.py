@@ -28,6 +28,23 @@ def test_import_and_export_by_command(folder: Path, capsys: pytest.CaptureFixtur
     assert run(folder, "--import", folder / "label-studio.json") == 0
 
 
+@pytest.mark.parametrize("what", ["mine.jsonl", "mine.json", "labelstudio"])
+def test_an_export_takes_no_other_files_place(
+    folder: Path, capsys: pytest.CaptureFixture[str], what: str
+):
+    labels = folder.parent / "in.jsonl"
+    labels.write_text('{"image": "a.png", "captions": ["a dog"]}\n')
+    assert run(folder, "--import", labels) == 0
+    file = folder / ("label-studio.json" if what == "labelstudio" else what)
+    file.write_text("mine")
+    to = what if what == "labelstudio" else file
+    assert run(folder, "--export", to) == 2
+    assert "is there already: say --overwrite to replace it" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert run(folder, "--export", to, "--overwrite") == 0
+    assert "a dog" in file.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

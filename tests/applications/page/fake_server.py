@@ -24,6 +24,7 @@ ABILITIES = {
     "image_size": 224,
     "fit": "stretch",
     "calibrated": True,
+    "abstain": 0.3,
     "speech": False,
     "max_bytes": 20_000_000,
 }

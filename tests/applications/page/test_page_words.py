@@ -107,6 +107,14 @@ def test_a_caption_that_is_probably_wrong_is_a_guess(page, server):
     assert page.is_hidden("#others")
 
 
+def test_the_server_says_which_chance_is_enough(page, server):
+    server.captions = [caption("a cat sleeps", 0.12)]
+    server.abilities["abstain"] = 0.1
+    reload(page)
+    captioned(page)
+    assert page.inner_text("#chance") == "Likely to be right: 12 %"
+
+
 def test_without_calibration_no_chance_is_claimed(page, server):
     server.captions = [caption("a cat", None, 0.5)]
     captioned(page)

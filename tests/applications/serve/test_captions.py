@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from captionlab.applications.serve.app import create_app
+from captionlab.applications.serve.settings import ServeSettings
 from captionlab.decoding import Beam
 from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import ANSWER, LANGUAGE, STYLE
@@ -156,8 +157,10 @@ def test_what_is_read_of_forms():
 
 def test_a_calibrated_captioner_tells_its_chance_of_being_right():
     calibration = Calibration("log_odds", 50.0, 0.5)
-    with client_of(create_app(checkpoint(), calibration=calibration)) as client:
-        assert client.get("/v1/models").json()["data"][0]["captionlab"]["calibrated"] is True
+    settings = ServeSettings(abstain=0.6)
+    with client_of(create_app(checkpoint(), settings, calibration)) as client:
+        about = client.get("/v1/models").json()["data"][0]["captionlab"]
+        assert (about["calibrated"], about["abstain"]) == (True, 0.6)
         caption = client.post(PATH, files=files_of()).json()["results"][0]["captions"][0]
         assert 0 < caption["probability"] < 1
 

@@ -58,9 +58,12 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path, encoding: str):
 def test_another_encoding_is_named_with_its_place_and_key(tmp_path, text, encoding, line):
     file = write_text(tmp_path / "a.txt", text, encoding)
     with pytest.raises(UserError) as error:
-        read_text(file)
+        read_text(file, "utf-8")
     assert f"(line {line})" in str(error.value)
     assert f"set data.source.encoding={encoding}" in str(error.value)
+    with pytest.raises(UserError, match=f"it seems to be {encoding}: save it as UTF-8") as error:
+        read_text(file)  # no setting decides it
+    assert "data.source" not in str(error.value)
     assert read_text(file, encoding) == text
 
 

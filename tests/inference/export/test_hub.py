@@ -16,11 +16,13 @@ from captionlab import load_captioner
 from captionlab.cli.push import push as push_command
 from captionlab.core import hugging_face
 from captionlab.core.errors import UserError
+from captionlab.inference.calibrated import require_calibration
 from captionlab.inference.checkpoints import read_checkpoint
 from captionlab.inference.export import hub
-from captionlab.inference.export.folder import MANIFEST
+from captionlab.inference.export.folder import MANIFEST, file_entry
 from captionlab.inference.export.hub import LARGEST_DOWNLOAD, parse_address, push
 from captionlab.inference.export.write import ExportSettings, write_export
+from captionlab.metrics.calibration import NAME, Calibration
 from hostile_support import honest
 
 library = pytest.importorskip("huggingface_hub")
@@ -145,6 +147,18 @@ def test_what_is_pushed_captions_when_it_is_fetched(fake: FakeHub, export: Path)
     photo = image()
     assert load_captioner("hf://ada/captions")(photo) == load_captioner(export)(photo)
     assert load_captioner("hf://ada/captions@main")(photo) == load_captioner(export)(photo)
+
+
+def test_a_calibration_is_fetched_with_its_export(fake: FakeHub, export: Path):
+    push(export, "ada/unsure")
+    with pytest.raises(UserError, match=r"hf://ada/unsure has no calibration\.json"):
+        require_calibration("hf://ada/unsure", "--abstain")
+    Calibration("log_odds", 2.0, 0.5).write(export / NAME)
+    manifest = json.loads((export / MANIFEST).read_text())
+    manifest["files"][NAME] = file_entry(export / NAME)
+    (export / MANIFEST).write_text(json.dumps(manifest))
+    push(export, "ada/captions")
+    assert require_calibration("hf://ada/captions", "--abstain").temperature == 2
 
 
 def test_nothing_but_what_is_read_is_fetched(fake: FakeHub, export: Path):

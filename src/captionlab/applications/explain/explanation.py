@@ -6,7 +6,7 @@ T tokens of the caption, W words, S pixels a side.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +20,12 @@ from captionlab.applications.explain.occlusion import GRAY
 from captionlab.applications.explain.saliency import METHODS, Method, Saliency, Settings
 from captionlab.applications.explain.words import Word, chosen_words, words_of
 from captionlab.core.errors import UserError
+from captionlab.decoding.captions import generate
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.models.encoders.stored import StoredEncoder
 from captionlab.text.prompts import NO_PROMPT, Prompt
+
+CURVES = "deletion and insertion"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Explainer:
         word: str | None = None,
         prompt: Prompt = NO_PROMPT,
         caption: str | None = None,
+        report: Callable[[str], object] = lambda part: None,
     ) -> Explanation:
         """Return why the words of a caption.
 
@@ -96,23 +100,27 @@ class Explainer:
             word: which one, by itself or its number; None for all that say something.
             prompt: what is asked of the picture.
             caption: that is explained; None for the captioner's own.
+            report: is told each of ``parts`` when it begins.
 
         Raises:
             UserError: as ``chosen_words``, if only a method was asked for that this model has not, and
                 for a caption with words that it does not know.
         """
         loaded = self.loaded
-        tokens = self._own_tokens(picture, prompt) if caption is None else self._tokens(caption)
+        with torch.inference_mode():
+            memory, prompts = loaded.encode(picture.unsqueeze(0), [prompt])
+            tokens = self._own_tokens(memory, prompts) if caption is None else self._tokens(caption)
         words = words_of(tokens, loaded.tokenizer)
         chosen = chosen_words(words, word)
         likelihood = CaptionLikelihood(
             loaded.captioner,
             tokens[: max(one.end for one in chosen)],
-            given=self._given(picture, prompt),
+            given=prompts[0] if prompts else [],  # stays when parts of the picture are hidden
             bos_id=loaded.tokenizer.bos_id,
             device=loaded.device,
         )
-        maps, missing, seconds = self._maps(likelihood, picture, chosen)
+        maps, missing, seconds = self._maps(likelihood, picture, chosen, report)
+        report(CURVES)
         started = time.monotonic()
         with torch.inference_mode():
             ends = torch.stack([picture, torch.full_like(picture, GRAY)])
@@ -131,11 +139,17 @@ class Explainer:
                 for row, one in enumerate(chosen)
             )
         if self.settings.curves and maps:
-            seconds["deletion and insertion"] = time.monotonic() - started
+            seconds[CURVES] = time.monotonic() - started
         return Explanation(picture, loaded.tokenizer.decode(tokens), explained, missing, seconds)
 
-    def _own_tokens(self, picture: Tensor, prompt: Prompt) -> list[int]:
-        _, generated = self.loaded.generate(picture[None], prompt)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is done for a picture, one after the other."""
+        return (*self.methods, CURVES)
+
+    def _own_tokens(self, memory: Any, prompts: list[list[int]] | None) -> list[int]:
+        loaded = self.loaded
+        _, generated = generate(loaded.model, memory, loaded.decoding, loaded.tokenizer, prompts)
         ids: list[int] = generated.tokens[0, 0, : int(generated.lengths[0, 0])].tolist()
         ids = [token for token in ids if token != self.loaded.tokenizer.eos_id]
         if not ids:
@@ -151,20 +165,19 @@ class Explainer:
             raise UserError(f"the captioner does not know all words of {caption!r}")
         return ids
 
-    def _given(self, picture: Tensor, prompt: Prompt) -> list[int]:
-        """Return the ids before the caption, which stay when parts of the picture are hidden."""
-        with torch.inference_mode():
-            _, given = self.loaded.encode(picture.unsqueeze(0), [prompt])
-        return given[0] if given else []
-
     def _maps(
-        self, likelihood: CaptionLikelihood, picture: Tensor, chosen: Sequence[Word]
+        self,
+        likelihood: CaptionLikelihood,
+        picture: Tensor,
+        chosen: Sequence[Word],
+        report: Callable[[str], object],
     ) -> tuple[dict[str, list[Saliency]], dict[str, str], dict[str, float]]:
         """Return each method's map of each word, why one has none, and how long each took."""
         maps: dict[str, list[Saliency]] = {}
         missing: dict[str, str] = {}
         seconds: dict[str, float] = {}
         for method in self.methods:
+            report(method)
             started = time.monotonic()
             try:
                 maps[method] = MAPS[method](likelihood, picture, chosen, self.settings)

@@ -13,7 +13,7 @@ from captionlab.applications.human_evaluation.judgments import EQUAL, Judgment
 from captionlab.core.errors import UserError
 from captionlab.metrics.agreement import Level, alpha_interval, krippendorff_alpha
 from captionlab.metrics.bootstrap import Statistic, intervals
-from captionlab.metrics.bradley_terry import pairs_of, preferences
+from captionlab.metrics.bradley_terry import connected_groups, pairs_of, preferences
 
 MOST_SYSTEMS = 50
 MOST_IMAGES = 20_000
@@ -87,7 +87,10 @@ class JudgeResult:
 
 @dataclass(frozen=True)
 class Results:
-    """All of it: systems, the most preferred first; ``log_tie``: Davidson's tie parameter."""
+    """All of it: systems, the most preferred first; ``log_tie``: Davidson's tie parameter.
+
+    ``groups``: names of systems that comparisons connect; strengths tell nothing from one to another.
+    """
 
     judgments: int
     images: int
@@ -96,6 +99,7 @@ class Results:
     agreement: list[Agreement]
     judges: list[JudgeResult]
     log_tie: float
+    groups: list[list[str]]
 
 
 def analyze(judgments: Sequence[Judgment], *, seed: int = 0) -> Results:
@@ -146,6 +150,7 @@ def analyze(judgments: Sequence[Judgment], *, seed: int = 0) -> Results:
         agreement=_agreements(first, seed),
         judges=_judges(judgments),
         log_tie=found.log_tie,
+        groups=[[names[n] for n in group] for group in connected_groups(whole, len(names))],
     )
 
 

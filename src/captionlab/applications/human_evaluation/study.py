@@ -129,10 +129,12 @@ class Study:
             raise UserError(f"{self.path} holds no study yet: name the files of captions")
         return Settings(row[0], row[1], row[2], bool(row[3]))
 
-    def images(self) -> set[str]:
-        """Return the pictures that the study shows."""
+    def images(self, *, asked: bool = False) -> set[str]:
+        """Return the pictures of the study, or those alone of which somebody is asked something."""
+        differing = " WHERE caption_a <> caption_b" if asked else ""
         with self._using() as connection:
-            return {image for (image,) in connection.execute("SELECT DISTINCT image FROM pairs")}
+            rows = connection.execute(f"SELECT DISTINCT image FROM pairs{differing}")  # noqa: S608
+            return {image for (image,) in rows}
 
     def identical(self) -> int:
         """Return how many pairs are of the same caption twice; nobody is asked about them."""

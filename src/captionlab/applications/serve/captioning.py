@@ -20,7 +20,7 @@ from captionlab.applications.serve.settings import ServeSettings
 from captionlab.core.errors import UserError
 from captionlab.decoding import Beam
 from captionlab.inference.loaded import LoadedCaptioner
-from captionlab.inference.words import WordedCaption, worded_captions
+from captionlab.inference.words import WordedCaption, captions_of_memory, worded_captions
 from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
@@ -63,10 +63,12 @@ class Captioning:
         readable_formats()
         size = self.image_size
         blank = torch.full((WARM_UP, 3, size, size), 127, dtype=torch.uint8)
-        captions = worded_captions(self.loaded, blank, [NO_PROMPT] * WARM_UP)
+        prompts = [NO_PROMPT] * WARM_UP
         with torch.inference_mode():
-            memory = self.loaded.captioner.encode(blank.to(self.loaded.device))
-        self.slots = int(memory.slots.shape[1])
+            memory, given = self.loaded.encode(blank, prompts)
+        captions = captions_of_memory(self.loaded, memory, given, prompts)
+        own = memory.members[0] if self.loaded.others else memory
+        self.slots = int(own.slots.shape[1])
         words = [word for image in captions for caption in image for word in caption.words]
         self.has_attention = any(word.attention is not None for word in words)
 
@@ -162,6 +164,7 @@ class Captioning:
             "image_size": self.image_size,
             "fit": self.fit,
             "calibrated": self.calibration is not None,
+            "abstain": settings.abstain,
             "speech": self.has_voice,
             "max_bytes": settings.max_bytes,
             "max_images": settings.max_images,

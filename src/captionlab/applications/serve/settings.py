@@ -39,6 +39,7 @@ class ServeSettings:
         max_width: hypotheses (beams, samples) of an image.
         image_threads: threads that decode images.
         drain: seconds after SIGTERM that ``/ready`` answers 503 before the port is closed.
+        abstain: chance of being right below which the page says that it is not sure.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +62,7 @@ class ServeSettings:
     max_width: int = 64
     image_threads: int = 2
     drain: float = 0.0
+    abstain: float = 0.3
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -69,6 +71,10 @@ class ServeSettings:
                 option = "--" + name.replace("_", "-")
                 bound = "more than 0" if name == "timeout" else f"at least {least:g}"
                 raise UserError(f"{option} {value} is too small: say {bound}")
+        if not 0 <= self.abstain <= 1:
+            raise UserError(
+                f"--abstain {self.abstain:g} is a chance of being right: say a number from 0 to 1"
+            )
         if not self.port <= 65535:
             raise UserError(f"--port {self.port} is no port: they end at 65535")
 

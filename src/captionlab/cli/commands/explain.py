@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from captionlab.cli.commands.options import (
+    ANY_MODEL,
     Commands,
     add_asked,
     add_config_dir,
@@ -23,9 +24,7 @@ def add(commands: Commands) -> None:
         "with deletion and insertion curves, on one page that opens offline.",
     )
     explain.set_defaults(run=_run)
-    explain.add_argument(
-        "checkpoint", metavar="CKPT", help="best.ckpt, or an exported folder (no gradients of ONNX)"
-    )
+    explain.add_argument("checkpoint", metavar="CKPT", help=f"{ANY_MODEL} (no gradients of ONNX)")
     explain.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     explain.add_argument("--out", required=True, metavar="PAGE.html", help="the page to write")
     explain.add_argument(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from captionlab.cli.commands.options import (
+    ANY_MODEL,
     Commands,
+    add_config_dir,
     add_decoding,
     add_device,
     add_trust,
@@ -25,9 +27,7 @@ def add(commands: Commands) -> None:
     )
     label.set_defaults(run=_run)
     label.add_argument("folder", metavar="FOLDER", help="pictures, in any folders below it")
-    label.add_argument(
-        "--model", metavar="CKPT", help="a checkpoint, or exported folder, that proposes captions"
-    )
+    label.add_argument("--model", metavar="CKPT", help=f"proposes captions: {ANY_MODEL}")
     label.add_argument(
         "--store",
         metavar="FILE.sqlite",
@@ -53,8 +53,9 @@ def add(commands: Commands) -> None:
         help="FILE.jsonl, FILE.json (COCO's form), sidecars, or labelstudio",
     )  # fmt: skip
     files.add_argument(
-        "--overwrite", action="store_true", help="sidecars may take the place of other texts"
+        "--overwrite", action="store_true", help="--export may take the place of what is there"
     )
+    add_config_dir(label)
     add_trust(label)
 
 

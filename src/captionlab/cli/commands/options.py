@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+# help of CKPT where any form of a captioner will do
+ANY_MODEL = "runs/.../checkpoints/best.ckpt, an exported folder, or hf://owner/name"
 # what argparse adds commands to, a class of its own without a public name
 Commands = Any
 

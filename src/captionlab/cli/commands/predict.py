@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from captionlab.cli.commands.options import (
+    ANY_MODEL,
     Commands,
     add_asked,
     add_config_dir,
@@ -33,7 +34,7 @@ def add(commands: Commands) -> None:
     predict.add_argument(
         "checkpoint",
         metavar="CKPT",
-        help="runs/.../checkpoints/best.ckpt, an exported folder, or hf://owner/name",
+        help=ANY_MODEL,
     )
     predict.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of them")
     predict.add_argument(

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     )
     push.set_defaults(run=_run)
     push.add_argument(
-        "source", metavar="FOLDER_OR_CKPT", help="an export of onnx or safetensors, or best.ckpt"
+        "source", metavar="CKPT", help="best.ckpt, or an exported folder of onnx or safetensors"
     )
     push.add_argument("repository", metavar="OWNER/NAME", help="made where there is none")
     push.add_argument("--private", action="store_true", help="only its owner sees it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from captionlab.cli.commands.options import (
+    ANY_MODEL,
     Commands,
     add_config_dir,
     add_decoding,
@@ -23,9 +24,7 @@ def add(commands: Commands) -> None:
         "POST /v1/chat/completions, GET /metrics.",
     )
     serve.set_defaults(run=_run)
-    serve.add_argument(
-        "checkpoint", metavar="MODEL", help="a checkpoint, or a folder that captionlab export wrote"
-    )
+    serve.add_argument("checkpoint", metavar="CKPT", help=ANY_MODEL)
     serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for every address (127.0.0.1)")
     serve.add_argument(
         "--port", type=int, default=8000, metavar="N", help="0 for a free one (8000)"
@@ -38,6 +37,14 @@ def add(commands: Commands) -> None:
     add_decoding(
         serve,
         "how captions are written unless a request says it: decoding=beam decoding.beam_size=5",
+    )
+    serve.add_argument(
+        "--abstain",
+        type=float,
+        default=0.3,
+        metavar="CHANCE",
+        help="the page says that it is not sure where the chance of a caption to be right is below this; "
+        "captionlab calibrate CKPT comes first (0.3)",
     )
     _add_access(serve)
     _add_limits(serve)

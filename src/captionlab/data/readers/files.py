@@ -11,6 +11,7 @@ from pathlib import Path
 from captionlab.core.errors import UserError
 
 ENCODING_KEY = "data.source.encoding"
+UTF_8 = "utf-8"
 
 
 def data_root(root: str | Path | None, layout: str) -> Path:
@@ -66,9 +67,12 @@ def require(root: Path, names: Sequence[str], *, what: str, layout: str) -> Path
     return place
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Return the file's text without byte order mark; UserError where `encoding` does not fit."""
-    name = _encoding(encoding)
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """Return the file's text without byte order mark; UserError where `encoding` (UTF-8) does not fit.
+
+    Say it where a setting of the user's decides it, which the error then names.
+    """
+    name = _encoding(encoding or UTF_8)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -97,7 +101,7 @@ def _encoding(encoding: str) -> str:
     return codec.name
 
 
-def _wrong_encoding(path: Path, data: bytes, encoding: str, error: UnicodeDecodeError) -> str:
+def _wrong_encoding(path: Path, data: bytes, setting: str | None, error: UnicodeDecodeError) -> str:
     # the utf-8-sig codec counts from behind the mark
     mark = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     start = error.start + (mark if error.encoding.startswith("utf-8") else 0)
@@ -109,8 +113,14 @@ def _wrong_encoding(path: Path, data: bytes, encoding: str, error: UnicodeDecode
         "incomplete multibyte sequence",
     }:
         return f"{path} breaks off inside a character at {where}: it is cut in half, fetch it again"
+    encoding = setting or UTF_8
     guess = _guess_encoding(data, other_than=encoding)
-    way_out = f"set {ENCODING_KEY}={guess}" if guess else "no common encoding fits, so convert it"
+    if guess is None:
+        way_out = "no common encoding fits, so convert it"
+    elif setting is None:
+        way_out = f"it seems to be {guess}: save it as UTF-8"
+    else:
+        way_out = f"set {ENCODING_KEY}={guess}"
     return f"{path} is not {encoding}: byte 0x{data[start]:02x} at {where}; {way_out}"
 
 
@@ -138,7 +148,7 @@ def _guess_encoding(data: bytes, other_than: str) -> str | None:
     return None
 
 
-def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+def read_lines(path: Path, encoding: str | None = None) -> list[str]:
     r"""Return the file's lines; only \n, \r\n or an old Mac's \r ends one, not U+2028 or so."""
     text = read_text(path, encoding)
     lines = text.split("\n" if "\n" in text else "\r")

@@ -12,7 +12,7 @@ from captionlab.data.readers.files import read_text
 LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 
 
-def read_json(path: Path, encoding: str = "utf-8") -> object:
+def read_json(path: Path, encoding: str | None = None) -> object:
     """Return the parsed file; UserError with line, column and character where it is not JSON."""
     text = read_text(path, encoding)
     try:

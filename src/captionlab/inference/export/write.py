@@ -16,9 +16,8 @@ from captionlab import __version__
 from captionlab.config.instantiate import build_part
 from captionlab.core.config_types import Config, MutableConfig
 from captionlab.core.errors import UserError
-from captionlab.core.files import file_sha256, read_json
 from captionlab.inference.bounds import require_decoding
-from captionlab.inference.calibrated import calibration_path
+from captionlab.inference.calibrated import belongs_to, calibration_path, read_calibration
 from captionlab.inference.checkpoints import Checkpoint
 from captionlab.inference.export.card import render_card
 from captionlab.inference.export.card_facts import CardFacts, Measured
@@ -28,7 +27,7 @@ from captionlab.inference.export.merge import merge_adapters
 from captionlab.inference.export.safetensors_format import write_weights
 from captionlab.inference.loaded import LoadedCaptioner
 from captionlab.inference.weights import captioner_of
-from captionlab.metrics.calibration import KEY, MOST_BYTES, NAME
+from captionlab.metrics.calibration import NAME
 
 log = logging.getLogger(__name__)
 
@@ -183,28 +182,21 @@ def _facts(
 
 
 def copy_calibration(path: Path, folder: Path) -> bool:
-    """Copy the calibration of a checkpoint, or of an export, into a folder; return whether there is one.
+    """Write the calibration of a checkpoint, or of an export, into a folder; return whether there is one.
 
     One beside it that belongs to another checkpoint stays there.
 
     Raises:
         UserError: if it is none.
     """
-    place = calibration_path(path)
-    if not place.is_file():
+    calibration = read_calibration(path)
+    if calibration is None:
         return False
-    if place.stat().st_size > MOST_BYTES:
-        raise UserError(f"{place} is no calibration: it has more than {MOST_BYTES:,} bytes")
-    try:
-        content = read_json(place)
-    except ValueError as error:
-        raise UserError(f"{place} is no calibration: {str(error)[:200]}") from error
-    if not isinstance(content, dict) or KEY not in content:
-        raise UserError(f"{place} is no calibration: it has no entry {KEY!r}")
-    if path.is_file() and content.get("checkpoint_sha256") != file_sha256(path):
+    if not belongs_to(calibration, path):
+        place = calibration_path(path)
         log.warning("%s is of another checkpoint than %s: it is not exported", place, path)
         return False
-    (folder / NAME).write_bytes(place.read_bytes())
+    calibration.write(folder / NAME)
     return True
 
 

@@ -6,10 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from captionlab.core.errors import UserError
+from captionlab.inference.export.onnx.session import GraphSession
+from hostile_support import MEMORY, forget_peak, peak_memory
 from onnx_support import opened
 
 
@@ -43,7 +48,11 @@ def set_entry(model: onnx.ModelProto, key: str, value: str) -> None:
         (lambda m: set_entry(m, "offset", "-64"), "have no place"),
         (lambda m: setattr(m.graph.node[0], "domain", "evil.ops"), "of 'evil.ops'"),
         (lambda m: setattr(m.graph.node[0], "op_type", "Loop"), "it has a Loop"),
-        (lambda m: setattr(m.graph.node[0], "op_type", "NoSuch"), "cannot be run by onnxruntime"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "SequenceEmpty"), "it has a SequenceEmpty"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "Mish"), "cannot be run by onnxruntime"),
+        (lambda m: m.graph.node.extend([m.graph.node[0]] * 20_000), "more than 20,000 nodes"),
+        (lambda m: m.graph.initializer.extend([stored_outside(m)] * 999), "more than 4 times"),
+        (lambda m: stored_outside(m).external_data.add(key="location", value="/x"), "are in '/x'"),
         (lambda m: m.functions.add(name="own", domain=""), "functions of its own"),
     ],
 )
@@ -52,6 +61,59 @@ def test_a_graph_that_asks_for_more_is_refused(folder, edit, message):
     with pytest.raises(UserError, match=message) as caught:
         opened(folder)
     assert "\n" not in str(caught.value)
+
+
+def graph_of(folder: Path, *nodes: onnx.NodeProto, **constants: list[float]) -> GraphSession:
+    """Return a graph that adds to ``x`` the sum of what nodes make of constants, as ``big``."""
+    arrays = (np.array(v, np.int64 if k == "shape" else np.float32) for k, v in constants.items())
+    graph = helper.make_graph(
+        [
+            *nodes,
+            helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["x", "sum"], ["y"]),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [numpy_helper.from_array(a, k) for a, k in zip(arrays, constants, strict=True)],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / "bomb.onnx")
+    return GraphSession(folder, "bomb")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([helper.make_node("Expand", ["one", "shape"], ["big"])], {"one": [1], "shape": [2**31]}),
+        ([helper.make_node("ConstantOfShape", ["shape"], ["big"])], {"shape": [2**20, 2**12]}),
+        ([helper.make_node("Range", ["zero", "end", "one"], ["big"])],
+         {"zero": 0, "end": 2.0**31, "one": 1}),
+        ([helper.make_node("Expand", ["one", "shape"], ["row"]),
+          helper.make_node("Transpose", ["row"], ["column"]),
+          helper.make_node("MatMul", ["column", "row"], ["big"])],
+         {"one": [[1]], "shape": [1, 2**16]}),
+    ],
+    ids=["expand", "constant", "range", "product"],
+)  # fmt: skip
+def test_a_graph_that_grows_beyond_all_bounds_is_stopped_and_takes_no_memory(
+    tmp_path, nodes, constants
+):
+    forget_peak()
+    before = peak_memory()
+    graph = graph_of(tmp_path, *nodes, **constants)
+    with pytest.raises(UserError, match="takes more than 4 GB for these inputs") as caught:
+        graph({"x": torch.ones(1)})
+    assert "\n" not in str(caught.value)
+    assert peak_memory() - before < MEMORY / 8
+
+
+def test_what_a_graph_makes_of_constants_is_not_computed_when_it_is_opened(tmp_path):
+    forget_peak()
+    before = peak_memory()
+    expand = helper.make_node("Expand", ["one", "shape"], ["big"])
+    graph_of(tmp_path, expand, one=[1], shape=[2**27])  # 512 MB
+    assert peak_memory() - before < 2**27
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\xff" * 5000])

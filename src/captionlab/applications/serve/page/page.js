@@ -155,7 +155,8 @@ async function readAloud() {
   $("read").textContent = "Stop reading";
   const language = entry.language || "en";
   // who only listens hears the doubt as well; it is in English
-  const doubt = language === "en" && isUnsure(chosen()) ? "I am not sure. My best guess: " : "";
+  const unsure = language === "en" && isUnsure(chosen(), model.captionlab);
+  const doubt = unsure ? "I am not sure. My best guess: " : "";
   await read(doubt + altText(chosen().text), language).catch((error) => fail(error, readAloud));
   $("read").classList.remove("reading");
   $("read").textContent = "Read aloud";

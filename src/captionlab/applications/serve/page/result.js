@@ -5,13 +5,11 @@ import { paint } from "./attention.js";
 import { $, element } from "./dom.js";
 import { meanConfidence, percent, showWords } from "./words.js";
 
-const SURE_ENOUGH = 0.3; // chance of being right; below it the page says that it is not sure
-
 /** Show an entry's chosen caption; `onChoose(index)` follows a click on another one. */
 export function showResult(entry, abilities, onChoose) {
   const { captions, chosen, question, language, picture } = entry;
   const best = captions[chosen];
-  const unsure = isUnsure(best);
+  const unsure = isUnsure(best, abilities);
   const doubt = question ? "I am not sure." : "I am not sure what this shows.";
   for (const id of ["spoken", "words", "captions"]) $(id).lang = language;
   $("unsure").hidden = !unsure;
@@ -36,8 +34,8 @@ export function showResult(entry, abilities, onChoose) {
 }
 
 /** Return whether a caption is too likely to be wrong to be shown without a word of doubt. */
-export function isUnsure({ probability }) {
-  return probability !== null && probability < SURE_ENOUGH;
+export function isUnsure({ probability }, { abstain }) {
+  return probability !== null && probability < abstain;
 }
 
 function chance(caption, unsure) {

@@ -20,29 +20,27 @@ def load(path: str | Path, size: int) -> np.ndarray:
     with Image.open(path) as file:
         scale = min(1.0, 2 * size / min(file.size))  # JPEG can be decoded at a part of its size
         file.draft(None, (max(1, round(file.width * scale)), max(1, round(file.height * scale))))
-        image: Image.Image = ImageOps.exif_transpose(file)
-        if image.mode[0] in "IF":  # 16 bit and floats are scaled, not clipped
-            values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        img: Image.Image = ImageOps.exif_transpose(file)
+        if img.mode[0] in "IF":  # 16 bit and floats are scaled, not clipped
+            values = np.nan_to_num(np.asarray(img).astype(np.float64))
             high = values.max(initial=0.0)
-            deep = image.mode.startswith("I;16") or (image.mode == "I" and 255 < high <= 65535)
-            top = 65535.0 if deep else 1.0 if image.mode == "F" and high <= 1 else max(255.0, high)
-            image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
-        elif image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        return np.asarray(image.convert("RGB"))
+            deep = img.mode.startswith("I;16") or (img.mode == "I" and 255 < high <= 65535)
+            top = 65535.0 if deep else 1.0 if img.mode == "F" and high <= 1 else max(255.0, high)
+            img = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+        elif img.has_transparency_data:
+            img = Image.alpha_composite(Image.new("RGBA", img.size, "white"), img.convert("RGBA"))
+        return np.asarray(img.convert("RGB"))
 
 
 def resize(image: np.ndarray, *shape: int) -> np.ndarray:
-    """Return an image (h, w, 3) uint8 in a shape, bilinear and antialiased, bit by bit as torch's."""
+    """Return an image (h, w, 3) uint8 in a shape, as torch does, whose weights have 16 bits."""
     for axis, old, new in ((1, image.shape[1], shape[1]), (0, image.shape[0], shape[0])):
         center, reach = (np.arange(new)[:, None] + 0.5) * (old / new), max(old / new, 1.0)
         share = np.maximum(0, 1 - np.abs((np.arange(old) - center + 0.5) / reach))
         share /= share.sum(1, keepdims=True)
         bits = next(b for b in range(23) if b == 22 or share.max() * 2**b >= 2**14 - 0.25)
-        share = np.floor(share * 2**bits + 0.5)  # torch's weights are whole numbers of 16 bits
-        sums = np.moveaxis(np.tensordot(share, image.astype(float), (1, axis)), 0, axis)
-        image = np.floor((sums + 2 ** (bits - 1)) / 2**bits).clip(0, 255).astype(np.uint8)
+        sums = np.tensordot(np.floor(share * 2**bits + 0.5), image.astype(float), (1, axis))
+        image = np.moveaxis(np.floor(sums / 2**bits + 0.5).clip(0, 255).astype(np.uint8), 0, axis)
     return image
 
 
@@ -50,8 +48,7 @@ def square(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     """Return an image (h, w, 3) as (1, 3, size, size): stretched, cropped or padded."""
     sides = np.array(image.shape[:2])
     if fit == "crop":
-        (top, left), side = (sides - sides.min()) // 2, sides.min()
-        image = image[top : top + side, left : left + side]
+        image = image[tuple(slice((s - sides.min()) // 2, (s + sides.min()) // 2) for s in sides)]
     if fit == "pad":
         small = resize(image, *np.round(sides * (size / sides.max())).clip(1).astype(int))
         image = np.full((size, size, 3), (124, 116, 104), np.uint8)  # the color of the bars
@@ -78,44 +75,39 @@ class Captioner:
         prompt, usual = [BOS], {"language": next(iter(self.rules["language"]), "")}
         for what in ("language", "style", "question"):
             text, known = asked.get(what) or usual.get(what, ""), self.rules[what]
-            prompt += self.encode(text, every=False) if what == "question" else []
             name = "answer" if text and what == "question" else text
             if name and name not in known:
                 raise ValueError(f"{what} {text!r}: this captioner knows {list(known) or 'none'}")
-            prompt += known[name] if name else []
-        image = square(load(path, self.image["size"]), **self.image)
-        ids = [*begun, *self.search(image, [*prompt, *begun], beams)]
-        pieces = "".join(self.rules["pieces"][i] for i in ids)
-        text = pieces.encode("utf-8", "surrogateescape").decode("utf-8", "ignore")
-        return " ".join(re.sub(self.rules["unspaced"], "", text).split())
+            prompt += (self.encode(text, False) if what == "question" else []) + known.get(name, [])
+        ids = begun + self.search(path, prompt + begun, beams)
+        text = "".join(self.rules["pieces"][i] for i in ids).encode("utf-8", "surrogateescape")
+        return " ".join(re.sub(self.rules["unspaced"], "", text.decode("utf-8", "ignore")).split())
 
     def encode(self, text: str, every: bool = True) -> list[int]:
         """Return the ids of words, of which every or any must be known."""
-        if re.sub(self.rules["words"], "", text.lower()).strip(" .,;:!?\"'"):
-            raise ValueError(f"caption.py cannot read {text!r}; captionlab predict FOLDER can")
+        rest = re.sub(self.rules["words"], "", text.lower()).strip(" .,;:!?\"'")
         ids = [self.ids.get(word, UNK) for word in re.findall(self.rules["words"], text.lower())]
-        if text and not (all if every else any)(i != UNK for i in ids):
-            raise ValueError(f"the captioner does not know the words of {text!r}")
+        if rest or (text and not (all if every else any)(i != UNK for i in ids)):
+            raise ValueError(f"{text!r}: caption.py, or the captioner, does not know these words")
         return ids
 
-    def run(self, name: str, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, **state: np.ndarray) -> dict[str, np.ndarray]:
         """Return a graph's outputs by name; of ``state`` it takes what it reads."""
         graph = self.graphs[name]
-        values = graph.run(None, {value.name: state[value.name] for value in graph.get_inputs()})
         names = [value.name.replace("present.", "past.") for value in graph.get_outputs()]
-        return dict(zip(names, values, strict=True))
+        inputs = {value.name: state[value.name] for value in graph.get_inputs()}
+        return dict(zip(names, graph.run(None, inputs), strict=True))
 
-    def search(self, image: np.ndarray, prompt: list[int], beams: int) -> list[int]:
+    def search(self, path: str, prompt: list[int], beams: int) -> list[int]:
         """Return the ids of the best caption (beam search; one beam is greedy)."""
-        rules, state = self.rules, self.run("encoder", {"images": image})
+        state = self.run("encoder", images=square(load(path, self.image["size"]), **self.image))
         state["noise"] = np.zeros((1, 1, self.onnx["noise"] or 0), np.float32)
         captions, live, best = [prompt], np.zeros(1, np.float32), (-np.inf, prompt)
-        most, power = rules["max_length"], rules["length_penalty"]
-        moved = [n.replace("present", "past") for n in self.onnx["graphs"]["step"]["outputs"]]
+        rules, most, power = self.rules, self.rules["max_length"], self.rules["length_penalty"]
         for count in range(len(prompt) + most - 1):
             state["tokens"] = np.array([[caption[count] for caption in captions]])
             state |= {f"past.{n}": np.array(count + k) for n, k in self.onnx["counters"].items()}
-            state |= self.run("step" if count else "begin", state)
+            state |= self.run("step" if count else "begin", **state)
             length = count + 2 - len(prompt)
             if length < 1:
                 continue  # the prompt is read
@@ -132,12 +124,11 @@ class Captioner:
             captions, live = [grown[i] for i in np.flatnonzero(going)], scores[order[going]]
             if not captions or max(live[0] / n**power for n in (length + 1, most)) <= best[0]:
                 break
-            state |= {name: state[name][:, parents[going]] for name in moved}
+            state |= {name: state[name][:, parents[going]] for name in self.onnx["moved"]}
         return [token for token in best[1][len(prompt) :] if token != EOS]
 
 
-def main() -> int:
-    """Print a line for each photograph; return 1 where one had no caption."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
     parser.add_argument("--beam", dest="beams", type=int, metavar="N", help="1 is greedy")
@@ -149,17 +140,10 @@ def main() -> int:
     captioner, status = Captioner(Path(__file__).parent), 0
     for photo in options.pop("photos"):
         try:
-            line = f"{photo}\t{captioner(photo, **options)}"
+            print(photo, captioner(photo, **options), sep="\t", flush=True)
+        except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or who reads the lines has gone
+            os._exit(1)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             status, reason = 1, getattr(error, "strerror", None) or error
             print(f"error: {photo}: {reason}", file=sys.stderr)
-        else:
-            print(line, flush=True)
-    return status
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or who reads the lines has gone
-        os._exit(1)
+    sys.exit(status)

@@ -228,6 +228,12 @@ def _kept(step: Any, outline: StateOutline) -> list[str]:
     return [name for name in read if name in outline.shapes]
 
 
+def moved_tensors(step: Any) -> list[str]:
+    """Return the inputs of a step that follow their beam, which the step before gives."""
+    outputs = [value.name for value in step.graph.output]
+    return [n.replace(PRESENT, PAST, 1) for n in outputs if n.startswith(PRESENT)]
+
+
 def _drop_unread(step: Any) -> None:
     """Take out of the graph of a step the parts of the state that it does not read."""
     read = {name for node in step.graph.node for name in node.input}

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError, first_line
+from captionlab.inference.export.onnx.checks import require_safe_graph
 from captionlab.inference.export.onnx.packages import runtime
-from captionlab.inference.export.onnx.storage import graph_file, require_safe_graph
+from captionlab.inference.export.onnx.storage import graph_file
 
+# bytes that the graphs of a process take at a time, beside their weights
+MOST_MEMORY = 4 * 2**30
+_EXCEEDED = ("BFCArena", "bad allocation")  # how onnxruntime says so
 Signature = dict[str, dict[str, Any]]  # inputs and outputs: {name: [type, dimensions]}
 
 
 class GraphSession:
-    """A graph that runs on the CPU, with as many threads as torch has.
+    """A graph that runs on the CPU, with as many threads as torch has, in no more than ``MOST_MEMORY``.
 
     Raises:
         UserError: if the file is no graph of a captioner, or cannot be run.
@@ -25,15 +31,20 @@ class GraphSession:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / graph_file(name)
-        library = runtime()
+        library = _bounded_runtime()
         require_safe_graph(self.path)
         options = library.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = library.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
+                str(self.path),
+                options,
+                providers=["CPUExecutionProvider"],
+                # it computes what a graph makes of constants outside of the bounded memory
+                disabled_optimizers=["ConstantFolding"],
             )
         except Exception as error:  # of onnxruntime, which has no base of its own
             raise UserError(
@@ -70,16 +81,35 @@ class GraphSession:
         """Return the outputs of inputs by name, on the CPU.
 
         Raises:
-            UserError: if onnxruntime cannot run them.
+            UserError: if onnxruntime cannot run them, or they take more than ``MOST_MEMORY``.
         """
         arrays = {name: inputs[name].detach().cpu().contiguous().numpy() for name in self._inputs}
         try:
             outputs = self._session.run(self._outputs, arrays)
         except Exception as error:  # as above
+            if any(sign in str(error) for sign in _EXCEEDED):
+                raise UserError(
+                    f"{self.path} takes more than {MOST_MEMORY // 2**30} GB for these inputs: fewer "
+                    "images or beams at a time, if it is a graph of a captioner at all"
+                ) from error
             raise UserError(
                 f"{self.path} cannot be run on these inputs: {first_line(error)[:300]}"
             ) from error
         return dict(zip(self._outputs, map(torch.from_numpy, outputs), strict=True))
+
+
+@cache
+def _bounded_runtime() -> ModuleType:
+    """Return onnxruntime, whose graphs of this process share an allocator of bounded size."""
+    library = runtime()
+    place = library.OrtMemoryInfo(
+        "Cpu",
+        library.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        library.OrtMemType.DEFAULT,
+    )
+    library.create_and_register_allocator(place, library.OrtArenaCfg({"max_mem": MOST_MEMORY}))
+    return library
 
 
 def _differ(kind: str, own: Any, stated: Any) -> bool:

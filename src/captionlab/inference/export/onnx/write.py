@@ -11,7 +11,13 @@ import torch
 
 from captionlab.core.errors import UserError
 from captionlab.inference.export.onnx.captioner import OnnxCaptioner
-from captionlab.inference.export.onnx.graphs import Graphs, random_images, trace_graphs
+from captionlab.inference.export.onnx.graphs import (
+    STEP,
+    Graphs,
+    moved_tensors,
+    random_images,
+    trace_graphs,
+)
 from captionlab.inference.export.onnx.precision import lowered
 from captionlab.inference.export.onnx.runner import runner_settings
 from captionlab.inference.export.onnx.session import GraphSession
@@ -61,6 +67,7 @@ def _entry(graphs: Graphs, folder: Path) -> dict[str, Any]:
     return {
         "graphs": {name: GraphSession(folder, name).signature for name in graphs.models},
         "counters": dict(graphs.counters),
+        "moved": moved_tensors(graphs.models[STEP]),
         "longest": graphs.longest,
         "noise": graphs.noise,
     }

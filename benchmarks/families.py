@@ -21,24 +21,22 @@ import torch
 from measuring.cell import Cell, measure
 from measuring.report import Table
 from measuring.revision import against
-from measuring.work import FAMILIES, OPERATIONS, Work
+from measuring.work import DECODING, FAMILIES, OPERATIONS, PHOTOS, Work
 
 import captionlab
+from captionlab.core.errors import UserError
 
 QUICK = {
     "families": ["att2in_512", "updown", "transformer"],
     "operations": ["train", "greedy", "beam"],
 }
-# of these, the usual numbers of images; the others once, with the first of --images
-BOTH_SIZES = ("greedy", "beam")
-WITHOUT_FAMILY = ("predict", "cold_start")  # they caption photographs by experiment=photos
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--families", type=_names(FAMILIES), help=f"of {', '.join(FAMILIES)}")
     parser.add_argument("--operations", type=_names(OPERATIONS), help=f"of {', '.join(OPERATIONS)}")
-    parser.add_argument("--images", type=_numbers, help="10,50 for decoding, else 10; photos: 64")
+    parser.add_argument("--images", type=_numbers, help="10 (some decode 50 too); photos: 64")
     parser.add_argument("--captions", type=int, help="captions an image in training (5)")
     parser.add_argument("--cells", type=int, help="slots an image (196 or 36, by family)")
     parser.add_argument("--vocabulary", type=int, help="9487 (gpt2: its own)")
@@ -46,7 +44,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--realistic", action="store_true", help="captions of 8 to 16 words")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15, help="most rounds a cell")
-    parser.add_argument("--seconds", type=float, default=4.0, help="a cell, after 3 rounds")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a cell, after 3 rounds")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--set", action="append", default=[], help="an override: KEY=VALUE")
@@ -81,27 +79,25 @@ def planned(options: argparse.Namespace) -> list[Work]:
     }
     sizes |= {name: getattr(options, name) for name in ("device", "dtype", "threads")}
     sizes["overrides"] = tuple(options.set)
+    asked = options.operations or (QUICK["operations"] if options.quick else None)
     works = []
-    families, operations = _chosen(options)
-    for family in families:
-        for operation in operations:
-            if operation in WITHOUT_FAMILY:
-                continue
-            usual = [10, 50] if operation in BOTH_SIZES and not options.quick else [10]
-            for images in options.images or usual:
-                works.append(Work.of(family, operation, images=images, **sizes))
-    for operation in WITHOUT_FAMILY:
-        if operation in operations:
-            images = options.images[0] if options.images else 64
-            works.append(Work.of("attn_lstm", operation, images=images, **sizes))
+    for name in options.families or (QUICK["families"] if options.quick else FAMILIES):
+        family = FAMILIES[name]
+        for operation in asked or family.operations:
+            usual = family.images if operation in DECODING and not options.quick else (10,)
+            if operation not in PHOTOS:
+                works += [
+                    Work.of(name, operation, images=images, **sizes)
+                    for images in options.images or usual
+                ]
+    photos = PHOTOS if asked is None and options.families is None else asked or ()
+    images = options.images[0] if options.images else 64
+    works += [
+        Work.of("attn_lstm", operation, images=images, **sizes)
+        for operation in PHOTOS
+        if operation in photos
+    ]
     return works
-
-
-def _chosen(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Return what was asked for; without a word, all, or of each what is quick."""
-    usual = QUICK if options.quick else {"families": FAMILIES, "operations": OPERATIONS}
-    families, operations = (getattr(options, name) or list(usual[name]) for name in usual)
-    return families, operations
 
 
 def main() -> None:
@@ -116,14 +112,18 @@ def main() -> None:
     with ExitStack() as stack:
         other = stack.enter_context(against(options.against))
         for work in planned(options):
-            cell = measure(
-                work,
-                other,
-                seconds=options.seconds,
-                rounds=options.repeats,
-                rival=not options.no_rival,
-                floor=not options.no_floor,
-            )
+            try:
+                cell = measure(
+                    work,
+                    other,
+                    seconds=options.seconds,
+                    rounds=options.repeats,
+                    rival=not options.no_rival,
+                    floor=not options.no_floor,
+                )
+            except (UserError, ImportError) as reason:  # gpt2 without transformers, say
+                table.note(f"{work.family}, {work.operation}: {reason}")
+                continue
             table.add(cell)
             cells.append(cell)
             if options.json is not None:

@@ -101,8 +101,9 @@ def measure(
     ours = operation(work)
     cell.parameters["ours"] = ours.parameters
     sides["ours"] = Timed(ours.run, work.device, ours.overhead, ours.cpu)
-    captions = None if ours.captions is None else ours.captions()
-    if captions is not None:
+    captions = None
+    if ours.captions is not None and (other is not None or work.realistic):
+        captions = ours.captions()
         cell.words = sum(map(len, captions)) / len(captions)
     if floor and work.operation != "cold_start":
         _add_floor(cell, sides, ours)

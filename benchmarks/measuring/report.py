@@ -53,7 +53,11 @@ class Table:
         told += [f"{cell.words:.1f} tokens a caption"] if work.realistic and cell.words else []
         told += [f"same captions {cell.same_captions}"] if cell.same_captions else []
         for note in [*told, *cell.notes]:
-            self.out.write(f"  <!-- {note} -->\n")
+            self.note(note)
+
+    def note(self, text: str) -> None:
+        """Write a line under the rows, which Markdown does not show."""
+        self.out.write(f"  <!-- {text} -->\n")
         self.out.flush()
 
     def _line(self, values: list[str]) -> None:

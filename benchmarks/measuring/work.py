@@ -16,19 +16,36 @@ FIRST_WORD = 4
 SAMPLES = 5  # captions drawn an image in a self-critical step
 
 
+DECODING = ("greedy", "beam")
+PHOTOS = ("predict", "cold_start")  # of experiment=photos, whatever the family
+SELF_CRITICAL = ("self_critical", "leave_one_out")
+OPERATIONS = ("train", *DECODING, *SELF_CRITICAL, *PHOTOS)
+
+
 @dataclass(frozen=True)
 class Family:
-    """A captioner's overrides, its usual number of slots, and its vocabulary where it brings one."""
+    """A captioner's overrides and usual sizes; its vocabulary where it brings one.
+
+    ``operations`` are those that the table holds where none are asked for, ``images`` the batches
+    that are then decoded.
+    """
 
     overrides: tuple[str, ...]
     cells: int = 36
     vocabulary: int = 9487
+    operations: tuple[str, ...] = ("train", *DECODING)
+    images: tuple[int, ...] = (10,)
 
 
 FAMILIES = {
     "att2in": Family(("model=att2in",), cells=196),
     # cells embedded once an image to the decoder's width, as ImageCaptioning.pytorch does
-    "att2in_512": Family(("model=att2in", "model/connector=linear"), cells=196),
+    "att2in_512": Family(
+        ("model=att2in", "model/connector=linear"),
+        cells=196,
+        operations=("train", *DECODING, *SELF_CRITICAL),
+        images=(10, 50),
+    ),
     "updown": Family(("model=updown", "model.attention.width=512")),
     "updown_1000": Family(
         (
@@ -36,10 +53,12 @@ FAMILIES = {
             "model.attention.width=512",
             "model/connector=linear",
             "model.connector.width=1000",
-        )
+        ),
+        operations=("train", *DECODING, *SELF_CRITICAL),
+        images=(10, 50),
     ),
     "attn_lstm": Family(("model=attn_lstm",), cells=196),
-    "transformer": Family(("model=transformer",)),
+    "transformer": Family(("model=transformer",), operations=("train", *DECODING, "leave_one_out")),
     "m2": Family(("model=m2",)),
     "gpt2": Family(
         (
@@ -50,15 +69,6 @@ FAMILIES = {
         vocabulary=50257 + FIRST_WORD,
     ),
 }
-OPERATIONS = (
-    "train",
-    "greedy",
-    "beam",
-    "self_critical",
-    "leave_one_out",
-    "predict",
-    "cold_start",
-)
 
 
 @dataclass(frozen=True)
@@ -95,14 +105,14 @@ class Work:
         """What one run makes: captions in training, images in decoding, runs of a program."""
         if self.operation == "train":
             return self.images * self.captions
-        if self.operation in ("self_critical", "leave_one_out"):
+        if self.operation in SELF_CRITICAL:
             return self.images * SAMPLES
         return 1 if self.operation == "cold_start" else self.images
 
     @property
     def unit(self) -> str:
         """What ``items`` counts."""
-        if self.operation in ("train", "self_critical", "leave_one_out"):
+        if self.operation in ("train", *SELF_CRITICAL):
             return "captions/s"
         return "starts/s" if self.operation == "cold_start" else "images/s"
 

@@ -28,7 +28,10 @@ from rivals.show_attend_tell import likelihood_loss as sat_loss
 
 @dataclass(frozen=True)
 class Rival:
-    """A rival's side: its name, what is timed, its parameters, and whether its work equals ours."""
+    """A rival's side: its name, what is timed, its parameters, and whether its work equals ours.
+
+    It does not where overrides were asked for, of which a rival knows nothing.
+    """
 
     name: str
     run: Callable[[], object]
@@ -82,7 +85,7 @@ def _image_captioning(work: Work) -> Rival:
     model.bos, model.eos, model.pad = BOS, EOS, PAD
     slots = work.slots()
     run = _steps(model, work, slots)
-    return Rival("ImageCaptioning.pytorch", run, parameters_of(model), equal)
+    return Rival("ImageCaptioning.pytorch", run, parameters_of(model), equal and not work.overrides)
 
 
 def _show_attend_tell(work: Work) -> Rival:

@@ -213,6 +213,17 @@ def test_a_cell_of_the_table_has_all_its_ratios(monkeypatch, tmp_path, capsys):
     assert "| att2in_512    | train" in capsys.readouterr().out
 
 
+def test_a_table_without_options_holds_every_family_and_each_rival_self_critical():
+    families = importlib.import_module("families")
+    works = families.planned(families.arguments().parse_args([]))
+    assert {one.family for one in works} == set(importlib.import_module("measuring.work").FAMILIES)
+    cells = {(one.family, one.operation, one.images) for one in works}
+    assert cells >= {("updown_1000", "beam", 50), ("transformer", "leave_one_out", 10)}
+    assert cells >= {("attn_lstm", "predict", 64), ("gpt2", "greedy", 10)}
+    asked = families.arguments().parse_args(["--families", "m2", "--operations", "leave_one_out"])
+    assert [one.operation for one in families.planned(asked)] == ["leave_one_out"]
+
+
 def test_what_a_revision_cannot_do_is_a_note():
     module = importlib.import_module("measuring.cell")
     reason = importlib.import_module("measuring.revision").CannotError("no such objective")
@@ -237,3 +248,16 @@ def test_a_revision_writes_the_same_captions_in_a_process_of_its_own():
             other.prepare(work("beam", overrides=("model.decoder.nonsense=1",)))
     ours = importlib.import_module("measuring.ours").operation(work("beam"))
     assert about["captions"] == ours.captions()
+
+
+@pytest.mark.slow
+def test_photographs_are_captioned_from_a_made_checkpoint():
+    pytest.importorskip("timm")
+    ours = importlib.import_module("measuring.ours")
+    todo = work("predict", "attn_lstm", images=2, overrides=())
+    clock = importlib.import_module("measuring.clock")
+    whole = ours.operation(todo)
+    sample = clock.Timed(whole.run, overhead=whole.overhead, cpu=whole.cpu)()
+    assert sample.cpu > 0
+    start = ours.operation(work("cold_start", "attn_lstm", overrides=()))
+    assert clock.Timed(start.run, cpu=start.cpu)().cpu > 0.1

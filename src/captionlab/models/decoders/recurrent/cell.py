@@ -127,7 +127,8 @@ class RecurrentCell(nn.Module, ABC, Generic[Inputs]):
     ) -> tuple[StepOutput, RecurrentState]:
         """Return the output (B, W, ...) of one embedded word a beam (B, W, E), and the next state."""
         rows = words.flatten(0, 1)
-        inputs = self.precompute(rows, SingleStep([len(rows)]), memory)
+        # len(rows) would be a constant in an export
+        inputs = self.precompute(rows, SingleStep([rows.shape[0]]), memory)
         return self.step(inputs, 0, state, keys, memory)
 
     def zeros(self, memory: Memory, width: int, parts: int) -> RecurrentState:

@@ -149,8 +149,8 @@ class LatentDecoder(RecurrentDecoder):
     def embed(self, tokens: Tensor, latent: Tensor | None = None) -> Tensor:
         """Return embedded words (..., E) of ids (...), each with what the latent (..., Z) adds."""
         assert latent is not None
-        meaning = self.meaning(latent.to(self.meaning.weight.dtype))
-        return self.dropout(self.cell.activate(self.words(tokens)) + meaning)
+        words = self.cell.activate(self.words(tokens))
+        return self.dropout(words + self.meaning(latent.to(words.dtype)))
 
     def init_state(self, memory: Memory, width: int) -> RecurrentDecoderState:
         """Return the state before the first token, every beam with the prior's mean.

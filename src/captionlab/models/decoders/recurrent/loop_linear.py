@@ -23,17 +23,18 @@ class LoopLinear:
     outputs, one product d base.T @ x at the end gives the weight's.
     ``linear`` maps I to G; several add their products up, each of an input of its own, and only the
     first may have a bias. ``base`` is (M, G), its rows those of all steps in order; None stands for
-    the bias alone. ``sizes`` counts the rows of a step. Without a gradient the layers themselves are
-    called, whatever they are: a quantized one has no weight to read.
+    the bias alone. ``sizes`` counts the rows of a step. Without a gradient, and where they are no
+    ``nn.Linear``, the layers themselves are called: a quantized one has no weight to read.
     """
 
-    def __init__(self, *linear: nn.Linear, base: Tensor | None = None, sizes: list[int]) -> None:
+    def __init__(self, *linear: nn.Module, base: Tensor | None = None, sizes: list[int]) -> None:
         self._linear = linear
         self._weights: list[Tensor] = []
         self._inputs: list[list[Tensor]] = [[] for _ in linear]
-        if torch.is_grad_enabled():
-            base = _with_bias(linear[0], base, sum(sizes))
-            weights = [layer.weight.to(base.dtype) for layer in linear]
+        plain = [layer for layer in linear if isinstance(layer, nn.Linear)]
+        if torch.is_grad_enabled() and len(plain) == len(linear):
+            base = _with_bias(plain[0], base, sum(sizes))
+            weights = [layer.weight.to(base.dtype) for layer in plain]
             self._weights = [weight.detach().t() for weight in weights]
             base = _DeferredWeights.apply(base, self._inputs, *weights)
         self._base = None if base is None else base.split(sizes)

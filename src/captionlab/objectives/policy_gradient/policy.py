@@ -20,10 +20,7 @@ from captionlab.decoding.generated import Generated
 from captionlab.models.captioner import Captioner
 from captionlab.models.likelihood import shift
 from captionlab.models.state import State
-
-BANNED_LOGIT = (
-    -1e9
-)  # finite: the Gumbel noise of what cannot be drawn is a difference of such numbers
+from captionlab.objectives.policy_gradient.token_nll import BANNED_LOGIT, token_nll
 
 
 class SpecialIds(TypedDict):
@@ -101,6 +98,17 @@ def sampled_logits(
     here either: else what is rewarded less would raise a word that is never drawn. ``prompts``
     (B,1,P) are given before the captions of an image.
     """
+    logits, mask = _all_logits(captioner, memory, captions, prompts)
+    never, first, eos_id = _never_drawn(captioner, mask)
+    ids = torch.arange(logits.shape[-1], device=logits.device)
+    banned = torch.isin(ids, never) | (first.unsqueeze(-1) & (ids == eos_id))
+    return logits.float().masked_fill(banned, BANNED_LOGIT), mask
+
+
+def _all_logits(
+    captioner: Captioner, memory: Memory, captions: Generated, prompts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the captioner's logits (M,V) of captions' own tokens, and their mask (B,K,T)."""
     special = special_ids(captioner)
     tokens = captions.tokens
     steps = torch.arange(tokens.shape[-1], device=tokens.device)
@@ -111,12 +119,16 @@ def sampled_logits(
     behind_bos = F.pad(tokens, (1, 0), value=special["bos_id"])
     sampled = SampledTokens(behind_bos, lengths, given)
     inputs, _, real = shift(sampled, special["pad_id"])
-    logits = captioner.logits(captioner.decoder(memory, inputs).hidden[real]).float()
-    ids = torch.arange(logits.shape[-1], device=logits.device)
-    never = [special["bos_id"], special["pad_id"], *special["banned_ids"]]
-    banned = torch.isin(ids, torch.tensor(never, device=ids.device))
-    first = (steps == 0).expand(mask.shape)[mask].unsqueeze(-1)
-    return logits.masked_fill(banned | (first & (ids == special["eos_id"])), BANNED_LOGIT), mask
+    return captioner.logits(captioner.decoder(memory, inputs).hidden[real]), mask
+
+
+def _never_drawn(captioner: Captioner, mask: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the ids (n,) that are never drawn, the tokens (M,) at which eos is not, and eos."""
+    special = special_ids(captioner)
+    ids = [special["bos_id"], special["pad_id"], *special["banned_ids"]]
+    first = torch.zeros_like(mask)
+    first[..., :1] = True
+    return torch.tensor(ids, device=mask.device), first[mask], special["eos_id"]
 
 
 def sequence_log_probs(
@@ -128,13 +140,13 @@ def sequence_log_probs(
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probability (B,K) of whole captions, with gradient, and their tokens (B,K).
 
-    The logits are divided by ``temperature``, as they were when the captions were drawn; ``prompts``
-    (B,1,P) are given before those of an image.
+    The logits are divided by ``temperature``, as they were when the captions were drawn, and what is
+    never drawn has no probability (``sampled_logits``); ``prompts`` (B,1,P) are given before the
+    captions of an image.
     """
-    logits, mask = sampled_logits(captioner, memory, captions, prompts)
-    logits = logits / temperature
+    logits, mask = _all_logits(captioner, memory, captions, prompts)
+    nll = token_nll(logits, captions.tokens[mask], *_never_drawn(captioner, mask), temperature)
     lengths = captions.lengths
-    nll = F.cross_entropy(logits, captions.tokens[mask], reduction="none")
     owner = torch.arange(lengths.numel(), device=nll.device).view_as(lengths)
     total = nll.new_zeros(lengths.numel()).index_add(0, owner[..., None].expand_as(mask)[mask], nll)
     return -total.view_as(lengths), lengths

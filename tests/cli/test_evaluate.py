@@ -56,9 +56,10 @@ def test_an_ensemble_of_a_model_with_itself_scores_as_the_model(finished_run: Pa
 
 def test_another_split_and_another_decoding(finished_run: Path, tmp_path: Path):
     overrides = ["split=val", "decoding=beam", "decoding.beam_size=3", "data.batch_size=3"]
-    assert evaluate(best(finished_run), overrides, out=str(tmp_path / "scores"))
+    assert evaluate(best(finished_run), overrides, out=str(tmp_path / "scores"), precision="bf16")
     results = json.loads((tmp_path / "scores" / "results.json").read_text())
     assert "val/cider" in results
+    assert '"precision": "bf16-mixed"' in json.dumps(results)
     page = (tmp_path / "scores" / "gallery.html").read_text()
     assert "<dd>shapes, split val, 8 images with " in page
     assert "<dd>beam, beam_size=3, " in page

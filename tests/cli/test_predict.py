@@ -59,6 +59,16 @@ def test_several_captions_of_a_photo_come_with_their_scores(
     assert printed == [one["caption"] for one in line["captions"]]
 
 
+def test_bfloat16_by_choice_scores_nearly_alike(finished_run: Path, photos: Path, tmp_path: Path):
+    scores = []
+    for precision in ("32", "bf16"):
+        out = tmp_path / f"{precision}.jsonl"
+        predict(best(finished_run), [str(photos / "a.jpg")], out=str(out), precision=precision)
+        scores.append(json.loads(out.read_text())["score"])
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.5)
+
+
 def test_forced_words_are_said(finished_run: Path, photos: Path, capsys):
     words = ["decoding=beam", "decoding.forced_words=[red,[star,stars]]"]
     predict(best(finished_run), [str(photos)], overrides=words)

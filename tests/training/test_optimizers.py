@@ -25,7 +25,7 @@ def test_adam_is_fused_and_steps_as_it_did(kind):
     steps = []
     for new in (partial(kind, lr=0.1), partial(kind, lr=0.1, fused=False)):
         given = groups()
-        optimizer = build_optimizer(new, given, scales_loss=False)
+        optimizer = build_optimizer(new, given)
         for _ in range(3):
             given[0]["params"][0].grad = given[0]["params"][0].detach() ** 2
             optimizer.step()
@@ -35,25 +35,36 @@ def test_adam_is_fused_and_steps_as_it_did(kind):
 
 
 @pytest.mark.parametrize(
-    ("new", "scales_loss"),
-    [
-        (partial(Adam, foreach=True), False),
-        (partial(Adam, lr=0.1), True),
-        (partial(SGD, lr=0.1), False),
-        (lambda groups: Adam(groups), False),
-    ],
+    "new", [partial(Adam, foreach=True), partial(SGD, lr=0.1), lambda groups: Adam(groups)]
 )
-def test_what_was_asked_for_and_float16_are_left_alone(new, scales_loss: bool):
-    assert not is_fused(build_optimizer(new, groups(), scales_loss=scales_loss))
+def test_what_was_asked_for_is_left_alone(new):
+    assert not is_fused(build_optimizer(new, groups()))
 
 
 @pytest.mark.parametrize("values", [{"device": "meta"}, {"dtype": torch.complex64}])
 def test_parameters_that_the_kernel_does_not_know_take_the_plain_step(values):
-    assert not is_fused(build_optimizer(partial(Adam), groups(**values), scales_loss=False))
+    assert not is_fused(build_optimizer(partial(Adam), groups(**values)))
 
 
 def test_a_run_that_began_before_goes_on_with_its_own_step():
     old = Adam(groups(), lr=0.1)
-    optimizer = build_optimizer(partial(Adam, lr=0.1), groups(), scales_loss=False)
+    optimizer = build_optimizer(partial(Adam, lr=0.1), groups())
     optimizer.load_state_dict(old.state_dict())
     assert not is_fused(optimizer)
+
+
+def test_a_scaled_loss_steps_as_an_unscaled_one():
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    stepped = []
+    for scaled in (False, True):
+        given = groups()
+        weight, optimizer = given[0]["params"][0], build_optimizer(partial(Adam, lr=0.1), given)
+        loss = weight.square().sum()
+        (scaler.scale(loss) if scaled else loss).backward()
+        if scaled:
+            scaler.unscale_(optimizer)  # and then Lightning clips
+            scaler.step(optimizer)
+        else:
+            optimizer.step()
+        stepped.append(weight.detach())
+    torch.testing.assert_close(*stepped)

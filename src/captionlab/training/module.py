@@ -220,11 +220,7 @@ class CaptioningModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
         """Return the optimizer, with the encoder's own rate where it has one, and the schedule."""
-        optimizer = build_optimizer(
-            self.new_optimizer,
-            parameter_groups(self.captioner),
-            scales_loss=self.trainer.precision == "16-mixed",
-        )
+        optimizer = build_optimizer(self.new_optimizer, parameter_groups(self.captioner))
         # asking for the number of steps makes Lightning build the loader: only for a schedule
         if self._schedule is None:
             return optimizer

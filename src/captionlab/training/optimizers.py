@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from torch.optim import Adam, AdamW, Optimizer
 
@@ -17,22 +17,22 @@ IMPLEMENTATIONS = frozenset(("fused", "foreach", "capturable", "differentiable")
 FUSED = ("cpu", "cuda")  # devices whose fused kernel is old enough to be trusted
 
 
-def build_optimizer(
-    new: NewOptimizer, groups: list[ParameterGroup], *, scales_loss: bool
-) -> Optimizer:
+def build_optimizer(new: NewOptimizer, groups: list[ParameterGroup]) -> Optimizer:
     """Return an optimizer of parameter groups: Adam and AdamW by torch's fused kernel where it has one.
 
     That is one pass over the weights instead of several. Another implementation that is asked for
-    (``fused=false``, ``foreach=true``) is kept, and so is torch's own choice with ``scales_loss``
-    (float16): a fused step takes the scale off by itself, after Lightning has clipped the gradients.
-    A resumed run steps as its checkpoint's did.
+    (``fused=false``, ``foreach=true``) is kept. A resumed run steps as its checkpoint's did.
     """
     chosen = IMPLEMENTATIONS & getattr(new, "keywords", {}).keys()
     parameters = [parameter for group in groups for parameter in group["params"]]
     known = all(p.device.type in FUSED and p.is_floating_point() for p in parameters)
-    if scales_loss or chosen or not known or getattr(new, "func", None) not in (Adam, AdamW):
+    if chosen or not known or getattr(new, "func", None) not in (Adam, AdamW):
         return new(groups)
-    return new(groups, fused=True)  # type: ignore[call-arg]
+    optimizer: Any = new(groups, fused=True)  # type: ignore[call-arg]
+    # it could take the scale of float16's loss off by itself, for which Lightning refuses to clip
+    # gradients in mixed precision; so the scale is taken off before, as for any other optimizer
+    optimizer._step_supports_amp_scaling = False
+    return cast("Optimizer", optimizer)
 
 
 def parameter_groups(captioner: Captioner) -> list[ParameterGroup]:

@@ -81,6 +81,17 @@ def test_it_begins_as_transformers_gpt2(folder: Path):
     assert (never <= logits.amin(-1, keepdim=True)).all()
 
 
+def test_gelu_is_the_librarys_in_values_and_gradients():
+    model = decoder(architecture=GPT2).double()
+    fused = [m for m in model.modules() if isinstance(m, torch.nn.GELU)]
+    assert len(fused) == GPT2["n_layer"]
+    x = torch.linspace(-6, 6, 200, dtype=torch.double, requires_grad=True)
+    library = transformers.activations.NewGELUActivation()
+    both = [torch.autograd.grad(f(x).square().sum(), x)[0] for f in (fused[0], library)]
+    torch.testing.assert_close(fused[0](x), library(x))
+    torch.testing.assert_close(*both)
+
+
 def test_its_tokenizer_is_the_models_own(folder: Path):
     tokenizer = PretrainedTokenizer.fit([], name=str(folder))
     theirs = transformers.AutoTokenizer.from_pretrained(folder)

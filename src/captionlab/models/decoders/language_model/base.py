@@ -23,6 +23,7 @@ from captionlab.models.decoders.language_model.library import (
     causal_model,
     choose_trainable,
     edge_id,
+    fuse_activations,
     layers_of,
     require_caching,
     require_plain_head,
@@ -77,6 +78,7 @@ class CausalDecoder(nn.Module):
         self.longest = int(getattr(config, "max_position_embeddings", 0) or 2**31)
         self.width = int(config.hidden_size)
         self.body = model.base_model
+        fuse_activations(self.body)
         self.cache_name = cache_name(self.body)
         self.output = self.head_of(model)
         self.output_dim = getattr(self.output, "in_features", self.width)

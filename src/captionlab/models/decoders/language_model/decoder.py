@@ -33,6 +33,7 @@ from captionlab.models.decoders.language_model.base import (
 )
 from captionlab.models.decoders.language_model.library import KEY
 from captionlab.models.decoders.language_model.lora import Lora
+from captionlab.models.decoders.language_model.shared_cache import resumed_cache
 from captionlab.models.state import PER_BEAM, State
 
 
@@ -137,9 +138,7 @@ class LanguageModelDecoder(CausalDecoder):
         """Return logits (B, W, V) of the word after ``token_ids`` (B, W), and the next state."""
         images, width = token_ids.shape
         self.require_length(state.length + 1)
-        cache = self.new_cache()
-        for index, (keys, values) in enumerate(rows_of(state.words)):
-            cache.update(keys, values, index)
+        cache = resumed_cache(rows_of(state.words))
         context = CrossAttentionContext(state.keys_values, state.mask)
         with cross_attention_context(context):
             hidden = self.read(self.embed(token_ids.view(-1, 1)), cache)

@@ -118,6 +118,16 @@ def layers_of(body: nn.Module, count: int) -> nn.ModuleList:
     raise UserError(f"{KEY}: {type(body).__name__} has no list of {count} layers to look from")
 
 
+def fuse_activations(module: nn.Module) -> None:
+    """Let GPT-2's GELU, which the library computes in eight operations, be torch's one: the same formula."""
+    from transformers.activations import NewGELUActivation
+
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, nn.GELU(approximate="tanh"))
+
+
 def choose_trainable(model: nn.Module, layers: nn.ModuleList, trainable: int | str) -> None:
     """Let none, all, or so many last layers learn; UserError for another word or number."""
     count = len(layers)

@@ -36,6 +36,19 @@ def shared_cache(prefix: Iterable[KeysValues], words: Iterable[KeysValues] = ())
     return cached
 
 
+def resumed_cache(words: Iterable[KeysValues]) -> Any:
+    """Return a cache that goes on behind keys and values (R, h, t, d) of each layer, without a copy."""
+    from transformers.cache_utils import DynamicLayer
+
+    cached = transformers(KEY).DynamicCache()
+    for keys, values in words:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cached.layers.append(layer)
+    return cached
+
+
 def cross_cache(slots: Iterable[KeysValues], rows: int) -> Any:
     """Return a cache of an image's slots, (B, h, N, d) of each layer, for ``rows`` rows an image.
 

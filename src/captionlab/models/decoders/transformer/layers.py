@@ -38,7 +38,10 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__(
-            nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width)
+            nn.Linear(width, inner),
+            nn.ReLU(inplace=True),
+            Dropout(dropout),
+            nn.Linear(inner, width),
         )
         for layer in self:
             if isinstance(layer, nn.Linear):

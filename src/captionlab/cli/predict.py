@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
+from captionlab.cli.progress import progress
 from captionlab.cli.streams import has_reader
 from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError, first_line
@@ -150,9 +149,7 @@ def _caption(
     abstention: Abstention | None,
 ) -> int:
     broken: list[BrokenImage] = []
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("captioning", total=len(images))
+    with progress("captioning", len(images)) as advance:
         for start in range(0, len(images), batch_size):
             if file is None and not has_reader():
                 break  # captionlab predict ... | head -1
@@ -163,7 +160,7 @@ def _caption(
                 captions_each = _captions(captioner, prepared, prompt, abstention)
                 for (path, _), captions in zip(readable, captions_each, strict=True):
                     _write(file, path, prompt, captions, abstention)
-            bar.update(task, advance=len(paths))
+            advance(len(paths))
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
     if broken:

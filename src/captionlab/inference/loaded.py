@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from captionlab.config.instantiate import build_part
-from captionlab.config.override import override
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
@@ -194,11 +193,11 @@ def load_captioner(
     others = [_read(other) for other in more]
     for other in others:
         require_alike(checkpoint, other)
-    config = (
-        override(checkpoint.composed, decoding, groups=("decoding",))
-        if decoding
-        else checkpoint.config
-    )
+    config = checkpoint.config
+    if decoding:
+        from captionlab.config.override import override  # it imports Hydra
+
+        config = override(checkpoint.composed, decoding, groups=("decoding",))
     require_decoding(config["decoding"], checkpoint, trust)
     return LoadedCaptioner(
         _network_of(checkpoint, trust),
@@ -223,7 +222,7 @@ def _network_of(checkpoint: Checkpoint, trust: Sequence[str]) -> Any:
         UserError: as ``captioner_of``, and for an export of programs, which are not run here.
     """
     if not isinstance(checkpoint, ExportedCheckpoint) or checkpoint.format == "safetensors":
-        return captioner_of(checkpoint, trust)
+        return captioner_of(checkpoint, trust, keeps_draws=False)
     if checkpoint.format == "torch":
         raise UserError(
             f"{checkpoint.path} holds programs of torch.export, and captionlab runs no program out of "

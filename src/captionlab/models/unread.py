@@ -14,7 +14,6 @@ from torch.func import functional_call
 
 from captionlab.core.memory import Memory
 from captionlab.models.connectors import LinearConnector, QFormerConnector
-from captionlab.models.encoders.image_encoder import ImageEncoder
 
 
 def freeze_unread(

@@ -28,8 +28,8 @@ from captionlab.models.encoders.hugging_face_reading import (
     image_projection,
     reading_of,
 )
-from captionlab.models.encoders.layers import LAST, Pooled, require_few_slots
 from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
+from captionlab.models.encoders.layers import LAST, Pooled, require_few_slots
 from captionlab.models.encoders.weight_files import KEY, load_weights_file
 
 # ImageNet's, for a model that comes without a preprocessor_config.json

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.image_encoder import ImageEncoder
 from captionlab.models.encoders.layers import (
     LAST,
     join_maps,
@@ -21,7 +22,6 @@ from captionlab.models.encoders.layers import (
     require_few_slots,
     require_trainable,
 )
-from captionlab.models.encoders.image_encoder import ImageEncoder
 from captionlab.models.encoders.weight_files import KEY, load_weights_file
 
 

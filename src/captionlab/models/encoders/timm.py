@@ -14,11 +14,11 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.efficientnet_lite import LITE, EfficientNetLite
+from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
 from captionlab.models.encoders.layers import Pooled
 from captionlab.models.encoders.packaged import PACKAGES, load_packaged
 from captionlab.models.encoders.timm_reading import Reading, embedding_width, embeds_beside_text
-from captionlab.models.encoders.efficientnet_lite import LITE, EfficientNetLite
-from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
 from captionlab.models.encoders.weight_files import KEY, Candidate, load_weights_file
 
 

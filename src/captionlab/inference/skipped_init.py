@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,7 +36,7 @@ class SkippedInit(TorchDispatchMode):
     ) -> Any:
         """Return what ``func`` does, or a tensor of its shape."""
         given = dict(kwargs or {})
-        first = args[0] if args else None
+        first: Any = args[0] if args else None
         if torch.Tag.nondeterministic_seeded in func.tags:
             if isinstance(first, Tensor) and func.overloadpacket.__name__.endswith("_"):
                 if first.is_meta or isinstance(first, nn.Parameter):
@@ -43,7 +44,9 @@ class SkippedInit(TorchDispatchMode):
             elif func in (_aten.rand.default, _aten.randn.default) and _is_meta(given):
                 return torch.empty(first, **given)
         elif func in _BINARY | _UNARY and any(isinstance(x, Tensor) and x.is_meta for x in args):
-            return _outline(func, args)
+            return _elementwise(func, args)
+        elif func is _aten.stack.default and first[0].is_meta:
+            return _stacked(first, *args[1:])
         return func(*args, **given)
 
 
@@ -52,11 +55,18 @@ def _is_meta(given: Mapping[str, Any]) -> bool:
     return device is not None and torch.device(device).type == "meta"
 
 
-def _outline(func: Any, args: tuple[Any, ...]) -> Tensor:
+def _elementwise(func: Any, args: tuple[Any, ...]) -> Tensor:
     """Return an empty tensor of the shape and type that an elementwise operation gives."""
     shapes = [x.shape for x in args[:2] if isinstance(x, Tensor)]
     dtype = torch.result_type(*args[:2]) if func in _BINARY else args[0].dtype
     is_exact = func in (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.neg.default)
     if not dtype.is_floating_point and not is_exact:
         dtype = torch.get_default_dtype()
-    return torch.empty(torch.broadcast_shapes(*shapes), dtype=dtype, device="meta")
+    # torch's own function imports a library of symbols
+    return torch.empty(np.broadcast_shapes(*shapes), dtype=dtype, device="meta")
+
+
+def _stacked(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return tensors[0].new_empty(shape)

@@ -24,7 +24,7 @@ from captionlab.models.encoders.layers import (
     require_few_slots,
     require_offered,
 )
-from captionlab.models.encoders.resnet import RESNETS, resnet_features
+from captionlab.models.encoders.resnet import RESNETS, resnet_features, resnet_width
 
 if TYPE_CHECKING:  # slow to import, and residual networks are built without it
     from torchvision import models
@@ -176,6 +176,10 @@ def build_trunk(
     whole image, None for the network's own. Raises UserError for a name that torchvision does not
     have, an image size that the network cannot take, and layers or a vector that it does not have.
     """
+    if name in RESNETS and layers is None and pooled is None and image_size >= 32:
+        # takes any such image, and a trial run imports torch's compiler
+        residual = GridTrunk(resnet_features(name), channels_last=False)
+        return residual, resnet_width(name)
     try:
         trunk = _random_trunk(name, image_size)
         slots, _ = _on_meta(trunk.eval(), _meta_images(image_size))

@@ -93,6 +93,8 @@ class TrunkEncoder(ImageEncoder):
         require_learning_is_read(self.layer_indices, trainable)
         self.trunk: Any = trunk
         self.trainable = trainable
+        # a Vision Transformer has one, which cuts patches
+        self._convolves = sum(isinstance(m, nn.Conv2d) for m in trunk.modules()) > 1
         self._learning = {"none": (), "last_stage": tuple(last_stage), "all": (trunk,)}[trainable]
         trunk.requires_grad_(False)
         for module in self._learning:
@@ -106,6 +108,12 @@ class TrunkEncoder(ImageEncoder):
         for module in self._learning:
             module.train(mode)
         return self
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return normalized images, on a CPU in the layout in which convolutions are faster there."""
+        if self._convolves and images.ndim == 4 and images.device.type == "cpu":
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.normalize(images)
 
     def learning(self) -> torch.set_grad_enabled:
         """Return a context in which gradients are kept only where something learns."""

@@ -63,6 +63,11 @@ def resnet_features(name: str) -> OrderedDict[str, nn.Module]:
     return features
 
 
+def resnet_width(name: str) -> int:
+    """Return the channels D of the last grid of a network named in ``RESNETS``."""
+    return STAGE_WIDTHS[-1] * (4 if RESNETS[name].is_deep else 1)
+
+
 def _block(size: _Size, inputs: int, width: int, stride: int) -> Bottleneck | BasicBlock:
     if not size.is_deep:
         return BasicBlock(inputs, width, stride)

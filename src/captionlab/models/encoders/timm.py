@@ -76,7 +76,7 @@ class TimmEncoder(TrunkEncoder):
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
-            slots, pooled = self._read(self.trunk, self.normalize(images))
+            slots, pooled = self._read(self.trunk, self.pixels(images))
         return self.memory(images, slots, pooled)
 
 

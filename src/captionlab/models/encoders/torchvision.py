@@ -62,5 +62,5 @@ class TorchvisionEncoder(TrunkEncoder):
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
-            slots, pooled = self.trunk(self.normalize(images))
+            slots, pooled = self.trunk(self.pixels(images))
         return self.memory(images, slots, pooled)

@@ -14,7 +14,7 @@ from captionlab.core.targets import locate
 T_co = TypeVar("T_co", covariant=True)
 
 _DIRECTIVES = ("_target_", "_partial_")
-_OTHERS = ("_args_", "_convert_", "_recursive_")  # what else Hydra reads in a node
+_OTHERS = {"_args_", "_convert_", "_recursive_"}  # what else Hydra reads in a node
 
 
 def build_part(node: object, key: str = "", **runtime: object) -> Any:
@@ -29,7 +29,7 @@ def build_part(node: object, key: str = "", **runtime: object) -> Any:
     with refusals(key):
         if not runtime and _is_plain(node):
             return _built(node)
-        # half a second, which a photo's caption need not wait for
+        # a quarter of a second, which a photo's caption need not wait for
         from hydra.errors import InstantiationException
         from hydra.utils import instantiate
 
@@ -45,11 +45,10 @@ def build_part(node: object, key: str = "", **runtime: object) -> Any:
 def _is_plain(node: object) -> bool:
     """Return whether a node holds values alone, and names only classes that any file may name."""
     if isinstance(node, Mapping):
-        return all(
-            node[name] in LISTED if name == "_target_" else name not in _OTHERS and _is_plain(value)
-            for name, value in node.items()
-            if not (name == "_partial_" and isinstance(value, bool))
-        )
+        values = [value for name, value in node.items() if name not in _DIRECTIVES]
+        is_listed = "_target_" not in node or node["_target_"] in LISTED
+        is_simple = isinstance(node.get("_partial_", False), bool) and not node.keys() & _OTHERS
+        return is_listed and is_simple and all(map(_is_plain, values))
     if isinstance(node, list):
         return all(map(_is_plain, node))
     if isinstance(node, str):

@@ -48,5 +48,5 @@ def test_anything_else_is_hydras(change: dict):
 
 
 def test_a_refused_value_is_told_with_its_key():
-    with pytest.raises(UserError, match="^model.encoder: .*image_size"):
+    with pytest.raises(UserError, match=r"^model.encoder: .*image_size"):
         build_part({**ENCODER, "image_size": 7}, "model.encoder")

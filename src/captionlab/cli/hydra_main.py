@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from captionlab.cli.ending import exit_with_own_status
-from captionlab.cli.streams import prepare_streams, require_written
+from captionlab.cli.mistakes import FULL_ERROR, debugging, explained_errors
+from captionlab.cli.processes import prepare_process
+from captionlab.cli.streams import require_written
 from captionlab.config.compose import config_dir, groups
-from captionlab.config.explain import explain
 from captionlab.config.override_syntax import as_readable_arguments, override_text
 from captionlab.config.search_path import added, as_arguments, split_arguments
 from captionlab.core.errors import UserError
@@ -41,7 +42,6 @@ from captionlab.sweeps.jobs import (
     without_job_settings,
 )
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
 FOLDER_KEYS = ("hydra.run.dir=", "output_dir=")  # by which a user names a run's folder
 CHOSEN_FOLDERS = (*FOLDER_KEYS, "hydra.sweep.dir=")
 # whose jobs are processes of their own
@@ -50,33 +50,6 @@ PROCESS_LAUNCHERS = {
     "hydra_plugins.captionlab_launcher.optuna.TpeSweeper",
 }
 Task = Callable[[DictConfig, list[str]], float | None]  # returns what a sweep maximizes
-
-
-def debugging() -> bool:
-    """Return whether the user wants tracebacks; takes ``--debug`` out of the command line."""
-    if "--debug" in sys.argv:
-        sys.argv.remove("--debug")
-        os.environ[FULL_ERROR] = "1"
-    return os.environ.get(FULL_ERROR, "0") not in ("", "0")
-
-
-@contextmanager
-def explained_errors(debug: bool) -> Iterator[None]:
-    """Turn wrong input into one sentence on stderr and exit status 2, unless debugging.
-
-    Every process of ours comes through here, whoever started it; what it prints can end none.
-    """
-    prepare_streams()
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
-    except Exception as error:
-        sentence = explain(error, sys.argv[1:])
-        if debug or sentence is None:
-            raise
-        print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(2)
 
 
 def hydra_main(task: Task) -> Callable[[], None]:
@@ -92,9 +65,7 @@ def hydra_main(task: Task) -> Callable[[], None]:
     def main() -> None:
         nonlocal debug
         debug = debugging()
-        # OpenMP's threads wait by spinning, which costs another process on the same cores dearly;
-        # a short spin is as fast alone. Read when torch is loaded, which is later.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        prepare_process()
         # with it Hydra raises its errors instead of printing several lines and exiting with 1
         os.environ[FULL_ERROR] = "1"
         with exit_with_own_status(), explained_errors(debug):

@@ -13,7 +13,8 @@ from captionlab import __version__
 from captionlab.cli.commands import COMMANDS
 from captionlab.cli.ending import exit_with_own_status
 from captionlab.cli.endpoint_options import CommandParser
-from captionlab.cli.hydra_main import debugging, explained_errors
+from captionlab.cli.mistakes import debugging, explained_errors
+from captionlab.cli.processes import prepare_process
 from captionlab.cli.streams import prepare_streams, require_written
 from captionlab.config.search_path import added, importable
 
@@ -21,6 +22,7 @@ from captionlab.config.search_path import added, importable
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, with 2 for wrong input, with 1 for anything else."""
     prepare_streams()  # before the parser prints
+    prepare_process()
     debug = debugging()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:

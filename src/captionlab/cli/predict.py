@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
+from captionlab.cli.progress import progress
 from captionlab.cli.streams import has_reader
 from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError, first_line
@@ -171,20 +171,16 @@ def _caption(
     abstention: Abstention | None,
 ) -> int:
     broken: list[BrokenImage] = []
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("captioning", total=len(images))
-        for start in range(0, len(images), batch_size):
+    with progress("captioning", len(images)) as advance:
+        for count, readable in _batches(captioner, images, batch_size, broken):
             if file is None and not has_reader():
                 break  # captionlab predict ... | head -1
-            paths = images[start : start + batch_size]
-            readable = list(_read(captioner, paths, broken))
             if readable:
                 prepared = torch.stack([i for _, i in readable])
                 captions_each = _captions(captioner, prepared, prompt, abstention)
                 for (path, _), captions in zip(readable, captions_each, strict=True):
                     _write(file, path, prompt, captions, abstention)
-            bar.update(task, advance=len(paths))
+            advance(count)
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
     if broken:
@@ -192,14 +188,31 @@ def _caption(
     return 1 if broken else 0
 
 
+def _batches(
+    captioner: LoadedCaptioner, images: list[Path], batch_size: int, broken: list[BrokenImage]
+) -> Iterator[tuple[int, list[tuple[Path, Tensor]]]]:
+    """Yield the size of each batch and what of it can be read; the next is read in the meantime."""
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    with ThreadPoolExecutor(1, "captionlab-read") as reader:
+        following = reader.submit(_read, captioner, batches[0])
+        for number, paths in enumerate(batches, 1):
+            readable, refused = following.result()
+            if number < len(batches):
+                following = reader.submit(_read, captioner, batches[number])
+            broken += refused
+            yield len(paths), readable
+
+
 def _read(
-    captioner: LoadedCaptioner, paths: list[Path], broken: list[BrokenImage]
-) -> Iterator[tuple[Path, Tensor]]:
+    captioner: LoadedCaptioner, paths: list[Path]
+) -> tuple[list[tuple[Path, Tensor]], list[BrokenImage]]:
+    readable, refused = [], []
     for path in paths:
         try:
-            yield path, captioner.prepare(path)
+            readable.append((path, captioner.prepare(path)))
         except BrokenImage as error:
-            broken.append(error)
+            refused.append(error)
+    return readable, refused
 
 
 def _captions(

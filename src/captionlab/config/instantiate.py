@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from hydra.utils import instantiate
-
 from captionlab.core.errors import UserError, first_line
+from captionlab.core.registry import LISTED
 from captionlab.core.targets import locate
 
 T_co = TypeVar("T_co", covariant=True)
+
+_DIRECTIVES = ("_target_", "_partial_")
+_OTHERS = {"_args_", "_convert_", "_recursive_"}  # what else Hydra reads in a node
 
 
 def build_part(node: object, key: str = "", **runtime: object) -> Any:
@@ -23,9 +26,13 @@ def build_part(node: object, key: str = "", **runtime: object) -> Any:
     Raises:
         UserError: if the constructor refuses a value.
     """
-    from hydra.errors import InstantiationException
-
     with refusals(key):
+        if not runtime and _is_plain(node):
+            return _built(node)
+        # a quarter of a second, which a photo's caption need not wait for
+        from hydra.errors import InstantiationException
+        from hydra.utils import instantiate
+
         try:
             return instantiate(node, _convert_="all", **runtime)
         except InstantiationException as error:
@@ -33,6 +40,33 @@ def build_part(node: object, key: str = "", **runtime: object) -> Any:
             while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
                 cause = cause.__cause__
             raise cause from None
+
+
+def _is_plain(node: object) -> bool:
+    """Return whether a node holds values alone, and names only classes that any file may name."""
+    if isinstance(node, Mapping):
+        values = [value for name, value in node.items() if name not in _DIRECTIVES]
+        is_listed = "_target_" not in node or node["_target_"] in LISTED
+        is_simple = isinstance(node.get("_partial_", False), bool) and not node.keys() & _OTHERS
+        return is_listed and is_simple and all(map(_is_plain, values))
+    if isinstance(node, list):
+        return all(map(_is_plain, node))
+    if isinstance(node, str):
+        return "${" not in node and node != "???"
+    return node is None or isinstance(node, bool | int | float)
+
+
+def _built(node: Any) -> Any:
+    """Return what Hydra makes of a plain node."""
+    if isinstance(node, list):
+        return [_built(value) for value in node]
+    if not isinstance(node, Mapping):
+        return node
+    values = {name: _built(value) for name, value in node.items() if name not in _DIRECTIVES}
+    if "_target_" not in node:
+        return values
+    target = locate(node["_target_"])
+    return functools.partial(target, **values) if node.get("_partial_") else target(**values)
 
 
 class Factory(Generic[T_co]):

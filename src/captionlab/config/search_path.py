@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from captionlab.config.override_syntax import override_text, parse_override
 from captionlab.core.addresses import require_local
 from captionlab.core.errors import UserError, did_you_mean
 
@@ -195,11 +194,15 @@ def as_arguments() -> list[str]:
 
 def searchpath_override(folders: Sequence[str]) -> str:
     """Return the override that adds folders for Hydra."""
+    from captionlab.config.override_syntax import override_text  # it imports Hydra
+
     texts = [override_text("key", folder).removeprefix("key=") for folder in folders]
     return f"{KEY}=[{','.join(texts)}]"
 
 
 def _searched(text: str) -> list[str]:
+    from captionlab.config.override_syntax import parse_override  # it imports Hydra
+
     value = parse_override(text.lstrip("+")).value()
     if value is None:
         return []

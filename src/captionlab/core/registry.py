@@ -193,6 +193,9 @@ PLACES: Mapping[str, Place] = {
     ),
 }
 
+# All of them, wherever they may stand.
+LISTED = frozenset(name for place in PLACES.values() for name in place.classes)
+
 # Where else a user's configuration has parts; a file's are never built.
 TRAINING_PLACES: Mapping[str, Place] = {
     "objective": Place("objective"),

@@ -20,7 +20,6 @@ from typing import Any
 
 from torch import Tensor
 
-from captionlab.config.override import known_references
 from captionlab.config.references import resolve_references, restore
 from captionlab.core.addresses import require_local
 from captionlab.core.config_types import Config, MutableConfig
@@ -102,6 +101,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     composed = rename_targets(entry["config"])
     config = resolve_references(composed, f"{path}: config")
     if entry["format"] == 1:
+        from captionlab.config.override import known_references  # it imports Hydra
+
         composed = restore(config, known_references())
     weights = {
         current_weight(name.removeprefix(WEIGHTS_PREFIX), entry): tensor

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captionlab.config.instantiate import build_part
-from captionlab.config.override import override
 from captionlab.core.config_types import Config
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
@@ -28,6 +27,7 @@ from captionlab.inference.export.hub import download, is_hub_address
 from captionlab.inference.export.manifest import ExportedCheckpoint, read_export
 from captionlab.inference.weights import captioner_of
 from captionlab.models.captioner import Captioner
+from captionlab.models.encoders.folding import folded
 from captionlab.text.prompts import NO_PROMPT, Prompt
 from captionlab.text.tokenizers import Tokenizer
 
@@ -60,6 +60,7 @@ class LoadedCaptioner:
         self.decoding = decoding
         self.config = config
         self.device = torch.device(device)
+        self._folded: nn.Module | None = None  # the encoder as it sees images soonest
 
     def __call__(self, image: str | os.PathLike[str] | Tensor, prompt: Prompt = NO_PROMPT) -> str:
         """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
@@ -124,11 +125,20 @@ class LoadedCaptioner:
             return self.model.encode(images), given if any(given) else None
         # the activations of a large batch do not fit a CPU's caches: EfficientNet takes a third longer
         together = ENCODED_TOGETHER if images.device.type == "cpu" else max(1, len(images))
-        seen = Memory.cat([self.captioner.look(some) for some in images.split(together)])
+        seen = Memory.cat([self._look(some) for some in images.split(together)])
         if self.captioner.retrieval is not None:
             retrieved = self.captioner.retrieval.prompts(seen.pooled)
             given = [[*similar, *own] for similar, own in zip(retrieved, given, strict=True)]
         return self.captioner.connect(seen), given if any(given) else None
+
+    def _look(self, images: Tensor) -> Memory:
+        """Return what the encoder alone sees, as ``Captioner.look`` does, within rounding."""
+        if type(self.captioner) is not Captioner:  # it may look in a way of its own
+            return self.captioner.look(images)
+        if self._folded is None:
+            self._folded = folded(self.captioner.encoder)
+        memory: Memory = self._folded(images)
+        return memory
 
     @property
     def model(self) -> Any:
@@ -194,11 +204,11 @@ def load_captioner(
     others = [_read(other) for other in more]
     for other in others:
         require_alike(checkpoint, other)
-    config = (
-        override(checkpoint.composed, decoding, groups=("decoding",))
-        if decoding
-        else checkpoint.config
-    )
+    config = checkpoint.config
+    if decoding:
+        from captionlab.config.override import override  # it imports Hydra
+
+        config = override(checkpoint.composed, decoding, groups=("decoding",))
     require_decoding(config["decoding"], checkpoint, trust)
     return LoadedCaptioner(
         _network_of(checkpoint, trust),
@@ -223,7 +233,7 @@ def _network_of(checkpoint: Checkpoint, trust: Sequence[str]) -> Any:
         UserError: as ``captioner_of``, and for an export of programs, which are not run here.
     """
     if not isinstance(checkpoint, ExportedCheckpoint) or checkpoint.format == "safetensors":
-        return captioner_of(checkpoint, trust)
+        return captioner_of(checkpoint, trust, keeps_draws=False)
     if checkpoint.format == "torch":
         raise UserError(
             f"{checkpoint.path} holds programs of torch.export, and captionlab runs no program out of "

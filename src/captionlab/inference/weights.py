@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -22,18 +23,23 @@ from captionlab.inference.bounds import (
     require_small_buffers,
 )
 from captionlab.inference.checkpoints import Checkpoint
+from captionlab.inference.skipped_init import SkippedInit
 from captionlab.models.captioner import Captioner
 
 OUTSIDE = ("weights", "embeddings")  # settings that name files or what a hub holds
 LIBRARY_TYPES = "transformers.models."  # trust=transformers.models.NAME
 
 
-def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner:
+def captioner_of(
+    checkpoint: Checkpoint, trust: Sequence[str] = (), *, keeps_draws: bool = True
+) -> Captioner:
     """Return the captioner of a checkpoint with its weights, in evaluation mode on the CPU.
 
     Args:
         checkpoint: as ``read_checkpoint`` returns it.
         trust: classes, or packages of your own, that it may name beside captionlab's own.
+        keeps_draws: draw random weights before the file's replace them, as training does; it takes
+            time, and random numbers go on from there.
 
     Raises:
         UserError: if it names another class, a size beyond its weights or something outside of the
@@ -44,22 +50,30 @@ def captioner_of(checkpoint: Checkpoint, trust: Sequence[str] = ()) -> Captioner
     require_bounded(model, checkpoint.path)
     model = _self_contained(model, checkpoint.path, trust)
     check({"model": model})
-    return build_with_weights(model, Sizes.of(checkpoint.tokenizer), checkpoint).eval()
+    sizes = Sizes.of(checkpoint.tokenizer)
+    return build_with_weights(model, sizes, checkpoint, keeps_draws=keeps_draws).eval()
 
 
-def build_with_weights(model: Config, sizes: Sizes, checkpoint: Checkpoint) -> Captioner:
+def build_with_weights(
+    model: Config, sizes: Sizes, checkpoint: Checkpoint, *, keeps_draws: bool = True
+) -> Captioner:
     """Return the captioner of a model's configuration with the weights of a checkpoint.
+
+    ``keeps_draws`` as in ``captioner_of``.
 
     Raises:
         UserError: if they do not fit it.
     """
-    if is_listed({"model": model}):
+    listed = is_listed({"model": model})
+    if listed:
         # on no device: its shapes are compared before any memory is asked for
-        with torch.device("meta"), registered_at_most(len(checkpoint.weights)):
+        bounds = registered_at_most(len(checkpoint.weights))
+        with torch.device("meta"), SkippedInit(), bounds:
             outline = build_captioner(model, sizes)
         require_fit(outline, checkpoint)
         require_small_buffers(outline, checkpoint.path)
-    captioner: Captioner = build_captioner(model, sizes)
+    with SkippedInit() if listed and not keeps_draws else nullcontext():
+        captioner: Captioner = build_captioner(model, sizes)
     load_weights(captioner, checkpoint)
     return captioner
 

@@ -12,8 +12,8 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding import Greedy
 from captionlab.inference.loaded import LoadedCaptioner
+from captionlab.models.encoders.image_encoder import TrunkEncoder
 from captionlab.models.encoders.stored import StoredEncoder
-from captionlab.models.encoders.torchvision import TrunkEncoder
 from captionlab.text.tokenizers import WordTokenizer
 from tests_support import PRESETS, tiny_preset
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captionlab.models.captioner import Captioner, Decoded
-from captionlab.models.encoders.torchvision import TrunkEncoder
+from captionlab.models.encoders.image_encoder import TrunkEncoder
 
 
 class Steps(NamedTuple):

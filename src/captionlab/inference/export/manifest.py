@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from captionlab.config.override import known_references
 from captionlab.config.references import resolve_references, restore
 from captionlab.core.config_types import MutableConfig
 from captionlab.core.errors import UserError, did_you_mean
@@ -82,6 +81,8 @@ def read_export(folder: str | os.PathLike[str], root: Path | None = None) -> Exp
             _require_unchanged(folder / name, root, manifest["files"][name])
     entry = _entry(manifest, folder)
     epochs = manifest.get("epochs")
+    from captionlab.config.override import known_references  # it imports Hydra
+
     # decoding's overrides reach what refers to a value
     composed = restore(entry["config"], known_references())
     return ExportedCheckpoint(

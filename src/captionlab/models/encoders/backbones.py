@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torchvision import models
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
 from captionlab.models.encoders.layers import (
@@ -25,11 +24,16 @@ from captionlab.models.encoders.layers import (
     require_few_slots,
     require_offered,
 )
+from captionlab.models.encoders.resnet import RESNETS, resnet_features, resnet_width
+
+if TYPE_CHECKING:  # slow to import, and residual networks are built without it
+    from torchvision import models
 
 # where a network stops being features; all that follows belongs to its classifier
 _CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "flatten", "head", "heads"}
 # ported from TensorFlow: they want images in [-1, 1], whatever their weights' transforms say
 _CENTERED = {"googlenet", "inception_v3"}
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class GridTrunk(nn.Sequential):
@@ -172,11 +176,12 @@ def build_trunk(
     whole image, None for the network's own. Raises UserError for a name that torchvision does not
     have, an image size that the network cannot take, and layers or a vector that it does not have.
     """
-    names = models.list_models(module=models)
-    if name not in names:
-        raise UserError(f"torchvision has no backbone {name!r}: {did_you_mean(name, names)}")
+    if name in RESNETS and layers is None and pooled is None and image_size >= 32:
+        # takes any such image, and a trial run imports torch's compiler
+        residual = GridTrunk(resnet_features(name), channels_last=False)
+        return residual, resnet_width(name)
     try:
-        trunk = _cut(name, models.get_model(name, weights=None, **_options(name, image_size)))
+        trunk = _random_trunk(name, image_size)
         slots, _ = _on_meta(trunk.eval(), _meta_images(image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = first_line(error)
@@ -191,10 +196,25 @@ def build_trunk(
     return trunk, slots.shape[-1]
 
 
+def _random_trunk(name: str, image_size: int) -> Trunk:
+    if name in RESNETS:
+        return GridTrunk(resnet_features(name), channels_last=False)
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    if name not in names:
+        raise UserError(f"torchvision has no backbone {name!r}: {did_you_mean(name, names)}")
+    return _cut(models.get_model(name, weights=None, **_options(name, image_size)))
+
+
 def normalization(name: str, weights: str | None) -> tuple[list[float], list[float]]:
     """Return the mean and standard deviation of each color with which the network was trained."""
     if name in _CENTERED:
         return [0.5] * 3, [0.5] * 3
+    if name in RESNETS:
+        return IMAGENET_MEAN, IMAGENET_STD
+    from torchvision import models
+
     entries = models.get_model_weights(name).__members__
     transforms = entries.get(weights or "DEFAULT", entries["DEFAULT"]).transforms()
     return transforms.mean, transforms.std
@@ -210,7 +230,9 @@ def _options(name: str, image_size: int) -> dict[str, bool | int | tuple[int, in
     return {}
 
 
-def _cut(name: str, network: nn.Module) -> Trunk:
+def _cut(network: nn.Module) -> Trunk:
+    from torchvision import models
+
     if isinstance(network, models.VisionTransformer):
         return TokenTrunk(network)
     features: OrderedDict[str, nn.Module] = OrderedDict()

@@ -12,7 +12,7 @@ from captionlab.core.errors import UserError, first_line
 from captionlab.core.hugging_face import entries_of
 from captionlab.core.memory import Memory
 from captionlab.models.encoders.hugging_face import MEAN, STD, normalization
-from captionlab.models.encoders.torchvision import Trainable, TrunkEncoder
+from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
 from captionlab.models.hugging_face_captioners import (
     NAME,
     VisionSide,

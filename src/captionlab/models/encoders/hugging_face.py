@@ -28,10 +28,9 @@ from captionlab.models.encoders.hugging_face_reading import (
     image_projection,
     reading_of,
 )
+from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
 from captionlab.models.encoders.layers import LAST, Pooled, require_few_slots
-from captionlab.models.encoders.pretrained import KEY
-from captionlab.models.encoders.torchvision import Trainable, TrunkEncoder
-from captionlab.models.encoders.weight_files import load_weights_file
+from captionlab.models.encoders.weight_files import KEY, load_weights_file
 
 # ImageNet's, for a model that comes without a preprocessor_config.json
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

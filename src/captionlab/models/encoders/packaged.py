@@ -8,8 +8,7 @@ from torch import nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.packages import files_of_package
-from captionlab.models.encoders.pretrained import KEY
-from captionlab.models.encoders.weight_files import read_weights_file
+from captionlab.models.encoders.weight_files import KEY, read_weights_file
 
 # timm's name of the network: the package that ships weights of it, learned on ImageNet
 PACKAGES = {

@@ -15,10 +15,9 @@ from torch import nn
 from torchvision import models
 
 from captionlab.core.errors import UserError, did_you_mean
-from captionlab.models.encoders.weight_files import load_weights_file
+from captionlab.models.encoders.weight_files import KEY, load_weights_file
 
 _SECONDS_TO_ANSWER = 10.0
-KEY = "model.encoder.weights"
 
 
 def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:

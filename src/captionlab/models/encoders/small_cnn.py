@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.image_encoder import ImageEncoder
 from captionlab.models.encoders.layers import (
     LAST,
     join_maps,
@@ -21,9 +22,7 @@ from captionlab.models.encoders.layers import (
     require_few_slots,
     require_trainable,
 )
-from captionlab.models.encoders.pretrained import KEY
-from captionlab.models.encoders.torchvision import ImageEncoder
-from captionlab.models.encoders.weight_files import load_weights_file
+from captionlab.models.encoders.weight_files import KEY, load_weights_file
 
 
 class SmallCNN(ImageEncoder):

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
 from captionlab.core.memory import Memory
+from captionlab.models.encoders.efficientnet_lite import LITE, EfficientNetLite
+from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
 from captionlab.models.encoders.layers import Pooled
 from captionlab.models.encoders.packaged import PACKAGES, load_packaged
-from captionlab.models.encoders.pretrained import KEY
 from captionlab.models.encoders.timm_reading import Reading, embedding_width, embeds_beside_text
-from captionlab.models.encoders.torchvision import Trainable, TrunkEncoder
-from captionlab.models.encoders.weight_files import Candidate, load_weights_file
+from captionlab.models.encoders.weight_files import KEY, Candidate, load_weights_file
 
 
 class TimmEncoder(TrunkEncoder):
@@ -76,14 +76,16 @@ class TimmEncoder(TrunkEncoder):
     def forward(self, images: Tensor) -> Memory:
         """Return the memory of images (B, 3, h, w), uint8 or floats in [0, 1]."""
         with self.learning():
-            slots, pooled = self._read(self.trunk, self.normalize(images))
+            slots, pooled = self._read(self.trunk, self.pixels(images))
         return self.memory(images, slots, pooled)
 
 
 def timm_relatives(name: str) -> list[Candidate]:
     """Return the timm models of the same family, and how each is built without its classifier."""
-    import timm
-
+    try:
+        import timm
+    except ImportError:  # some networks are built without it
+        return []
     family = name.split("_")[0].rstrip("0123456789dtsb") or name[:3]
     names = [other for other in timm.list_models(f"{family}*") if other != name]
     return [(other, partial(timm.create_model, other, num_classes=0)) for other in names]
@@ -98,6 +100,8 @@ def _last_stage(network: Any) -> list[Any]:
 
 
 def _create(name: str, pretrained: bool, image_size: int, *, projects: bool) -> Any:
+    if name in LITE:
+        return EfficientNetLite(name)
     try:
         import timm
     except ImportError as error:

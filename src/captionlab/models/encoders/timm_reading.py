@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from captionlab.core.errors import UserError, first_line
+from captionlab.models.encoders.efficientnet_lite import LITE
 from captionlab.models.encoders.layers import (
     LAST,
     join_maps,
@@ -114,6 +115,8 @@ def embeds_beside_text(name: str) -> bool:
     That is so of CLIP's and SigLIP's towers, unless they were tuned to classify afterwards, or lost
     their own pooling.
     """
+    if name in LITE:
+        return False
     import timm
 
     settings = timm.models.get_pretrained_cfg(name)

@@ -25,6 +25,8 @@ from captionlab.core.tensor_files import dense, load_tensors
 
 log = logging.getLogger("captionlab")
 
+KEY = "model.encoder.weights"  # the setting that names a file
+
 # entries below which training scripts keep the network
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 # under which they keep it in a state dict: what else stands there may be another network

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captionlab.core.distributed import world_size
@@ -21,6 +20,7 @@ from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner
 from captionlab.models.likelihood import teacher_forced
+from captionlab.objectives.cross_entropy_loss import cross_entropy
 
 if TYPE_CHECKING:
     from captionlab.objectives.policy_gradient.rewards import TrainingText
@@ -201,5 +201,5 @@ def mean_nll(captioner: Captioner, memory: Memory, batch: Batch) -> Tensor:
     It is weighted: its mean over processes is that of all their tokens.
     """
     answers = teacher_forced(captioner, memory, batch)
-    nll = F.cross_entropy(answers.logits.float(), answers.targets)
+    nll, _ = cross_entropy(answers.logits, answers.targets)
     return nll * rank_weight(len(answers.targets), nll)

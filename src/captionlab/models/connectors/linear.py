@@ -12,6 +12,7 @@ from torch import nn
 
 from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
+from captionlab.models.dropout import Dropout
 
 
 class LinearConnector(nn.Module):
@@ -53,4 +54,4 @@ class LinearConnector(nn.Module):
 
 def projection(inputs: int, width: int, dropout: float) -> nn.Sequential:
     """Return linear, ReLU, dropout: (..., width) of (..., inputs)."""
-    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout))
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), Dropout(dropout))

@@ -20,6 +20,7 @@ from captionlab.decoding.ensemble import Ensemble, EnsembleMemory
 from captionlab.models.captioner import Captioner
 from captionlab.models.likelihood import teacher_forced
 from captionlab.objectives.base import Batch, Objective, rank_weight
+from captionlab.objectives.cross_entropy_loss import cross_entropy
 from captionlab.objectives.frozen import FrozenCaptioner
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 from captionlab.objectives.policy_gradient.policy import SampledTokens, special_ids
@@ -147,7 +148,7 @@ class Distillation(Objective):
         """Return the student's cross-entropy on the teachers' captions."""
         asked = prompted_images(memory, batch)
         answers = teacher_forced(captioner, asked.memory, self.captions(batch))
-        nll = F.cross_entropy(answers.logits.float(), answers.targets)
+        nll, _ = cross_entropy(answers.logits, answers.targets)
         nll = nll * rank_weight(len(answers.targets), nll)
         return nll, {"teacher_nll": nll.detach()}
 

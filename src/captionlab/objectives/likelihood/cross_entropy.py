@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from captionlab.core.errors import UserError
 from captionlab.models.captioner import Captioner
 from captionlab.models.likelihood import teacher_forced
 from captionlab.objectives.base import Batch, Objective, rank_weight
+from captionlab.objectives.cross_entropy_loss import cross_entropy
 
 
 class CrossEntropy(Objective):
@@ -37,9 +37,7 @@ class CrossEntropy(Objective):
         """Return the loss in nats a token, with ``nll`` (unsmoothed) and ``attention_penalty`` beside it."""
         memory = captioner.encode(batch.images)
         logits, targets, weights, real, _ = teacher_forced(captioner, memory, batch)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        nll = F.cross_entropy(logits.detach(), targets) if self.label_smoothing else loss.detach()
+        loss, nll = cross_entropy(logits, targets, self.label_smoothing)
         weight = rank_weight(len(targets), loss)
         return with_penalty(captioner, weights, real, loss * weight, {"nll": nll * weight})
 

@@ -9,13 +9,13 @@ import math
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from captionlab.core.errors import UserError, did_you_mean
 from captionlab.models.captioner import Captioner
 from captionlab.models.likelihood import shift
 from captionlab.objectives.base import Batch, Objective, rank_weight
+from captionlab.objectives.cross_entropy_loss import cross_entropy
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 
 Decay = Literal["linear", "exponential", "inverse_sigmoid"]
@@ -94,7 +94,7 @@ class ScheduledSampling(Objective):
         for step in range(inputs.shape[-1]):
             scores, state = captioner.step(token, state)
             now = real[..., step]
-            logits.append(scores[now].float())
+            logits.append(scores[now])
             if state.weights is not None:
                 weights.append(state.weights)
             if step + 1 < inputs.shape[-1]:
@@ -102,7 +102,7 @@ class ScheduledSampling(Objective):
                 token = self._mixed(gold, scores.detach(), now, captioner.decoder.pad_id)
         # the answers stand step by step, so the targets are read in that order
         step_targets = targets.permute(2, 0, 1)[real.permute(2, 0, 1)]
-        nll = F.cross_entropy(torch.cat(logits), step_targets)
+        nll, _ = cross_entropy(torch.cat(logits), step_targets)
         nll = nll * rank_weight(len(step_targets), nll)
         diagnostics = {"nll": nll.detach(), "probability": nll.new_tensor(self.probability)}
         attention = torch.stack(weights, 2) if weights else None

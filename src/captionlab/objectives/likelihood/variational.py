@@ -5,7 +5,6 @@ B images, K captions an image, T tokens, M real tokens of a batch, Z latent widt
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from captionlab.core.errors import UserError
@@ -18,6 +17,7 @@ from captionlab.objectives.base import (
     joined,
     rank_weight,
 )
+from captionlab.objectives.cross_entropy_loss import cross_entropy
 from captionlab.objectives.likelihood.cross_entropy import with_penalty
 from captionlab.objectives.schedules import LinearSchedule
 
@@ -70,7 +70,7 @@ class Variational(Objective):
                 "objective=variational needs a decoder with a latent variable: say model=cvae, or "
                 "objective=cross_entropy."
             )
-        nll = F.cross_entropy(logits.float(), targets)
+        nll, _ = cross_entropy(logits, targets)
         kl = decoded.kl[real.any(-1)]  # (captions,Z)
         mean_kl = joined(kl.mean(0), len(kl))  # of all ranks: what is free hangs on it
         captions, tokens = averaged(nll.new_tensor([len(kl), len(targets)]))

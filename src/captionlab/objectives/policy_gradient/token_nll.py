@@ -5,18 +5,17 @@ Legend: M tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from captionlab.core.rows import row_parts
+
 # finite: the Gumbel noise of what cannot be drawn is a difference of such numbers, and the reward of
 # a caption that no token could begin is multiplied by it
 BANNED_LOGIT = -1e9
-# numbers worked on at once: 2 MB stay in a CPU's cache between the passes over them
-_CHUNK = 1 << 19
 
 
 def token_nll(
@@ -45,7 +44,7 @@ class _TokenNll(torch.autograd.Function):
     ) -> Tensor:
         half = logits.dtype in (torch.float16, torch.bfloat16)
         log_probs = torch.empty_like(logits, dtype=torch.float32 if half else logits.dtype)
-        for part in _parts(logits):
+        for part in row_parts(logits):
             allowed = logits[part].to(log_probs.dtype, copy=True)
             allowed.index_fill_(1, never, BANNED_LOGIT)
             allowed[:, eos_id].masked_fill_(first[part], BANNED_LOGIT)
@@ -62,16 +61,10 @@ class _TokenNll(torch.autograd.Function):
         log_probs, tokens = ctx.saved_tensors
         d_logits = torch.empty_like(log_probs, dtype=ctx.dtype)
         scale = (grad / ctx.temperature).unsqueeze(1)
-        for part in _parts(log_probs):
+        for part in row_parts(log_probs):
             own = log_probs[part].exp()
             # the softmax, less one for the token that was drawn
             drawn = tokens[part].unsqueeze(1)
             own.scatter_(1, drawn, own.gather(1, drawn) - 1)
             torch.mul(own, scale[part], out=d_logits[part])
         return d_logits, None, None, None, None, None
-
-
-def _parts(rows: Tensor) -> Iterator[slice]:
-    count, vocabulary = rows.shape
-    size = max(1, _CHUNK // vocabulary) if rows.device.type == "cpu" else max(1, count)
-    return (slice(start, start + size) for start in range(0, count, size))

@@ -25,6 +25,7 @@ from captionlab.models.decoders.recurrent.cell import (
 )
 from captionlab.models.decoders.recurrent.decoder import RecurrentDecoder
 from captionlab.models.decoders.recurrent.layers import Advance, LSTMLayer
+from captionlab.models.dropout import Dropout
 
 
 class AoACell(RecurrentCell[Advance]):
@@ -52,7 +53,7 @@ class AoACell(RecurrentCell[Advance]):
                 f"AoADecoder adds contexts to a memory {hidden} wide, but the attention's are "
                 f"{attention.context_dim}: say model/attention=aoa or multi_head"
             )
-        self.slots = nn.Sequential(nn.Linear(memory_dim, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.slots = nn.Sequential(nn.Linear(memory_dim, hidden), nn.ReLU(), Dropout(dropout))
         self.refiner = nn.ModuleList(
             AttentionOnAttention(heads, dropout=0.1, query_dim=hidden, memory_dim=hidden)
             for _ in range(refiner_layers)

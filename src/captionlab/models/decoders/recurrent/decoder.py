@@ -23,6 +23,7 @@ from captionlab.models.decoders.recurrent.cell import (
     StepOutput,
 )
 from captionlab.models.decoders.recurrent.packing import Packing
+from captionlab.models.dropout import Dropout
 from captionlab.models.few_rows import apply_linear
 from captionlab.models.state import PER_BEAM, State
 
@@ -72,7 +73,7 @@ class RecurrentDecoder(nn.Module):
         self.words = nn.Embedding(vocabulary_size, embedding, padding_idx=pad_id)
         self.readout = readout
         self.output = nn.Linear(self.output_dim, vocabulary_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if tie_weights:
             self._tie()
 

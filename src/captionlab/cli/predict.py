@@ -30,6 +30,7 @@ from captionlab.text.prompts import NO_PROMPT, Prompt
 ASKED = ("question", "style", "language")
 ASK_FOR = {"questions": "--ask QUESTION", "styles": "--style NAME"}
 NOT_SURE = "I am not sure"
+WORTH_FOLDING = 8  # images
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def predict(
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
+    if len(images) >= WORTH_FOLDING:
+        captioner.fold()
     for what in captioner.tokenizer.unasked([prompt]):
         print(f"note: this captioner was trained with {what}: {ASK_FOR[what]}", file=sys.stderr)
     if abstention is not None:

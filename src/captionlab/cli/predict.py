@@ -32,6 +32,7 @@ ASKED = ("question", "style", "language")
 ASK_FOR = {"questions": "--ask QUESTION", "styles": "--style NAME"}
 LINES_ENDINGS = (".jsonl", ".ndjson", "")  # none: a pipe, /dev/stdout
 NOT_SURE = "I am not sure"
+WORTH_FOLDING = 8  # images
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def predict(
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
+    if len(images) >= WORTH_FOLDING:
+        captioner.fold()
     for what in captioner.tokenizer.unasked([prompt]):
         print(f"note: this captioner was trained with {what}: {ASK_FOR[what]}", file=sys.stderr)
     if abstention is not None:

@@ -60,7 +60,7 @@ class LoadedCaptioner:
         self.decoding = decoding
         self.config = config
         self.device = torch.device(device)
-        self._folded: nn.Module | None = None  # the encoder as it sees images soonest
+        self._folded: nn.Module | None = None
 
     def __call__(self, image: str | os.PathLike[str] | Tensor, prompt: Prompt = NO_PROMPT) -> str:
         """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
@@ -131,13 +131,17 @@ class LoadedCaptioner:
             given = [[*similar, *own] for similar, own in zip(retrieved, given, strict=True)]
         return self.captioner.connect(seen), given if any(given) else None
 
-    def _look(self, images: Tensor) -> Memory:
-        """Return what the encoder alone sees, as ``Captioner.look`` does, within rounding."""
-        if type(self.captioner) is not Captioner:  # it may look in a way of its own
-            return self.captioner.look(images)
-        if self._folded is None:
+    def fold(self) -> None:
+        """See through a copy of the encoder whose batch norms are folded away, from now on.
+
+        Captions are the same within rounding. The copy takes a tenth of a second, and saves as much
+        in about eight images.
+        """
+        if type(self.captioner) is Captioner:  # another may look in a way of its own
             self._folded = folded(self.captioner.encoder)
-        memory: Memory = self._folded(images)
+
+    def _look(self, images: Tensor) -> Memory:
+        memory: Memory = (self._folded or self.captioner.look)(images)
         return memory
 
     @property

@@ -97,12 +97,11 @@ def test_an_image_alone_equals_itself_among_images_with_more_slots(model):
 
 
 METHODS = [
-    Greedy(max_length=8),
-    Beam(beam_size=3, num_captions=2, max_length=8),
-    Beam(beam_size=4, groups=2, num_captions=2, no_repeat_ngram=1, max_length=8),
-    Beam(beam_size=2, forced_words=["5"], max_length=8),
-    Sampling(num_samples=3, max_length=8, seed=2),
-    Sampling(num_samples=2, max_length=8, seed=2, no_repeat_ngram=2, bad_endings=["6"]),
+    Greedy(max_length=6),
+    Beam(beam_size=3, num_captions=2, max_length=6),
+    Beam(beam_size=4, groups=2, num_captions=2, no_repeat_ngram=1, max_length=6),
+    Beam(beam_size=2, forced_words=["5"], max_length=6),
+    Sampling(num_samples=2, max_length=6, seed=2, no_repeat_ngram=2, bad_endings=["6"]),
 ]
 
 

@@ -46,6 +46,10 @@ def require_same(
             if ours.weights is not None:
                 torch.testing.assert_close(state.weights, ours.weights, atol=1e-5, rtol=1e-4)
             ours, state = ours.select(swap), state.select(swap)
+        last = torch.tensor([len(images) - 1])
+        expected, _ = captioner.step(tokens[1, last], ours.take(last))
+        found, _ = exported.step(tokens[1, last], state.take(last))
+        torch.testing.assert_close(found, expected, atol=atol, rtol=1e-4)
         for method in METHODS:
             captions, generated = generate(captioner, memory, method, tokenizer)
             again, repeated = generate(exported, theirs, method, tokenizer)

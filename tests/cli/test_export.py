@@ -13,6 +13,7 @@ from captionlab.cli.main import main
 from captionlab.core.errors import UserError
 from captionlab.inference.calibrated import file_sha256
 from captionlab.inference.checkpoints import read_checkpoint
+from captionlab.metrics.calibration import Calibration
 
 CKPT = str(Path(__file__).parents[1] / "fixtures" / "checkpoints" / "lstm.ckpt")
 
@@ -107,8 +108,8 @@ def test_an_export_of_an_export_is_the_same_one(finished_run: Path, tmp_path: Pa
 
 def test_the_calibration_beside_a_checkpoint_goes_along(tmp_path: Path):
     shutil.copy(CKPT, tmp_path / "best.ckpt")
-    entry = {"captionlab_calibration": 1, "checkpoint_sha256": file_sha256(CKPT)}
-    (tmp_path / "calibration.json").write_text(json.dumps(entry))
+    calibration = Calibration("log_odds", 1.0, 0.0, checkpoint_sha256=file_sha256(CKPT))
+    calibration.write(tmp_path / "calibration.json")
     export(str(tmp_path / "best.ckpt"), str(tmp_path / "out"), format="safetensors")
     assert (tmp_path / "out" / "calibration.json").read_bytes() == (
         tmp_path / "calibration.json"
@@ -118,8 +119,8 @@ def test_the_calibration_beside_a_checkpoint_goes_along(tmp_path: Path):
 
 def test_the_calibration_of_another_checkpoint_stays_where_it_is(tmp_path: Path, caplog):
     shutil.copy(CKPT, tmp_path / "last.ckpt")
-    entry = {"captionlab_calibration": 1, "checkpoint_sha256": "0" * 64}
-    (tmp_path / "calibration.json").write_text(json.dumps(entry))
+    calibration = Calibration("log_odds", 1.0, 0.0, checkpoint_sha256="0" * 64)
+    calibration.write(tmp_path / "calibration.json")
     export(str(tmp_path / "last.ckpt"), str(tmp_path / "out"), format="safetensors")
     assert not (tmp_path / "out" / "calibration.json").exists()
     assert "chance of being right" not in (tmp_path / "out" / "README.md").read_text()

@@ -6,7 +6,7 @@ Legend: B images, N memory slots, D memory width, P width of the pooled vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,16 @@ class Memory:
     def take(self, images: Tensor) -> Memory:
         """Return the memory of the images with these indices, in this order."""
         return self.each(lambda tensor: tensor[images])
+
+    def as_computed(self) -> Memory:
+        """Return the memory with slots in the type of mixed precision's products, where it is on.
+
+        A decoder that multiplies the slots at every step would cast them at every step.
+        """
+        device = self.slots.device.type
+        if not torch.is_autocast_enabled(device):
+            return self
+        return replace(self, slots=self.slots.to(torch.get_autocast_dtype(device)))
 
     def mask_of_some(self) -> Tensor | None:
         """Return the mask, or None where every slot is real: attention is quicker without one.

@@ -86,3 +86,10 @@ def test_int8_linear_layers_decode_near_single_precision(model):
         token = logits.argmax(-1)
     model.decoder = quantized
     assert Greedy(max_length=4)(model, memory, **IDS).lengths.min() >= 1
+
+
+def test_slots_are_cast_once_a_search_under_autocast(model):
+    memory = model.encode(batch(model.encoder.dim).images)
+    assert model.init_state(memory, 1).memory.slots.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.init_state(memory, 1).memory.slots.dtype == torch.bfloat16

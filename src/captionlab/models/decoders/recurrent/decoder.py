@@ -102,7 +102,7 @@ class RecurrentDecoder(nn.Module):
         memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
         packing = Packing(tokens, self.pad_id)
         words = self.embed(packing.pack(tokens))
-        output = self.cell.unroll(words, packing, self.cell.refine(memory))
+        output = self.cell.unroll(words, packing, self.cell.refine(memory).as_computed())
         return unpack_output(packing, self.project_output(words, output), output)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class RecurrentDecoder(nn.Module):
         Raises UserError for a memory of another width, or without a real slot.
         """
         memory.require_width(self.memory_dim, "decoder", self.pooled_dim)
-        memory = self.cell.refine(memory)
+        memory = self.cell.refine(memory).as_computed()
         keys = self.cell.keys(memory)
         recurrent = self.cell.init_state(memory, width)
         return RecurrentDecoderState(memory=memory, keys=keys, recurrent=recurrent)

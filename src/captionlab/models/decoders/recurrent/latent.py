@@ -142,7 +142,7 @@ class LatentDecoder(RecurrentDecoder):
         packing = Packing(tokens, self.pad_id)
         latents = latent.unsqueeze(2).expand(-1, -1, tokens.shape[-1], -1)
         words = self.embed(packing.pack(tokens), packing.pack(latents))
-        output = self.cell.unroll(words, packing, self.cell.refine(memory))
+        output = self.cell.unroll(words, packing, self.cell.refine(memory).as_computed())
         result = unpack_output(packing, self.project_output(words, output), output)
         return result._replace(kl=posterior.kl(prior))
 

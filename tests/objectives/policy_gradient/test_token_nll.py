@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.objectives.policy_gradient import token_nll as module
+from captionlab.core import rows
 from captionlab.objectives.policy_gradient.token_nll import token_nll
 
 TOKENS = torch.tensor([4, 2, 6, 5, 2, 8])
@@ -29,7 +29,7 @@ def plain(scores: Tensor, temperature: float) -> Tensor:
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_is_the_plain_formula_in_pieces_too(monkeypatch, temperature, dtype):
-    monkeypatch.setattr(module, "_CHUNK", 20)  # two rows at once
+    monkeypatch.setattr(rows, "_PART", 20)  # two rows at once
     ours, theirs, weight = logits(dtype), logits(dtype), torch.linspace(-1, 2, 6)
     found = token_nll(ours, TOKENS, NEVER, FIRST, EOS, temperature)
     expected = plain(theirs, temperature)

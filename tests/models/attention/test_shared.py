@@ -59,3 +59,15 @@ def test_a_loop_of_which_nothing_is_differentiated_leaves_no_gradient():
     read = share_slots(slots)
     assert isinstance(read, Shared)
     assert torch.autograd.grad(slots.sum() + read.edge.sum(), slots)[0].eq(1).all()
+
+
+def test_slots_of_single_precision_learn_behind_products_of_bfloat16():
+    torch.manual_seed(0)
+    weights, slots = torch.rand(2, 3, 4), torch.randn(2, 4, 5)
+
+    def mixed(slots, weights):
+        with torch.autocast("cpu", torch.bfloat16):
+            return [weighted_sum(weights, share_slots(slots))]
+
+    expected = grads_of(lambda slots, weights: [weights @ slots], slots, weights)
+    torch.testing.assert_close(grads_of(mixed, slots, weights), expected, rtol=0.05, atol=0.05)

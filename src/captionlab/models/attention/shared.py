@@ -109,6 +109,8 @@ class _WeightedSum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
         (weights,) = ctx.saved_tensors
+        # mixed precision made half-precision contexts of slots that may be wider
+        grad = grad.to(ctx.slots.value.dtype)
         ctx.slots.sums.add(weights, grad)
         if not ctx.needs_input_grad[0]:
             return None, None, None

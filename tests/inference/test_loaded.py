@@ -43,5 +43,5 @@ def test_an_ensemble_makes_no_copy_that_it_would_not_see_through():
     alone, ensemble = load_captioner(LSTM), load_captioner([LSTM, LSTM])
     for one in (alone, ensemble):
         one.fold()
-    assert alone._folded is not None
-    assert ensemble._folded is None
+    assert alone.folded is not None
+    assert ensemble.folded is None

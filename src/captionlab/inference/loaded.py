@@ -43,6 +43,7 @@ class LoadedCaptioner:
         tokenizer: token ids to text.
         decoding: the method that generates.
         config: what the captioner was trained with.
+        folded: what stands for its encoder since ``fold``; None before.
         others: captioners of the same vocabulary and image size that write with it (an ensemble).
     """
 
@@ -61,7 +62,7 @@ class LoadedCaptioner:
         self.decoding = decoding
         self.config = config
         self.device = torch.device(device)
-        self._folded: nn.Module | None = None
+        self.folded: nn.Module | None = None
 
     def __call__(self, image: str | os.PathLike[str] | Tensor, prompt: Prompt = NO_PROMPT) -> str:
         """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
@@ -138,10 +139,10 @@ class LoadedCaptioner:
         """
         # another class may look in a way of its own
         if type(self.captioner) is Captioner and not self.others:
-            self._folded = folded(self.captioner.encoder)
+            self.folded = folded(self.captioner.encoder)
 
     def _look(self, images: Tensor) -> Memory:
-        memory: Memory = (self._folded or self.captioner.look)(images)
+        memory: Memory = (self.folded or self.captioner.look)(images)
         return memory
 
     @property

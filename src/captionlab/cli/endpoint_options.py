@@ -30,7 +30,7 @@ ENDPOINT_OPTIONS = {
 CHECKPOINT_OPTIONS = {
     "others": ("--with", []),
     "set": ("--set", []),
-    "batch_size": ("--batch-size", 32),
+    "batch_size": ("--batch-size", 64),
     "device": ("--device", "auto"),
     "precision": ("--precision", None),
     "abstain": ("--abstain", None),

@@ -53,6 +53,7 @@ def explain(
     loaded = load_captioner(
         checkpoint, device=choose_device(device), decoding=overrides, trust=trust
     )
+    loaded.fold()
     explainer = Explainer(loaded, methods, settings)
     explained: list[Explained] = []
     broken: list[BrokenImage] = []

@@ -85,6 +85,7 @@ def _proposer(store: LabelStore, folder: Path, options: argparse.Namespace) -> P
         decoding=options.set,
         trust=options.trust,
     )
+    captioner.fold()
     return Proposer(store, folder, captioner, model_name(Path(options.model), options.set))
 
 

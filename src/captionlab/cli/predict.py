@@ -64,7 +64,7 @@ def predict(
     paths: Sequence[str],
     *,
     out: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     device: str = "auto",
     overrides: Sequence[str] = (),
     others: Sequence[str] = (),

@@ -31,7 +31,8 @@ from captionlab.models.encoders.folding import folded
 from captionlab.text.prompts import NO_PROMPT, Prompt
 from captionlab.text.tokenizers import Tokenizer
 
-ENCODED_TOGETHER = 4  # images, on a CPU
+# on a CPU: as many images as have so many pixels together, and four of any size
+ENCODED_PIXELS, ENCODED_LEAST = 2**17, 4
 
 
 class LoadedCaptioner:
@@ -42,6 +43,7 @@ class LoadedCaptioner:
         tokenizer: token ids to text.
         decoding: the method that generates.
         config: what the captioner was trained with.
+        folded: what stands for its encoder since ``fold``; None before.
         others: captioners of the same vocabulary and image size that write with it (an ensemble).
     """
 
@@ -60,7 +62,7 @@ class LoadedCaptioner:
         self.decoding = decoding
         self.config = config
         self.device = torch.device(device)
-        self._folded: nn.Module | None = None
+        self.folded: nn.Module | None = None
 
     def __call__(self, image: str | os.PathLike[str] | Tensor, prompt: Prompt = NO_PROMPT) -> str:
         """Return the caption of one image: a path, or a (3,h,w) uint8 tensor.
@@ -123,9 +125,7 @@ class LoadedCaptioner:
         images = images.to(self.device)
         if self.others:  # none of which looks captions up
             return self.model.encode(images), given if any(given) else None
-        # the activations of a large batch do not fit a CPU's caches: EfficientNet takes a third longer
-        together = ENCODED_TOGETHER if images.device.type == "cpu" else max(1, len(images))
-        seen = Memory.cat([self._look(some) for some in images.split(together)])
+        seen = Memory.cat([self._look(some) for some in images.split(_encoded_together(images))])
         if self.captioner.retrieval is not None:
             retrieved = self.captioner.retrieval.prompts(seen.pooled)
             given = [[*similar, *own] for similar, own in zip(retrieved, given, strict=True)]
@@ -135,13 +135,14 @@ class LoadedCaptioner:
         """See through a copy of the encoder whose batch norms are folded away, from now on.
 
         Captions are the same within rounding. The copy takes a tenth of a second, and saves as much
-        in about eight images.
+        in about eight images. An ensemble stays as it is.
         """
-        if type(self.captioner) is Captioner:  # another may look in a way of its own
-            self._folded = folded(self.captioner.encoder)
+        # another class may look in a way of its own
+        if type(self.captioner) is Captioner and not self.others:
+            self.folded = folded(self.captioner.encoder)
 
     def _look(self, images: Tensor) -> Memory:
-        memory: Memory = (self._folded or self.captioner.look)(images)
+        memory: Memory = (self.folded or self.captioner.look)(images)
         return memory
 
     @property
@@ -180,6 +181,16 @@ class LoadedCaptioner:
             raise UserError(
                 f"beginning {beginning!r}: the captioner does not know the word {words[0]!r}"
             )
+
+
+def _encoded_together(images: Tensor) -> int:
+    """Return how many images (B,3,h,w) are encoded at a time.
+
+    The activations of a large batch do not fit a CPU's caches: EfficientNet takes a third longer.
+    """
+    if images.device.type != "cpu":
+        return max(1, len(images))
+    return max(ENCODED_LEAST, ENCODED_PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
 def load_captioner(

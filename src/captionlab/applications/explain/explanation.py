@@ -118,6 +118,7 @@ class Explainer:
             given=prompts[0] if prompts else [],  # stays when parts of the picture are hidden
             bos_id=loaded.tokenizer.bos_id,
             device=loaded.device,
+            look=loaded.folded,
         )
         maps, missing, seconds = self._maps(likelihood, picture, chosen, report)
         report(CURVES)

@@ -5,13 +5,14 @@ B pictures, T tokens of the caption, N memory slots, S pixels a side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from captionlab.core.memory import Memory
 from captionlab.models.captioner import Captioner, Decoded
 from captionlab.models.encoders.image_encoder import TrunkEncoder
 
@@ -33,6 +34,7 @@ class CaptionLikelihood:
         tokens: ids of the caption, T of them, without bos. given: ids that are read before it.
         bos_id: what stands before all of them.
         device: where the model is.
+        look: what stands for the model's encoder where no gradients are asked for.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class CaptionLikelihood:
         given: Sequence[int] = (),
         bos_id: int,
         device: torch.device | str = "cpu",
+        look: Callable[[Tensor], Memory] | None = None,
     ) -> None:
         self.model = model
+        self._look = look
         self.tokens = list(tokens)
         self.device = device
         self._given = len(given)
@@ -61,7 +65,7 @@ class CaptionLikelihood:
         """Return the same, with where the model looked."""
         count = len(self.tokens) if count is None else count
         read = self._read[: self._given + count]
-        memory = self.model.encode(pictures.to(self.device))
+        memory = self._encode(pictures.to(self.device))
         if isinstance(self.model, Captioner):
             inputs = torch.tensor(read, device=self.device).expand(len(pictures), 1, -1)
             decoded: Decoded = self.model.decoder(memory, inputs)
@@ -72,6 +76,11 @@ class CaptionLikelihood:
         targets = torch.tensor(self.tokens[:count], device=self.device).expand(len(pictures), -1)
         log_probs = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
         return Steps(log_probs, weights)
+
+    def _encode(self, pictures: Tensor) -> Any:
+        if self._look is None or torch.is_grad_enabled():
+            return self.model.encode(pictures)
+        return self.model.connect(self._look(pictures))
 
     def _stepped(self, memory: Any, read: list[int], pictures: int) -> tuple[Tensor, Tensor | None]:
         """Return logits (B,T,V) and attention (B,T,N) or None, of a model that only takes steps."""

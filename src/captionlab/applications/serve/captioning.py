@@ -61,6 +61,7 @@ class Captioning:
     def warm_up(self) -> None:
         """Write captions of empty pictures: torch is slow the first time, and attention shows itself."""
         readable_formats()
+        self.loaded.fold()
         size = self.image_size
         blank = torch.full((WARM_UP, 3, size, size), 127, dtype=torch.uint8)
         prompts = [NO_PROMPT] * WARM_UP

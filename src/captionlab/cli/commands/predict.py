@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
         help="write {image, caption, score} lines here, with captions where several are asked for",
     )
     predict.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="images captioned together (32)"
+        "--batch-size", type=int, default=64, metavar="N", help="images captioned together (64)"
     )
     add_device(predict)
     add_precision(predict, "32 by default")

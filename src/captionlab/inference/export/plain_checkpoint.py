@@ -27,7 +27,7 @@ def write_checkpoint(
     """
     if path.exists() and not overwrite:
         raise UserError(f"--out {path} is there: choose another name, or say --overwrite")
-    captioner = captioner_of(checkpoint, trust)
+    captioner = captioner_of(checkpoint, trust, keeps_draws=False)
     composed = checkpoint.composed
     composed = {**composed, "model": merge_adapters(captioner, composed["model"])}
     entry = portable(composed, checkpoint.tokenizer, checkpoint.overrides, checkpoint.data)

@@ -103,7 +103,7 @@ def _loaded(checkpoint: Checkpoint, trust: Sequence[str]) -> LoadedCaptioner:
     decoding = checkpoint.config["decoding"]
     require_decoding(decoding, checkpoint, trust)
     return LoadedCaptioner(
-        captioner_of(checkpoint, trust),
+        captioner_of(checkpoint, trust, keeps_draws=False),
         checkpoint.tokenizer,
         build_part(decoding, "decoding"),
         checkpoint.config,

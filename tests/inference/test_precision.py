@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from captionlab.core.errors import UserError
 from captionlab.core.memory import Memory
 from captionlab.decoding import Beam, Greedy
-from captionlab.inference.precision import computing
+from captionlab.inference.precision import computing, require_precision
 from tests_support import PRESETS, tiny_preset
 
 IDS = {"bos_id": 1, "eos_id": 2, "pad_id": 0}
@@ -46,3 +48,11 @@ def test_a_cpu_without_bfloat16_is_named(has: bool, monkeypatch, capsys):
     computing("bf16", "cpu")
     computing("32", "cpu")
     assert capsys.readouterr().err.count("slower") == (not has)
+
+
+def test_graphs_of_an_export_refuse_bfloat16():
+    graphs = nn.Module()  # stands for OnnxCaptioner, which is no Captioner
+    require_precision("32", [graphs])
+    require_precision("bf16", [tiny_preset("transformer", vocabulary=8)])
+    with pytest.raises(UserError, match="ONNX"):
+        require_precision("bf16", [tiny_preset("transformer", vocabulary=8), graphs])

@@ -24,7 +24,7 @@ from captionlab.data.readers.files import nearest
 from captionlab.decoding.captions import all_captions
 from captionlab.inference.calibrated import require_calibration
 from captionlab.inference.loaded import LoadedCaptioner, load_captioner
-from captionlab.inference.precision import Precision, computing
+from captionlab.inference.precision import Precision, computing, require_precision
 from captionlab.metrics.calibration import Calibration
 from captionlab.text.prompts import NO_PROMPT, Prompt
 
@@ -91,6 +91,7 @@ def predict(
     captioner = load_captioner(
         [checkpoint, *others], device=choose_device(device), decoding=overrides, trust=trust
     )
+    require_precision(precision, [captioner.captioner, *captioner.others])
     if len(images) >= WORTH_FOLDING:
         captioner.fold()
     for what in captioner.tokenizer.unasked([prompt]):

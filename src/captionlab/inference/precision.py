@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import nn
+
+from captionlab.core.errors import UserError
+from captionlab.models.captioner import Captioner
 
 Precision = Literal["32", "bf16"]
 # the trainer's values that the names stand for
@@ -26,6 +31,15 @@ def computing(precision: Precision, device: str | torch.device) -> torch.autocas
     if precision == "bf16":
         note_slow_bfloat16(kind)
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
+
+
+def require_precision(precision: Precision, networks: Sequence[nn.Module]) -> None:
+    """Raise UserError for bf16 where a network is an export's graphs, which have their own precision."""
+    if precision == "bf16" and not all(isinstance(each, Captioner) for each in networks):
+        raise UserError(
+            "--precision bf16: ONNX graphs compute in the precision that they were exported in: leave "
+            "it out, or name the checkpoint"
+        )
 
 
 def note_slow_bfloat16(device: str) -> None:

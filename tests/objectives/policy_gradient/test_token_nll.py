@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captionlab.objectives.policy_gradient import token_nll as module
+from captionlab.core import rows
 from captionlab.objectives.policy_gradient.token_nll import token_nll
 
 TOKENS = torch.tensor([4, 2, 6, 5, 2, 8])
@@ -29,7 +29,7 @@ def plain(scores: Tensor, temperature: float) -> Tensor:
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_is_the_plain_formula_in_pieces_too(monkeypatch, temperature, dtype):
-    monkeypatch.setattr(module, "_CHUNK", 20)  # two rows at once
+    monkeypatch.setattr(rows, "_PART", 20)  # two rows at once
     ours, theirs, weight = logits(dtype), logits(dtype), torch.linspace(-1, 2, 6)
     found = token_nll(ours, TOKENS, NEVER, FIRST, EOS, temperature)
     expected = plain(theirs, temperature)
@@ -57,3 +57,13 @@ def test_no_token_gives_no_number():
     nll.sum().backward()
     assert nll.shape == (0,)
     assert nothing.grad.shape == (0, 9)
+
+
+def test_a_banned_token_that_was_given_learns_nothing():
+    tokens = torch.tensor([EOS, 1, 6, EOS, 0, 8])  # eos at the start, and ids that are never drawn
+    ours, theirs = logits(), logits()
+    banned = torch.isin(torch.arange(9), NEVER) | (FIRST[:, None] & (torch.arange(9) == EOS))
+    expected = F.cross_entropy(theirs.masked_fill(banned, -1e9), tokens, reduction="none")
+    expected.sum().backward()
+    token_nll(ours, tokens, NEVER, FIRST, EOS, 1.0).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)

@@ -13,7 +13,7 @@ from captionlab.inference.skipped_init import SkippedInit
 from captionlab.inference.weights import captioner_of
 from captionlab.models.decoders.transformer.layers import sinusoids
 
-FIXTURES = sorted(Path(__file__).parents[1].glob("fixtures/checkpoints/*.ckpt"))
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 
 
 def test_parameters_draw_nothing_and_other_tensors_do():
@@ -39,11 +39,11 @@ def test_shapes_on_the_meta_device_are_those_of_torch():
         assert (outline.shape, outline.dtype) == (table.shape, table.dtype)
 
 
-@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_nothing_that_is_in_no_file_stays_uninitialized(path, monkeypatch):
+@pytest.mark.parametrize("name", ["gpt2", "latent", "m2", "updown"])
+def test_nothing_that_is_in_no_file_stays_uninitialized(name, monkeypatch):
     """Tables of positions and the like are computed: beside them, memory is filled with NaN."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(FIXTURES / f"{name}.ckpt")
     torch.use_deterministic_algorithms(True)
     try:
         drawn, skipped = (captioner_of(checkpoint, keeps_draws=keeps) for keeps in (True, False))

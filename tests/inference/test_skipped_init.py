@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import nn
 
+from captionlab.inference.checkpoints import read_checkpoint
 from captionlab.inference.skipped_init import SkippedInit
+from captionlab.inference.weights import captioner_of
 from captionlab.models.decoders.transformer.layers import sinusoids
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 
 
 def test_parameters_draw_nothing_and_other_tensors_do():
@@ -30,3 +37,19 @@ def test_shapes_on_the_meta_device_are_those_of_torch():
     for table, outline in zip(tables, outlined, strict=True):
         assert outline.is_meta
         assert (outline.shape, outline.dtype) == (table.shape, table.dtype)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "latent", "m2", "updown"])
+def test_nothing_that_is_in_no_file_stays_uninitialized(name, monkeypatch):
+    """Tables of positions and the like are computed: beside them, memory is filled with NaN."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    checkpoint = read_checkpoint(FIXTURES / f"{name}.ckpt")
+    torch.use_deterministic_algorithms(True)
+    try:
+        drawn, skipped = (captioner_of(checkpoint, keeps_draws=keeps) for keeps in (True, False))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for part in ("named_parameters", "named_buffers"):  # buffers that are not saved among them
+        expected, own = dict(getattr(drawn, part)()), dict(getattr(skipped, part)())
+        assert expected.keys() == own.keys()
+        assert [name for name in own if not torch.equal(own[name], expected[name])] == []

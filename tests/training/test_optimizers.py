@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -68,3 +69,22 @@ def test_a_scaled_loss_steps_as_an_unscaled_one():
             optimizer.step()
         stepped.append(weight.detach())
     torch.testing.assert_close(*stepped)
+
+
+def test_averages_of_another_layout_are_those_of_their_weights():
+    """The kernel walks through memory in order, whatever the layout."""
+    stepped = []
+    for layout in (torch.preserve_format, torch.contiguous_format):
+        torch.manual_seed(0)
+        weight = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+        weight = torch.nn.Parameter(weight)
+        optimizer = build_optimizer(partial(Adam, lr=0.1), [{"params": [weight]}])
+        for _ in range(2):
+            weight.grad = weight.detach() ** 2
+            optimizer.step()
+            saved = copy.deepcopy(optimizer.state_dict())
+            for name in ("exp_avg", "exp_avg_sq"):
+                saved["state"][0][name] = saved["state"][0][name].clone(memory_format=layout)
+            optimizer.load_state_dict(saved)
+        stepped.append(weight.detach())
+    assert torch.equal(*stepped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import torch
 from torch.optim import Adam, AdamW, Optimizer
 
 from captionlab.models.captioner import Captioner
@@ -32,7 +33,19 @@ def build_optimizer(new: NewOptimizer, groups: list[ParameterGroup]) -> Optimize
     # it could take the scale of float16's loss off by itself, for which Lightning refuses to clip
     # gradients in mixed precision; so the scale is taken off before, as for any other optimizer
     optimizer._step_supports_amp_scaling = False
+    optimizer.register_load_state_dict_post_hook(_lay_out_averages)
     return cast("Optimizer", optimizer)
+
+
+def _lay_out_averages(optimizer: Optimizer) -> None:
+    """Give loaded averages the layout of their weights, which the fused kernel takes for granted.
+
+    It walks through memory in order: contiguous averages of channels-last weights would be mixed up.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def parameter_groups(captioner: Captioner) -> list[ParameterGroup]:

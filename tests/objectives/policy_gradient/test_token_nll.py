@@ -57,3 +57,13 @@ def test_no_token_gives_no_number():
     nll.sum().backward()
     assert nll.shape == (0,)
     assert nothing.grad.shape == (0, 9)
+
+
+def test_a_banned_token_that_was_given_learns_nothing():
+    tokens = torch.tensor([EOS, 1, 6, EOS, 0, 8])  # eos at the start, and ids that are never drawn
+    ours, theirs = logits(), logits()
+    banned = torch.isin(torch.arange(9), NEVER) | (FIRST[:, None] & (torch.arange(9) == EOS))
+    expected = F.cross_entropy(theirs.masked_fill(banned, -1e9), tokens, reduction="none")
+    expected.sum().backward()
+    token_nll(ours, tokens, NEVER, FIRST, EOS, 1.0).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)

@@ -51,20 +51,23 @@ class _TokenNll(torch.autograd.Function):
             if temperature != 1:
                 allowed /= temperature
             torch.log_softmax(allowed, 1, out=log_probs[part])
-        ctx.save_for_backward(log_probs, tokens)
+        # a banned token that was given nevertheless, as the eos of a caption that nothing could begin,
+        # learns nothing
+        learns = ~(torch.isin(tokens, never) | (first & (tokens == eos_id)))
+        ctx.save_for_backward(log_probs, tokens, learns)
         ctx.temperature, ctx.dtype = temperature, logits.dtype
         return -log_probs.gather(1, tokens.unsqueeze(1)).squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        log_probs, tokens = ctx.saved_tensors
+        log_probs, tokens, learns = ctx.saved_tensors
         d_logits = torch.empty_like(log_probs, dtype=ctx.dtype)
         scale = (grad / ctx.temperature).unsqueeze(1)
         for part in row_parts(log_probs):
             own = log_probs[part].exp()
             # the softmax, less one for the token that was drawn
             drawn = tokens[part].unsqueeze(1)
-            own.scatter_(1, drawn, own.gather(1, drawn) - 1)
+            own.scatter_(1, drawn, own.gather(1, drawn) - learns[part].unsqueeze(1).to(own.dtype))
             torch.mul(own, scale[part], out=d_logits[part])
         return d_logits, None, None, None, None, None

@@ -24,7 +24,9 @@ def cross_entropy(
     passes over the vocabulary are made while a part of it is in the cache, and one buffer of (M,V),
     in the type of the logits, is all that is kept.
     """
-    if logits.device.type != "cpu" or torch.compiler.is_compiling() or not len(targets):
+    # float16's gradient needs the scale of its loss before it is rounded
+    elsewhere = logits.device.type != "cpu" or logits.dtype == torch.float16
+    if elsewhere or torch.compiler.is_compiling() or not len(targets):
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
         plain = F.cross_entropy(logits.detach(), targets) if label_smoothing else loss.detach()

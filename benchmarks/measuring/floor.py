@@ -109,6 +109,7 @@ class ProductRecorder(TorchDispatchMode):
         return self._stand_ins[key]
 
 
+@torch.inference_mode(False)  # a replay writes into what it made
 def _made(like: Tensor) -> Tensor:
     """Return a tensor of the shape, strides and type of another, of small numbers."""
     if like.numel() == 0:

@@ -53,6 +53,19 @@ def test_the_products_of_a_linear_layer_are_those_counted_by_hand(mode):
     assert len(products.calls) == times
 
 
+def test_products_in_place_of_inference_mode_are_replayed():
+    out, matrix, vector = torch.zeros(2), torch.ones(2, 3), torch.ones(3)
+
+    @torch.inference_mode()
+    def run():
+        torch.mv(matrix.clone(), vector.clone(), out=out.clone())
+        out.clone().addmv_(matrix.clone(), vector.clone())
+
+    recorded = importlib.import_module("measuring.floor").record(run)
+    recorded.replay()
+    assert recorded.flop == 2 * 2 * 2 * 3
+
+
 def test_replaying_products_leaves_what_was_recorded_alone():
     left, right, out = torch.randn(4, 6), torch.randn(6, 3), torch.zeros(4, 3)
     floor = importlib.import_module("measuring.floor")

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 import captionlab
-from captionlab.cli.extract import digest, encoding, fingerprint, progress_bar
+from captionlab.cli.extract import digest, encoding, fingerprint
+from captionlab.cli.progress import progress
 from captionlab.core import padding
 from captionlab.core.caches import VARIABLE, cache_folder
 from captionlab.core.config_types import Config
@@ -137,7 +138,7 @@ class StoreReader:
             yield Filling(
                 _checked(encoder, encode),
                 data.batch_size,
-                lambda images: progress_bar("storing features", images),
+                lambda images: progress("storing features", images, transient=True),
             )
 
 

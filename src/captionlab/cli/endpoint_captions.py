@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-from rich.progress import Progress
-
 from captionlab.applications.endpoint.cache import AnswerCache
 from captionlab.applications.endpoint.captions import Outcome, Request, Tally, caption_pictures
 from captionlab.applications.endpoint.settings import Endpoint
+from captionlab.cli.progress import progress
 from captionlab.core.caches import cache_folder
 from captionlab.core.errors import UserError
 
@@ -34,15 +32,13 @@ def caption_all(
     """
     cache = AnswerCache(cache_folder())
     missing: list[str] = []
-    console = Console(stderr=True)
     done = 0
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("captioning", total=len(requests))
+    with progress("captioning", len(requests)) as advance:
 
         def hand_on(number: int, outcome: Outcome) -> bool:
             nonlocal done
             done += 1
-            bar.update(task, advance=1)
+            advance(1)
             if isinstance(outcome, UserError):
                 missing.append(_named(names[number], outcome))
             return take(number, None if isinstance(outcome, UserError) else outcome)

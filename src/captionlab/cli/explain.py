@@ -6,14 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from captionlab.applications.explain.explanation import Explainer, Explanation
 from captionlab.applications.explain.page import TITLES, Explained, Page
 from captionlab.applications.explain.saliency import Settings, chosen_methods
 from captionlab.cli.predict import choose_device, find_images
+from captionlab.cli.progress import progress
 from captionlab.core.files import require_file_place
 from captionlab.data.images.files import BrokenImage, load_image
 from captionlab.data.images.prepare import prepare
@@ -57,24 +56,23 @@ def explain(
     explainer = Explainer(loaded, methods, settings)
     explained: list[Explained] = []
     broken: list[BrokenImage] = []
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        steps = len(explainer.parts) + 1  # the caption comes first
-        task = bar.add_task("captioning", total=len(images) * steps)
+    steps = len(explainer.parts) + 1  # the caption comes first
+    with progress("captioning", len(images) * steps) as advance:
 
         def report(part: str) -> None:
-            bar.update(task, advance=1, description=TITLES.get(part, part))
+            advance(1, TITLES.get(part, part))
 
-        for number, path in enumerate(images, 1):
+        for path in images:
             try:
                 picture, ratio = _read(loaded, path)
             except BrokenImage as error:
                 broken.append(error)
+                advance(steps)
                 continue
             explanation = explainer(
                 picture, word=word, prompt=prompt, caption=caption, report=report
             )
-            bar.update(task, completed=number * steps)
+            advance(1)
             explained.append(Explained(str(path), explanation, ratio, str(prompt)))
             _print(path, explanation)
     for one in broken:

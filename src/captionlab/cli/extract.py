@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from captionlab.build import build_data
 from captionlab.cli.predict import choose_device
+from captionlab.cli.progress import progress
 from captionlab.config.check import check
 from captionlab.config.compose import compose
 from captionlab.config.instantiate import build_part
@@ -85,7 +84,7 @@ def _write(
 ) -> None:
     with (
         encoding(encoder, encoder.image_size, data.fit, device) as encode,
-        progress_bar("extracting", len(records)) as progress,
+        progress("extracting", len(records), transient=True) as advance,
     ):
         write_store(
             out,
@@ -94,7 +93,7 @@ def _write(
             encode,
             dtype=dtype,
             batch_size=data.batch_size,
-            progress=progress,
+            progress=advance,
         )
     store = FeatureStore(out)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
@@ -130,15 +129,6 @@ def encoding(
             yield encode
         finally:
             encoder.to(before)
-
-
-@contextmanager
-def progress_bar(what: str, images: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many more images are done; a terminal shows it."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=images)
-        yield lambda done: bar.update(task, advance=done)
 
 
 def fingerprint(encoder: torch.nn.Module, config: Config) -> dict[str, object]:

@@ -46,6 +46,8 @@ def note_slow_bfloat16(device: str) -> None:
     """Say on stderr that bfloat16 is no gain where the device is a CPU that does not compute in it."""
     if device != "cpu":
         return
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return  # an older torch cannot tell
     has = torch.cpu.get_capabilities()
     if not any(has.get(name) for name in BFLOAT16_INSTRUCTIONS):
         names = " or ".join(BFLOAT16_INSTRUCTIONS[:2])

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from captionlab.models.encoders.backbones import IMAGENET_MEAN, IMAGENET_STD, build_trunk
+from captionlab.models.encoders.backbones import build_trunk
 from captionlab.models.encoders.efficientnet_lite import LITE, EfficientNetLite
+from captionlab.models.encoders.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from captionlab.models.encoders.packaged import PACKAGES
 from captionlab.models.encoders.resnet import RESNETS
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from captionlab.core.errors import UserError, did_you_mean, first_line
+from captionlab.models.encoders.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from captionlab.models.encoders.layers import (
     LAST,
     join_maps,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:  # slow to import, and residual networks are built without it
 _CLASSIFIER = {"avgpool", "classifier", "dropout", "fc", "flatten", "head", "heads"}
 # ported from TensorFlow: they want images in [-1, 1], whatever their weights' transforms say
 _CENTERED = {"googlenet", "inception_v3"}
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class GridTrunk(nn.Sequential):

@@ -11,8 +11,13 @@ from torch import Tensor
 from captionlab.core.errors import UserError, first_line
 from captionlab.core.hugging_face import entries_of
 from captionlab.core.memory import Memory
-from captionlab.models.encoders.hugging_face import MEAN, STD, normalization
-from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
+from captionlab.models.encoders.hugging_face import normalization
+from captionlab.models.encoders.image_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Trainable,
+    TrunkEncoder,
+)
 from captionlab.models.hugging_face_captioners import (
     NAME,
     VisionSide,
@@ -54,7 +59,7 @@ class CaptionerVision(TrunkEncoder):
             _require_own(weights, architecture)
             whole, family = whole_captioner(WHO, name)
             config, side = whole.config, family.vision_of(whole)
-        mean, std = (MEAN, STD) if weights is None else normalization(name)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if weights is None else normalization(name)
         super().__init__(
             dim=family.memory_dim(config),
             image_size=image_size,

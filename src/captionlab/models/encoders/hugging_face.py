@@ -28,12 +28,14 @@ from captionlab.models.encoders.hugging_face_reading import (
     image_projection,
     reading_of,
 )
-from captionlab.models.encoders.image_encoder import Trainable, TrunkEncoder
+from captionlab.models.encoders.image_encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Trainable,
+    TrunkEncoder,
+)
 from captionlab.models.encoders.layers import LAST, Pooled, require_few_slots
 from captionlab.models.encoders.weight_files import KEY, load_weights_file
-
-# ImageNet's, for a model that comes without a preprocessor_config.json
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class HuggingFaceEncoder(TrunkEncoder):
@@ -71,7 +73,7 @@ class HuggingFaceEncoder(TrunkEncoder):
         if layers is not None or pooled is not None:
             reading = _reading(network, prefix, layers, pooled, name, image_size)
             dim, pooled_dim = _widths(network, projection, reading, image_size)
-        mean, std = (MEAN, STD) if weights is None else normalization(name)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if weights is None else normalization(name)
         super().__init__(
             dim=dim,
             image_size=image_size,
@@ -196,5 +198,7 @@ def normalization(name: str) -> tuple[list[float], list[float]]:
         with looking_for(WHO, name):
             entries, _ = mixin.get_image_processor_dict(name)
     except UserError:
-        return MEAN, STD
-    return list(entries.get("image_mean") or MEAN), list(entries.get("image_std") or STD)
+        return IMAGENET_MEAN, IMAGENET_STD
+    return list(entries.get("image_mean") or IMAGENET_MEAN), list(
+        entries.get("image_std") or IMAGENET_STD
+    )

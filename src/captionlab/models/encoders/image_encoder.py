@@ -19,6 +19,8 @@ from captionlab.models.encoders.layers import (
     require_trainable,
 )
 
+# of the colors of ImageNet's photographs
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 Trainable = Literal["none", "last_stage", "all"]
 
 

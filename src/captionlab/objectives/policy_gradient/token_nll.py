@@ -42,8 +42,8 @@ class _TokenNll(torch.autograd.Function):
         eos_id: int,
         temperature: float,
     ) -> Tensor:
-        half = logits.dtype in (torch.float16, torch.bfloat16)
-        log_probs = torch.empty_like(logits, dtype=torch.float32 if half else logits.dtype)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        log_probs = torch.empty_like(logits, dtype=dtype)
         for part in row_parts(logits):
             allowed = logits[part].to(log_probs.dtype, copy=True)
             allowed.index_fill_(1, never, BANNED_LOGIT)
